@@ -1,0 +1,69 @@
+"""Configuration as values; see ``config_parse`` for how the TOML becomes these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SettingValue = Union[bool, int, str]
+DEFAULT_MAX_TORRENT_BYTES = 64 * 1024**2
+
+
+class CleanMode(str, Enum):
+    """What is removed after an update."""
+
+    MANAGED = "managed"
+    MIRROR = "mirror"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """The one libtorrent session; limits in bytes per second, 0 for none."""
+
+    listen: tuple[str, ...] = ("0.0.0.0:6881", "[::]:6881")
+    dht: bool = True
+    lsd: bool = True
+    upnp: bool = False
+    download_limit: int = 0
+    upload_limit: int = 0
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionConfig:
+    """A remote ``.torrent`` URL kept in one local folder.
+
+    Attributes:
+        path: the tree; absolute, ``~`` and environment variables expanded.
+        interval_s: seconds between polls.
+        keep: gitignore patterns of files never overwritten once there, never removed.
+        peers: host and port, besides those from trackers, DHT, LSD and PEX.
+        headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
+        max_torrent_bytes: the largest ``.torrent`` that is accepted.
+    """
+
+    name: str
+    url: str
+    path: Path
+    interval_s: float = 600.0
+    clean: CleanMode = CleanMode.MANAGED
+    keep: tuple[str, ...] = ()
+    peers: tuple[tuple[str, int], ...] = ()
+    web_seeds: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    seed: bool = True
+    max_torrent_bytes: int = DEFAULT_MAX_TORRENT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a configuration file says."""
+
+    session: SessionConfig
+    subscriptions: Mapping[str, SubscriptionConfig]

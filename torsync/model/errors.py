@@ -1,0 +1,163 @@
+"""Every failure torsync reports: what happened, to what, and what to do about it.
+
+An error carries a stable ``code`` for scripts, a sentence for people, a hint with the
+next step, and the exit code that the command line ends with. Remote problems split in
+two, as a caller reacts differently: the remote could not be reached (try again later),
+or what it sent is wrong (the publisher has to mend it).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ExitCode(IntEnum):
+    """What a torsync process ends with; people script against these."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    REMOTE = 3
+    DIFFERS = 4
+    REFUSED = 5
+    BUSY = 6
+    INTERRUPTED = 130
+
+
+_SEVERITY = (
+    ExitCode.INTERRUPTED,
+    ExitCode.USAGE,
+    ExitCode.FAILED,
+    ExitCode.REMOTE,
+    ExitCode.REFUSED,
+    ExitCode.BUSY,
+    ExitCode.DIFFERS,
+    ExitCode.OK,
+)
+
+
+def most_severe(codes: Iterable[ExitCode]) -> ExitCode:
+    """Decide the exit code of a run over several subscriptions (0 for none)."""
+    return min(codes, key=_SEVERITY.index, default=ExitCode.OK)
+
+
+class TorsyncError(Exception):
+    """Base of all expected failures.
+
+    Attributes:
+        code: stable identifier, printed as ``code`` in JSON.
+        exit_code: what the process ends with.
+        message: one sentence that names the thing, what was expected and what was found.
+        hint: what to do about it; may be empty.
+    """
+
+    code: ClassVar[str] = "failed"
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TorsyncError):
+    """The command line asks for something that does not exist or make sense."""
+
+    code = "usage"
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(TorsyncError):
+    """The configuration is wrong; ``problems`` holds one line for each thing to mend."""
+
+    code = "config"
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+class RemoteError(TorsyncError):
+    """The remote ``.torrent`` could not be had or used."""
+
+    code = "remote"
+    exit_code = ExitCode.REMOTE
+
+
+class RemoteUnreachableError(RemoteError):
+    """The remote did not answer properly; trying again later may help."""
+
+    code = "remote_unreachable"
+
+
+class RemoteInvalidError(RemoteError):
+    """The remote answered with something that is not an acceptable ``.torrent``."""
+
+    code = "remote_invalid"
+
+
+class ManifestError(RemoteInvalidError):
+    """The bytes are not a ``.torrent`` that torsync can apply safely."""
+
+    code = "manifest_invalid"
+
+
+class SwarmError(TorsyncError):
+    """The BitTorrent session failed, or no peer delivered."""
+
+    code = "swarm"
+
+
+class NoPeersError(SwarmError):
+    """The content could not be had from any peer or web seed in the time allowed."""
+
+    code = "no_peers"
+    exit_code = ExitCode.REMOTE
+
+
+class TreeError(TorsyncError):
+    """The tree on disk is not as it has to be, or could not be read or written."""
+
+    code = "tree"
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
+class DiskFullError(TreeError):
+    """The file system has no room for what has to be written."""
+
+    code = "disk_full"
+
+
+class StateError(TorsyncError):
+    """The state directory could not be read or written."""
+
+    code = "state"
+
+
+class NotSyncedError(TorsyncError):
+    """There is no synced manifest yet to compare the tree with."""
+
+    code = "not_synced"
+    exit_code = ExitCode.DIFFERS
+
+
+class BusyError(TorsyncError):
+    """Another process holds the tree."""
+
+    code = "busy"
+    exit_code = ExitCode.BUSY
+
+
+class InterruptedByUserError(TorsyncError):
+    """The work was stopped by a signal; what was done so far is kept."""
+
+    code = "interrupted"
+    exit_code = ExitCode.INTERRUPTED

@@ -1,0 +1,80 @@
+"""What torsync says while it works: values that renderers turn into bars, lines or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Union
+
+
+class Stage(str, Enum):
+    """The step of a cycle that a subscription is in."""
+
+    WAITING = "waiting"
+    CHECKING_REMOTE = "checking remote"
+    LOOKING = "looking"
+    VERIFYING = "verifying"
+    STAGING = "staging"
+    DOWNLOADING = "downloading"
+    REREADING = "re-reading"
+    COMMITTING = "committing"
+    CLEANING = "cleaning"
+    SEEDING = "seeding"
+
+
+class Level(str, Enum):
+    """How much a notice matters."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A subscription entered a stage; ``detail`` says more in a few words."""
+
+    subscription: str
+    stage: Stage
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage is.
+
+    ``bytes_*`` and ``files_*`` count this stage's work only; rates are bytes per second;
+    ``eta_s`` is seconds left, or None while unknown.
+    """
+
+    subscription: str
+    stage: Stage
+    files_done: int = 0
+    files_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    download_rate: int = 0
+    upload_rate: int = 0
+    peers: int = 0
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person may want to know; ``code`` is stable, for scripts."""
+
+    subscription: str
+    level: Level
+    code: str
+    message: str
+    hint: str = ""
+
+
+Event = Union[StageStarted, Progress, Notice]
+EventSink = Callable[[Event], None]
+
+
+def discard(event: Event) -> None:
+    """Be an ``EventSink`` that nobody listens to."""

@@ -1,0 +1,138 @@
+"""What a finished command has to tell: values that renderers turn into tables or JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What one ``check-now`` of a subscription did, or would do (``dry_run``).
+
+    The path lists are relative to the tree. ``kept`` is only counted: it may be everything.
+    ``bytes_fetched`` is payload from peers and web seeds, failed and redundant included;
+    ``bytes_hashed`` is what was read from disk to be hashed, staged pieces included;
+    ``bytes_total`` is the size of the wanted release.
+    """
+
+    name: str
+    release: str = ""
+    info_hash: str = ""
+    changed: bool = False
+    dry_run: bool = False
+    kept: int = 0
+    moved: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    patched: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    trashed: list[str] = field(default_factory=list)
+    kept_local: list[str] = field(default_factory=list)
+    bytes_to_fetch: int = 0
+    bytes_fetched: int = 0
+    bytes_hashed: int = 0
+    bytes_total: int = 0
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the object that ``--json`` prints, without its ``type``."""
+        counted = ("moved", "copied", "patched", "fetched", "trashed", "kept_local")
+        return {
+            "name": self.name,
+            "changed": self.changed,
+            "dry_run": self.dry_run,
+            "info_hash": self.info_hash,
+            "release": self.release,
+            "kept": self.kept,
+            **_counts(self, counted),
+            "bytes_to_fetch": self.bytes_to_fetch,
+            "bytes_fetched": self.bytes_fetched,
+            "bytes_hashed": self.bytes_hashed,
+            "bytes_total": self.bytes_total,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What ``verify`` found, and what ``--repair`` and ``--clean`` did.
+
+    ``damaged_pieces`` maps each damaged file to the indexes of its bad pieces.
+    """
+
+    name: str
+    release: str = ""
+    info_hash: str = ""
+    dry_run: bool = False
+    ok: int = 0
+    missing: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    wrong_size: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    cleaned: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    kept_local: list[str] = field(default_factory=list)
+    damaged_pieces: dict[str, list[int]] = field(default_factory=dict)
+    bytes_fetched: int = 0
+    bytes_hashed: int = 0
+    bytes_total: int = 0
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the object that ``--json`` prints, without its ``type``."""
+        counted = (
+            "missing",
+            "damaged",
+            "wrong_size",
+            "unlisted",
+            "unreadable",
+            "cleaned",
+            "repaired",
+            "kept_local",
+        )
+        return {
+            "name": self.name,
+            "dry_run": self.dry_run,
+            "info_hash": self.info_hash,
+            "release": self.release,
+            "ok": self.ok,
+            **_counts(self, counted),
+            "damaged_pieces": self.damaged_pieces,
+            "bytes_fetched": self.bytes_fetched,
+            "bytes_hashed": self.bytes_hashed,
+            "bytes_total": self.bytes_total,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(slots=True)
+class StatusReport:
+    """What is known of a subscription from its state directory; times are Unix seconds."""
+
+    name: str
+    url: str
+    path: str
+    stage: str
+    release: str = ""
+    info_hash: str = ""
+    files: int = 0
+    bytes_total: int = 0
+    last_check_s: float | None = None
+    last_update_s: float | None = None
+    last_error: str = ""
+    last_error_hint: str = ""
+    holder_pid: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the object that ``--json`` prints, without its ``type``."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def _counts(report: CheckReport | VerifyReport, names: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in names:
+        paths: list[str] = getattr(report, name)
+        found[name] = len(paths)
+        found[f"{name}_paths"] = paths
+    return found

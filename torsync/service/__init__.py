@@ -1,0 +1,1 @@
+"""What keeps subscriptions going: configuration file, supervisor."""

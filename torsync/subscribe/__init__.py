@@ -1,0 +1,1 @@
+"""One cycle of a subscription: poll, look, plan, stage, fetch, commit, clean."""

@@ -1,0 +1,1 @@
+"""The BitTorrent side: the only part that touches libtorrent's session."""
