@@ -106,6 +106,12 @@ class ManifestError(RemoteInvalidError):
 
     code = "manifest_invalid"
 
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        super().__init__(
+            f"the .torrent cannot be used: {problem}",
+            hint=hint or "the publisher has to mend the .torrent; the tree stays as it is",
+        )
+
 
 class SwarmError(TorsyncError):
     """The BitTorrent session failed, or no peer delivered."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -203,8 +204,6 @@ class Manifest:
         return self._v1_pieces_digest(file_index)
 
     def _v1_pieces_digest(self, file_index: int) -> str:
-        from hashlib import sha256
-
         entry = self.files[file_index]
         pieces = self.pieces_of(file_index)
         hashes = self.v1_hashes[20 * pieces.start : 20 * pieces.stop]

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from hashlib import sha1, sha256
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from torsync.model.manifest import Manifest
+import bencode2
+
+from torsync.model.errors import ManifestError
+from torsync.model.manifest import FileEntry, Manifest
+from torsync.model.merkle import BLOCK_SIZE, merkle_root, padding_root
+from torsync.model.names import NameChecker, resolve_meeting_names
+
+MAX_PIECES = 4 * 1024 * 1024
+MAX_FILE_BYTES = 1 << 48
+MAX_TOTAL_BYTES = 1 << 50
+
+_V2 = 2
+_Dict = dict[bytes, Any]
 
 
 def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
@@ -19,4 +32,313 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
         ManifestError: the bytes are not a ``.torrent`` that can be applied safely; the
             message names the entry, what was expected and what was found.
     """
-    raise ManifestError
+    outer = _decode(data)
+    info = outer.get(b"info")
+    if not isinstance(info, dict):
+        _refuse("it has no info dictionary")
+    piece_length = _integer(info, b"piece length", "the info dictionary")
+    if not 0 < piece_length <= MAX_TOTAL_BYTES:
+        _refuse(f"the piece length must be positive, found {piece_length}")
+    has_v1, has_v2 = _formats(info)
+    checker = NameChecker(windows=windows)
+    files: list[FileEntry] = []
+    size = 0
+    if has_v1:
+        files, size = _parse_v1(info, checker)
+    if has_v2:
+        _check_v2_piece_length(piece_length)
+        v2_files, v2_size = _parse_v2(info, checker, piece_length)
+        if has_v1:
+            files = _merge_hybrid(files, v2_files)
+        else:
+            files, size = v2_files, v2_size
+    if not files:
+        _refuse("it lists no files")
+    _check_total(size, piece_length)
+    raw_info = bencode2.bencode(info)
+    return Manifest(
+        name=_label(info.get(b"name")),
+        info_hash_v1=sha1(raw_info, usedforsecurity=False).digest() if has_v1 else None,
+        info_hash_v2=sha256(raw_info).digest() if has_v2 else None,
+        piece_length=piece_length,
+        layout_size=size,
+        files=_with_safe_names(files),
+        v1_hashes=_v1_hashes(info, size, piece_length) if has_v1 else b"",
+        piece_layers=_piece_layers(outer, files, piece_length) if has_v2 else {},
+        trackers=_trackers(outer),
+        web_seeds=_web_seeds(outer),
+        nodes=_nodes(outer),
+        private=info.get(b"private") == 1,
+        comment=_text(outer.get(b"comment")),
+        created_by=_text(outer.get(b"created by")),
+        creation_date_s=_optional_time(outer.get(b"creation date")),
+    )
+
+
+def _decode(data: bytes) -> _Dict:
+    try:
+        outer = bencode2.bdecode(data)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"it is not valid bencode: {error}") from None
+    if not isinstance(outer, dict):
+        _refuse(f"expected a dictionary, found a {type(outer).__name__}")
+    return outer
+
+
+def _formats(info: _Dict) -> tuple[bool, bool]:
+    """Which hashes describe the content: v1, v2."""
+    version = info.get(b"meta version", 1)
+    if version not in {1, _V2} or isinstance(version, bool):
+        _refuse(f"its meta version is {version!r}; versions 1 and 2 are known")
+    has_v2 = version == _V2
+    has_v1 = not has_v2 or b"pieces" in info
+    return has_v1, has_v2
+
+
+# --- v1 (BEP 3, BEP 47) -------------------------------------------------------------------
+
+
+def _parse_v1(info: _Dict, checker: NameChecker) -> tuple[list[FileEntry], int]:
+    if b"files" not in info:
+        entry = _file_entry(info, checker.path([info.get(b"name")]), 0, checker)
+        return [entry], entry.size
+    listed = info[b"files"]
+    if not isinstance(listed, list):
+        _refuse("its files must be a list")
+    files: list[FileEntry] = []
+    offset = 0
+    for raw in listed:
+        if not isinstance(raw, dict):
+            _refuse(f"a file entry must be a dictionary, found a {type(raw).__name__}")
+        if b"p" in _attributes(raw):
+            offset += _size(raw, "a pad file")
+            continue
+        entry = _file_entry(raw, checker.path(raw.get(b"path")), offset, checker)
+        files.append(entry)
+        offset += entry.size
+    return files, offset
+
+
+def _v1_hashes(info: _Dict, size: int, piece_length: int) -> bytes:
+    hashes = info.get(b"pieces")
+    if not isinstance(hashes, bytes):
+        _refuse("its pieces must be a string of SHA-1 hashes")
+    pieces = -(-size // piece_length)
+    if len(hashes) != 20 * pieces:
+        _refuse(
+            f"{size} bytes in pieces of {piece_length} need {20 * pieces} bytes of hashes, "
+            f"found {len(hashes)}"
+        )
+    return hashes
+
+
+# --- v2 (BEP 52) --------------------------------------------------------------------------
+
+
+def _check_v2_piece_length(piece_length: int) -> None:
+    if piece_length < BLOCK_SIZE or piece_length & (piece_length - 1):
+        _refuse(
+            f"the piece length of a v2 torrent must be a power of two of at least {BLOCK_SIZE}, "
+            f"found {piece_length}"
+        )
+
+
+def _parse_v2(info: _Dict, checker: NameChecker, piece_length: int) -> tuple[list[FileEntry], int]:
+    tree = info.get(b"file tree")
+    if not isinstance(tree, dict):
+        _refuse("a v2 torrent needs a file tree")
+    files: list[FileEntry] = []
+    end = 0
+    for raw_path, raw in _walk(tree):
+        path = checker.path(raw_path)
+        offset = -(-end // piece_length) * piece_length
+        entry = _file_entry(raw, path, offset, checker)
+        if entry.size:
+            if entry.pieces_root is None:
+                _refuse(f"{path!r} has no pieces root")
+            end = offset + entry.size
+        files.append(entry)
+    return files, end
+
+
+def _walk(tree: _Dict) -> list[tuple[list[bytes], _Dict]]:
+    """List the leaves of a file tree in order; iterative, as the depth is not ours to choose."""
+    leaves: list[tuple[list[bytes], _Dict]] = []
+    pending: list[tuple[tuple[bytes, ...], Any]] = [((), tree)]
+    while pending:
+        path, node = pending.pop()
+        if not isinstance(node, dict) or not node:
+            _refuse(f"the file tree is broken at {b'/'.join(path)!r}")
+        if b"" in node:
+            if len(node) > 1 or not isinstance(node[b""], dict) or not path:
+                _refuse(f"{b'/'.join(path)!r} is both a file and a folder in the file tree")
+            leaves.append((list(path), node[b""]))
+            continue
+        pending.extend(((*path, name), node[name]) for name in sorted(node, reverse=True))
+    return leaves
+
+
+def _piece_layers(outer: _Dict, files: list[FileEntry], piece_length: int) -> dict[bytes, bytes]:
+    """Collect and check the layers of all files larger than a piece."""
+    given = outer.get(b"piece layers", {})
+    if not isinstance(given, dict):
+        _refuse("its piece layers must be a dictionary")
+    padding = padding_root(piece_length // BLOCK_SIZE)
+    layers: dict[bytes, bytes] = {}
+    for entry in files:
+        root = entry.pieces_root
+        if entry.size <= piece_length or root is None or root in layers:
+            continue
+        layer = given.get(root)
+        expected = 32 * -(-entry.size // piece_length)
+        if not isinstance(layer, bytes) or len(layer) != expected:
+            found = f"{len(layer)} bytes" if isinstance(layer, bytes) else "nothing"
+            _refuse(f"{entry.path!r} needs a piece layer of {expected} bytes, found {found}")
+        if merkle_root(layer, padding=padding) != root:
+            _refuse(f"the piece layer of {entry.path!r} does not lead to its pieces root")
+        layers[root] = layer
+    return layers
+
+
+def _merge_hybrid(v1: list[FileEntry], v2: list[FileEntry]) -> list[FileEntry]:
+    """Check that both halves describe the same files; take the v2 digests over to v1's."""
+    if len(v1) != len(v2):
+        _refuse(f"its v1 half lists {len(v1)} files, its v2 half {len(v2)}")
+    merged = []
+    for one, two in zip(v1, v2, strict=True):
+        same = (one.path, one.size, one.link_target) == (two.path, two.size, two.link_target)
+        if not same or (one.size and one.offset != two.offset):
+            _refuse(
+                f"its v1 and v2 halves disagree: {one.path!r} of {one.size} bytes at "
+                f"{one.offset} against {two.path!r} of {two.size} bytes at {two.offset}"
+            )
+        merged.append(one._replace(pieces_root=two.pieces_root))
+    return merged
+
+
+# --- one file -----------------------------------------------------------------------------
+
+
+def _file_entry(raw: _Dict, path: str, offset: int, checker: NameChecker) -> FileEntry:
+    attributes = _attributes(raw)
+    target = None
+    if b"l" in attributes:
+        target = checker.path(raw.get(b"symlink path"))
+        if raw.get(b"length", 0) != 0:
+            _refuse(f"the symbolic link {path!r} has a length")
+        size = 0
+    else:
+        size = _size(raw, repr(path))
+    return FileEntry(
+        path=path,
+        size=size,
+        offset=offset,
+        executable=b"x" in attributes,
+        hidden=b"h" in attributes,
+        link_target=target,
+        mtime_s=_optional_time(raw.get(b"mtime")),
+        sha1=_optional_digest(raw.get(b"sha1"), 20),
+        pieces_root=_optional_digest(raw.get(b"pieces root"), 32) if size else None,
+    )
+
+
+def _attributes(raw: _Dict) -> bytes:
+    attributes = raw.get(b"attr", b"")
+    return attributes if isinstance(attributes, bytes) else b""
+
+
+def _size(raw: _Dict, what: str) -> int:
+    size = _integer(raw, b"length", what)
+    if not 0 <= size <= MAX_FILE_BYTES:
+        _refuse(f"the length of {what} must be 0 to {MAX_FILE_BYTES}, found {size}")
+    return size
+
+
+def _integer(raw: _Dict, key: bytes, what: str) -> int:
+    value = raw.get(key)
+    if not isinstance(value, int):
+        _refuse(f"{what} has no number as its {key.decode()}")
+    return value
+
+
+def _optional_digest(value: object, length: int) -> bytes | None:
+    return value if isinstance(value, bytes) and len(value) == length else None
+
+
+def _optional_time(value: object) -> int | None:
+    """A Unix time of this side of the year 10000; anything else counts as not given."""
+    return value if isinstance(value, int) and 0 < value < 253_402_300_800 else None
+
+
+def _check_total(size: int, piece_length: int) -> None:
+    if size > MAX_TOTAL_BYTES:
+        _refuse(f"it describes {size} bytes; at most {MAX_TOTAL_BYTES} are accepted")
+    pieces = -(-size // piece_length)
+    if pieces > MAX_PIECES:
+        _refuse(f"it has {pieces} pieces; at most {MAX_PIECES} are accepted")
+
+
+def _with_safe_names(files: list[FileEntry]) -> tuple[FileEntry, ...]:
+    safe = resolve_meeting_names([entry.path for entry in files])
+    return tuple(
+        entry if entry.path is path or entry.path == path else entry._replace(path=path)
+        for entry, path in zip(files, safe, strict=True)
+    )
+
+
+# --- outside the info dictionary: wrong types are ignored, the content does not depend on it ---
+
+
+def _label(name: object) -> str:
+    """The root name as a label; it is never used as a path."""
+    text = name.decode(errors="replace") if isinstance(name, bytes) else ""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text) or "unnamed"
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else ""
+
+
+def _trackers(outer: _Dict) -> tuple[tuple[str, ...], ...]:
+    listed = outer.get(b"announce-list")
+    tiers = []
+    for tier in listed if isinstance(listed, list) else []:
+        urls = tuple(_urls(tier, {"http", "https", "udp"}))
+        if urls:
+            tiers.append(urls)
+    if not tiers:
+        tiers = [(url,) for url in _urls([outer.get(b"announce")], {"http", "https", "udp"})]
+    return tuple(tiers)
+
+
+def _web_seeds(outer: _Dict) -> tuple[str, ...]:
+    listed = outer.get(b"url-list")
+    return tuple(_urls(listed if isinstance(listed, list) else [listed], {"http", "https"}))
+
+
+def _urls(values: object, schemes: set[str]) -> list[str]:
+    found: list[str] = []
+    for value in values if isinstance(values, list) else []:
+        try:
+            url = value.decode().strip() if isinstance(value, bytes) else ""
+            parts = urlsplit(url)
+        except ValueError:
+            continue
+        if parts.scheme in schemes and parts.netloc and url not in found:
+            found.append(url)
+    return found
+
+
+def _nodes(outer: _Dict) -> tuple[tuple[str, int], ...]:
+    listed = outer.get(b"nodes")
+    found = []
+    for node in listed if isinstance(listed, list) else []:
+        if isinstance(node, list) and len(node) == 2:
+            host, port = node
+            if isinstance(host, bytes) and isinstance(port, int) and 0 < port < 65536:
+                found.append((host.decode(errors="replace"), port))
+    return tuple(found)
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise ManifestError(problem)
