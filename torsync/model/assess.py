@@ -1,0 +1,161 @@
+"""Compare a wanted release with the tree by stat alone: what is right, what must be hashed.
+
+The first half of planning. It names the pieces whose content only hashing can tell; the
+second half, ``plan``, takes what the hashing found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import TreeError
+from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torsync.model.manifest import Manifest
+
+Matcher = Callable[[str], bool]
+
+
+class Here(Enum):
+    """What is known of a wanted file before anything is hashed."""
+
+    RIGHT = "vouched for"
+    DOUBTFUL = "has to be hashed"
+    ABSENT = "not there"
+    LOCAL = "kept as it is locally"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """One ``Here`` per file of the wanted manifest, in its order."""
+
+    wanted: Manifest
+    index: DiskIndex
+    here: tuple[Here, ...]
+
+    def entry(self, file_index: int) -> DiskEntry | None:
+        """What is on disk at the path of a wanted file."""
+        return self.index.entries.get(self.wanted.files[file_index].path)
+
+    def doubtful_pieces(self) -> Iterator[int]:
+        """The pieces that can only be known by hashing, and can be hashed, in order."""
+        seen = -1
+        for index, here in enumerate(self.here):
+            if here is not Here.DOUBTFUL:
+                continue
+            for piece in self.wanted.pieces_of(index):
+                if piece > seen:
+                    seen = piece
+                    if self._is_all_here(piece):
+                        yield piece
+
+    def vouched_pieces(self) -> bytearray:
+        """One byte per piece: 1 where every file in it is vouched for."""
+        flags = bytearray(b"\1" * self.wanted.num_pieces)
+        for index, here in enumerate(self.here):
+            if here is not Here.RIGHT:
+                pieces = self.wanted.pieces_of(index)
+                flags[pieces.start : pieces.stop] = bytes(len(pieces))
+        return flags
+
+    def _is_all_here(self, piece: int) -> bool:
+        for segment in self.wanted.segments(piece):
+            if segment.file_index is None:
+                continue
+            if self.here[segment.file_index] not in {Here.RIGHT, Here.DOUBTFUL}:
+                return False
+            entry = self.entry(segment.file_index)
+            if entry is None or entry.size < segment.file_offset + segment.length:
+                return False
+        return True
+
+
+def assess(
+    wanted: Manifest,
+    index: DiskIndex,
+    ledger: Mapping[str, LedgerRow],
+    *,
+    keep: Matcher,
+    trust_ledger: bool = True,
+) -> Assessment:
+    """Decide per wanted file what is known from stat and ledger.
+
+    Args:
+        wanted: the release that the tree shall equal.
+        index: what is on disk.
+        ledger: what torsync remembers, by path.
+        keep: paths whose local version stays, whatever it is.
+        trust_ledger: False to have everything hashed (``verify``).
+
+    Raises:
+        TreeError: a folder that the release needs is a link or another file system, or could
+            not be read.
+    """
+    _check_folders(wanted, index, ledger)
+    here = []
+    for file_index, file in enumerate(wanted.files):
+        entry = index.entries.get(file.path)
+        if entry is None:
+            here.append(Here.ABSENT)
+        elif file.link_target is not None:
+            here.append(_link_here(entry, link_text(file.path, file.link_target), keep(file.path)))
+        elif entry.kind is not Kind.FILE:
+            here.append(Here.ABSENT)
+        elif (not file.size and not entry.size) or (
+            trust_ledger and _is_vouched(ledger.get(file.path), entry, wanted, file_index)
+        ):
+            here.append(Here.RIGHT)
+        elif keep(file.path):
+            here.append(Here.LOCAL)
+        else:
+            here.append(Here.DOUBTFUL if entry.size and file.size else Here.ABSENT)
+    return Assessment(wanted, index, tuple(here))
+
+
+def link_text(path: str, target: str) -> str:
+    """Compute what a link at ``path`` has to say to point at ``target`` (relative to the tree).
+
+    A torrent's targets count from its root (BEP 47), a link's text from its own folder.
+    """
+    folder = path.split("/")[:-1]
+    to = target.split("/")
+    common = 0
+    while common < min(len(folder), len(to) - 1) and folder[common] == to[common]:
+        common += 1
+    return "/".join([".."] * (len(folder) - common) + to[common:])
+
+
+def _link_here(entry: DiskEntry, text: str, kept: bool) -> Here:
+    if entry.kind is Kind.LINK and entry.link_target == text:
+        return Here.RIGHT
+    return Here.LOCAL if kept else Here.ABSENT
+
+
+def _is_vouched(row: LedgerRow | None, entry: DiskEntry, wanted: Manifest, index: int) -> bool:
+    return row is not None and row.vouches_for(entry) and row.digest == wanted.digest(index)
+
+
+def _check_folders(wanted: Manifest, index: DiskIndex, ledger: Mapping[str, LedgerRow]) -> None:
+    for folder in sorted(wanted.folders):
+        entry = index.entries.get(folder)
+        if folder in index.problems:
+            raise TreeError(
+                f"the folder {folder!r} could not be read: {index.problems[folder]}",
+                path=folder,
+                hint="make it readable; until then nothing in the tree is changed",
+            )
+        if entry is None or entry.kind is Kind.FOLDER:
+            continue
+        if entry.kind is Kind.MOUNT or (entry.kind is Kind.LINK and folder not in ledger):
+            raise TreeError(
+                f"the folder {folder!r} is a {entry.kind.value}; files inside a tree have to be "
+                "on its own file system, as they are moved into place by renaming",
+                path=folder,
+                hint="replace it by a real folder, or make it a subscription of its own",
+            )

@@ -1,0 +1,49 @@
+"""Changes to the text of a configuration file that leave the rest of it alone."""
+
+from __future__ import annotations
+
+from torsync.model.errors import ConfigError, UsageError
+from torsync.model.toml_lines import parse_toml
+
+
+def add_subscription(text: str, name: str, url: str, path: str) -> str:
+    """Append a ``[subscriptions.NAME]`` table to a configuration.
+
+    Args:
+        text: the configuration as it is; may be empty. It stays as it is, comments included,
+            but for a line end where the last line has none.
+        name: of the new subscription.
+        url: of its ``.torrent``.
+        path: of its tree, written as it is given.
+
+    Raises:
+        UsageError: there is a subscription of that name.
+        ConfigError: the text is no TOML, or writes its subscriptions in a form that no table
+            can be added to.
+    """
+    import tomli_w  # noqa: PLC0415 - costs start-up time
+
+    present = parse_toml(text, source="configuration").get("subscriptions", {})
+    if isinstance(present, dict) and name in present:
+        raise UsageError(
+            f'there is a subscription named "{name}" already',
+            hint="Choose another name with --name, or edit the configuration file.",
+        )
+    table = {"url": url, "path": path}
+    added = tomli_w.dumps({"subscriptions": {name: table}})
+    if "\r\n" in text:
+        added = added.replace("\n", "\r\n")
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    separator = "" if not text else line_end if text.endswith("\n") else 2 * line_end
+    extended = text + separator + added
+    try:
+        subscriptions = parse_toml(extended, source="configuration").get("subscriptions")
+    except ConfigError:
+        subscriptions = None
+    if not isinstance(subscriptions, dict) or subscriptions.get(name) != table:
+        raise ConfigError(
+            f'the subscription "{name}" cannot be added: the configuration does not write its '
+            "subscriptions as tables of their own",
+            hint="Write each as a table with the header [subscriptions.NAME].",
+        )
+    return extended

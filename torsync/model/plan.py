@@ -1,0 +1,242 @@
+"""What an update does to each file, decided from values alone; actions carry it out later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from torsync.model.assess import Assessment, Here, Matcher
+from torsync.model.config import CleanMode
+from torsync.model.errors import TreeError
+from torsync.model.tree_index import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from torsync.model.manifest import Manifest
+    from torsync.model.tree_index import DiskIndex, LedgerRow
+
+
+class Action(Enum):
+    """What happens to one wanted file."""
+
+    KEEP = "keep"
+    PATCH = "patch"
+    FETCH = "fetch"
+    LINK = "link"
+    LOCAL = "kept local"
+
+
+class FilePlan(NamedTuple):
+    """The action for the wanted file of the same index, and why."""
+
+    action: Action
+    reason: str
+
+
+class Removal(NamedTuple):
+    """Something to move to the trash, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the tree becomes the wanted release.
+
+    Attributes:
+        files: one per file of the wanted manifest, in its order.
+        good: one byte per piece, 1 where the tree holds the piece's right content.
+        removals: what goes to the trash besides the old versions of replaced files.
+        in_the_way: removals that have to happen before files are placed: they are where a
+            file or folder of the release goes.
+    """
+
+    wanted: Manifest
+    index: DiskIndex
+    files: tuple[FilePlan, ...]
+    good: bytes
+    removals: tuple[Removal, ...]
+    in_the_way: tuple[Removal, ...]
+
+    @cached_property
+    def needed(self) -> tuple[int, ...]:
+        """The pieces that have to be fetched, in order."""
+        found: list[int] = []
+        last = -1
+        for index, planned in enumerate(self.files):
+            if planned.action not in {Action.PATCH, Action.FETCH}:
+                continue
+            for piece in self.wanted.pieces_of(index):
+                if piece > last:
+                    last = piece
+                    if not self.good[piece]:
+                        found.append(piece)
+        return tuple(found)
+
+    @cached_property
+    def bytes_to_fetch(self) -> int:
+        """Content bytes in the needed pieces; padding is not sent."""
+        return sum(
+            segment.length
+            for piece in self.needed
+            for segment in self.wanted.segments(piece)
+            if segment.file_index is not None
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the tree already has every file, and nothing has to go."""
+        return not self.removals and all(
+            planned.action in {Action.KEEP, Action.LOCAL} for planned in self.files
+        )
+
+    def paths(self, action: Action) -> list[str]:
+        """The paths of the files with that action."""
+        return [
+            file.path
+            for file, planned in zip(self.wanted.files, self.files, strict=True)
+            if planned.action is action
+        ]
+
+
+def plan_update(
+    assessment: Assessment,
+    hashed_good: Container[int],
+    ledger: Mapping[str, LedgerRow],
+    *,
+    keep: Matcher,
+    clean: CleanMode,
+) -> Plan:
+    """Decide what an update does.
+
+    Args:
+        assessment: what stat and ledger tell.
+        hashed_good: of its doubtful pieces, those whose content on disk is right.
+        ledger: what torsync manages, by path.
+        keep: paths that are never overwritten once there, and never removed.
+        clean: what is removed.
+
+    Raises:
+        TreeError: something that is not torsync's to remove is where a file or folder of the
+            release goes.
+    """
+    wanted = assessment.wanted
+    good = assessment.vouched_pieces()
+    for piece in assessment.doubtful_pieces():
+        if piece in hashed_good:
+            good[piece] = 1
+    files = tuple(_plan_file(assessment, index, good) for index in range(len(wanted.files)))
+    removals = plan_removals(wanted, assessment.index, ledger, keep=keep, clean=clean)
+    in_the_way = _plan_obstacles(
+        assessment, files, {removal.path for removal in removals}, ledger, keep
+    )
+    return Plan(wanted, assessment.index, files, bytes(good), removals, in_the_way)
+
+
+def plan_removals(
+    wanted: Manifest,
+    index: DiskIndex,
+    ledger: Mapping[str, LedgerRow],
+    *,
+    keep: Matcher,
+    clean: CleanMode,
+) -> tuple[Removal, ...]:
+    """Decide which files and links on disk go because the release doesn't list them.
+
+    An incomplete index removes nothing: what could not be read might be what is listed.
+    """
+    if clean is CleanMode.OFF or not index.complete:
+        return ()
+    removals = []
+    for path, entry in index.entries.items():
+        if entry.kind in {Kind.FOLDER, Kind.MOUNT} or path in wanted.by_path:
+            continue
+        managed = path in ledger
+        if (managed or clean is CleanMode.MIRROR) and not keep(path):
+            reason = "no longer in the release" if managed else "not in the release"
+            removals.append(Removal(path, reason))
+    return tuple(removals)
+
+
+def _plan_file(assessment: Assessment, index: int, good: bytes | bytearray) -> FilePlan:
+    file = assessment.wanted.files[index]
+    here = assessment.here[index]
+    if here is Here.RIGHT:
+        return FilePlan(Action.KEEP, "unchanged")
+    if here is Here.LOCAL:
+        return FilePlan(Action.LOCAL, "matches a keep pattern")
+    if file.link_target is not None:
+        return FilePlan(Action.LINK, f"a link to {file.link_target}")
+    entry = assessment.entry(index)
+    if entry is None:
+        return FilePlan(Action.FETCH, "not there")
+    if entry.kind is not Kind.FILE:
+        return FilePlan(Action.FETCH, f"a {entry.kind.value} is in its place")
+    pieces = assessment.wanted.pieces_of(index)
+    right = sum(good[pieces.start : pieces.stop])
+    if right == len(pieces) and entry.size == file.size:
+        return FilePlan(Action.KEEP, "its content is right")
+    if not right:
+        return FilePlan(Action.FETCH, "its content differs" if file.size else "it must be empty")
+    return FilePlan(Action.PATCH, f"{right} of {len(pieces)} pieces are right")
+
+
+def _plan_obstacles(
+    assessment: Assessment,
+    files: tuple[FilePlan, ...],
+    going: Container[str],
+    ledger: Mapping[str, LedgerRow],
+    keep: Matcher,
+) -> tuple[Removal, ...]:
+    """Find what must be out of the way before files are placed.
+
+    A file where the release has a folder goes to the trash if torsync put it there, or if it
+    is removed anyway; a folder where the release has a file, if that holds for all in it.
+    """
+    wanted, entries = assessment.wanted, assessment.index.entries
+
+    def may_go(path: str) -> bool:
+        return path in going or (path in ledger and not keep(path))
+
+    found = []
+    for folder in sorted(wanted.folders):
+        entry = entries.get(folder)
+        if entry is None or entry.kind is Kind.FOLDER:
+            continue
+        if not may_go(folder):
+            raise _obstacle(folder, entry.kind, "folder")
+        found.append(Removal(folder, "the release has a folder there"))
+    blocked = [
+        file.path
+        for file, planned in zip(wanted.files, files, strict=True)
+        if planned.action in {Action.FETCH, Action.LINK} and _is_folder(entries, file.path)
+    ]
+    for path in blocked:
+        prefix = f"{path}/"
+        inside = [
+            found_path
+            for found_path, entry in entries.items()
+            if found_path.startswith(prefix) and entry.kind is not Kind.FOLDER
+        ]
+        if not all(may_go(found_path) for found_path in inside):
+            raise _obstacle(path, Kind.FOLDER, "file")
+        found.extend(Removal(found_path, "the release has a file there") for found_path in inside)
+    return tuple(found)
+
+
+def _is_folder(entries: Mapping[str, object], path: str) -> bool:
+    return getattr(entries.get(path), "kind", None) in {Kind.FOLDER, Kind.MOUNT}
+
+
+def _obstacle(path: str, kind: Kind, wanted: str) -> TreeError:
+    return TreeError(
+        f"the release has a {wanted} at {path!r}, where a {kind.value} that torsync did not "
+        "put there is in the way",
+        path=path,
+        hint="move it away, or have unlisted files moved to the trash with "
+        "`torsync verify --clean`, then try again",
+    )

@@ -1,0 +1,79 @@
+"""One writer per tree, and who it is."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from torsync.model.errors import BusyError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def hold_tree(folder: Path, *, name: str, command: str) -> Iterator[None]:
+    """Hold the lock of a tree, whose state is in ``folder``.
+
+    Args:
+        folder: the tree's state folder.
+        name: of the subscription, for the message.
+        command: what the holder is doing, told to others who want the tree.
+
+    Raises:
+        BusyError: another process holds it; the message says which.
+        StateError: the lock file could not be made.
+    """
+    holder = folder / "holder"
+    lock = FileLock(folder / "lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BusyError(
+            f"{name!r} is in use by {_read_holder(holder)}",
+            hint="wait until it is done, or stop it",
+        ) from None
+    except OSError as error:
+        raise StateError(
+            f"the lock {str(folder / 'lock')!r} could not be made: {error.strerror}",
+            hint="check the permissions of the state directory",
+        ) from error
+    try:
+        holder.write_text(f"{os.getpid()} {command}\n", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def holder_pid(folder: Path) -> int | None:
+    """The process that holds the tree now, if any."""
+    lock = FileLock(folder / "lock")
+    if not folder.is_dir():
+        return None
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        first = _read(folder / "holder").partition(" ")[0]
+        return int(first) if first.isdigit() else None
+    except OSError:
+        return None
+    lock.release()
+    return None
+
+
+def _read_holder(holder: Path) -> str:
+    pid, _, command = _read(holder).partition(" ")
+    return f"`{command}`, process {pid}" if command else "another process"
+
+
+def _read(holder: Path) -> str:
+    try:
+        return holder.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

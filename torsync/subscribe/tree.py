@@ -1,0 +1,235 @@
+"""A tree on disk, reached through folder descriptors so that no link leads out of it.
+
+Every path is relative to the tree. Each folder on the way is opened without following
+links, and operations name only the last component (``openat`` and its kin), so a folder
+that is swapped for a link while torsync works makes the operation fail instead of going
+astray.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import OrderedDict
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import DiskFullError, TreeError
+from torsync.model.names import is_private
+from torsync.model.tree_index import DiskEntry, DiskIndex, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FOLDERS = 64
+
+_HINTS = {
+    errno.EACCES: "give the user that torsync runs as the permission to read and write there",
+    errno.EPERM: "give the user that torsync runs as the permission to read and write there",
+    errno.EROFS: "the file system is mounted read-only; mount it writable",
+    errno.ENAMETOOLONG: "the file system does not hold names this long",
+    errno.EIO: "the disk reports errors; check it before anything else",
+}
+
+
+def tree_error(error: OSError, path: str, doing: str) -> TreeError:
+    """Turn an operating system's error into one that names the path and what to do."""
+    message = f"could not {doing} {path!r}: {os.strerror(error.errno or errno.EIO)}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFullError(
+            message, path=path, hint="make room on the file system; nothing was lost"
+        )
+    if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+        return TreeError(
+            f"could not {doing} {path!r}: a folder on the way is a link or a file",
+            path=path,
+            hint="links are never followed inside a tree; replace it by a real folder",
+        )
+    return TreeError(message, path=path, hint=_HINTS.get(error.errno or 0, ""))
+
+
+@contextmanager
+def doing(action: str, path: str) -> Iterator[None]:
+    """Name ``path`` and ``action`` in whatever the operating system refuses.
+
+    Raises:
+        TreeError: instead of OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise tree_error(error, path, action) from error
+
+
+class Tree:
+    """An open tree. Not thread-safe: each subscription has its own, and one thread uses it."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the folder ``root``, whatever links lead to it.
+
+        Raises:
+            TreeError: it is not there, no folder, or may not be read.
+        """
+        self.root = root
+        with doing("open", str(root)):
+            self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.device = os.fstat(self._root_fd).st_dev
+        self._folders: OrderedDict[str, int] = OrderedDict()
+
+    def close(self) -> None:
+        """Give back all descriptors."""
+        self.forget_folders()
+        if self._root_fd >= 0:
+            os.close(self._root_fd)
+            self._root_fd = -1
+
+    def forget_folders(self) -> None:
+        """Close remembered folders: after folders were removed or moved, or to look anew."""
+        while self._folders:
+            os.close(self._folders.popitem()[1])
+
+    def folder_fd(self, folder: str, *, create: bool = False) -> int:
+        """Open a folder ("" is the tree itself); the descriptor stays the tree's.
+
+        Raises:
+            OSError: it is not there, or a component is a link or no folder.
+        """
+        if not folder:
+            return self._root_fd
+        known = self._folders.get(folder)
+        if known is not None:
+            self._folders.move_to_end(folder)
+            return known
+        parent, _, name = folder.rpartition("/")
+        parent_fd = self.folder_fd(parent, create=create)
+        try:
+            fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent_fd)
+        except FileNotFoundError:
+            if not create:
+                raise
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=parent_fd)
+            fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent_fd)
+        self._folders[folder] = fd
+        if len(self._folders) > _OPEN_FOLDERS:
+            os.close(self._folders.popitem(last=False)[1])
+        return fd
+
+    def locate(self, path: str, *, create: bool = False) -> tuple[int, str]:
+        """Give the descriptor of the folder that ``path`` lies in, and its last component."""
+        folder, _, name = path.rpartition("/")
+        return self.folder_fd(folder, create=create), name
+
+    def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
+        """Open a regular file and give its descriptor; never a link, a FIFO or a device.
+
+        Raises:
+            OSError: as ``open``; ELOOP for a link, EINVAL for another kind of file.
+        """
+        folder_fd, name = self.locate(path)
+        guarded = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(name, guarded, mode, dir_fd=folder_fd)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return fd
+
+    def stat(self, path: str) -> DiskEntry | None:
+        """Look at one entry without following links; None if it is not there.
+
+        Raises:
+            OSError: it could not be looked at.
+        """
+        try:
+            folder_fd, name = self.locate(path)
+            found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        target = ""
+        if stat.S_ISLNK(found.st_mode):
+            target = os.readlink(name, dir_fd=folder_fd)
+        return disk_entry(found, self.device, target)
+
+    def scan(self, on_entries: Callable[[int], None] = lambda _count: None) -> DiskIndex:
+        """Look at everything in the tree but ``.torsync``, by stat alone.
+
+        Args:
+            on_entries: called once per folder with the number of entries found so far.
+        """
+        entries: dict[str, DiskEntry] = {}
+        problems: dict[str, str] = {}
+        pending = [""]
+        while pending:
+            folder = pending.pop()
+            try:
+                self._scan_folder(folder, entries, problems, pending)
+            except OSError as error:
+                problems[folder] = os.strerror(error.errno or errno.EIO)
+            on_entries(len(entries))
+        return DiskIndex(entries, problems)
+
+    def _scan_folder(
+        self,
+        folder: str,
+        entries: dict[str, DiskEntry],
+        problems: dict[str, str],
+        pending: list[str],
+    ) -> None:
+        prefix = f"{folder}/" if folder else ""
+        with os.scandir(self.folder_fd(folder)) as found:
+            for item in found:
+                if not folder and is_private(item.name):
+                    continue
+                path = prefix + item.name
+                try:
+                    status = item.stat(follow_symlinks=False)
+                    target = ""
+                    if stat.S_ISLNK(status.st_mode):
+                        target = os.readlink(item.name, dir_fd=self.folder_fd(folder))
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    problems[path] = os.strerror(error.errno or errno.EIO)
+                    continue
+                entry = disk_entry(status, self.device, target)
+                entries[path] = entry
+                if entry.kind is Kind.FOLDER:
+                    pending.append(path)
+
+    def sync(self) -> None:
+        """Have the file system write everything to the disk (``syncfs``, else ``sync``)."""
+        syncfs = _libc_syncfs()
+        if syncfs is None or syncfs(self._root_fd) != 0:
+            os.sync()
+
+
+def disk_entry(found: os.stat_result, device: int, link_target: str = "") -> DiskEntry:
+    """Turn a stat result into a value; ``device`` is that of the tree."""
+    return DiskEntry(
+        _kind(found, device),
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        found.st_ino,
+        stat.S_IMODE(found.st_mode),
+        link_target,
+    )
+
+
+def _kind(found: os.stat_result, device: int) -> Kind:
+    mode = found.st_mode
+    if stat.S_ISREG(mode):
+        return Kind.FILE
+    if stat.S_ISDIR(mode):
+        return Kind.FOLDER if found.st_dev == device else Kind.MOUNT
+    return Kind.LINK if stat.S_ISLNK(mode) else Kind.OTHER
+
+
+def _libc_syncfs() -> Callable[[int], int] | None:
+    import ctypes  # noqa: PLC0415 - costs start-up time, and only a commit needs it
+
+    function: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "syncfs", None)
+    return function
