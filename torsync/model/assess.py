@@ -29,6 +29,7 @@ class Here(Enum):
     DOUBTFUL = "has to be hashed"
     ABSENT = "not there"
     LOCAL = "kept as it is locally"
+    UNREADABLE = "could not be looked at"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def assess(
     for file_index, file in enumerate(wanted.files):
         entry = index.entries.get(file.path)
         if entry is None:
-            here.append(Here.ABSENT)
+            here.append(Here.UNREADABLE if file.path in index.problems else Here.ABSENT)
         elif file.link_target is not None:
             here.append(_link_here(entry, link_text(file.path, file.link_target), keep(file.path)))
         elif entry.kind is not Kind.FILE:
@@ -142,11 +143,11 @@ def _is_vouched(row: LedgerRow | None, entry: DiskEntry, wanted: Manifest, index
 
 
 def _check_folders(wanted: Manifest, index: DiskIndex, ledger: Mapping[str, LedgerRow]) -> None:
-    for folder in sorted(wanted.folders):
+    for folder in ["", *sorted(wanted.folders)]:
         entry = index.entries.get(folder)
         if folder in index.problems:
             raise TreeError(
-                f"the folder {folder!r} could not be read: {index.problems[folder]}",
+                f"the folder {folder or '.'!r} could not be read: {index.problems[folder]}",
                 path=folder,
                 hint="make it readable; until then nothing in the tree is changed",
             )

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
 
 
+_NOT_OURS = {Action.LOCAL, Action.UNREADABLE}
+
+
 class Place(Enum):
     """Where libtorrent finds a file of the torrent."""
 
@@ -54,7 +57,7 @@ def place_for_fetch(plan: Plan) -> Placement:
         pieces = manifest.pieces_of(index)
         if planned.action in {Action.PATCH, Action.FETCH}:
             places.append(Place.STAGE)
-        elif planned.action is Action.LOCAL or any(needed[pieces.start : pieces.stop]):
+        elif planned.action in _NOT_OURS or any(needed[pieces.start : pieces.stop]):
             places.append(Place.SCRATCH)
             have[pieces.start : pieces.stop] = bytes(len(pieces))
         else:

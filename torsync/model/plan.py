@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +27,10 @@ class Action(Enum):
     FETCH = "fetch"
     LINK = "link"
     LOCAL = "kept local"
+    UNREADABLE = "unreadable"
+
+
+_UNTOUCHED = {Action.KEEP, Action.LOCAL, Action.UNREADABLE}
 
 
 class FilePlan(NamedTuple):
@@ -90,9 +94,17 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether the tree already has every file, and nothing has to go."""
-        return not self.removals and all(
-            planned.action in {Action.KEEP, Action.LOCAL} for planned in self.files
+        return not self.removals and all(planned.action in _UNTOUCHED for planned in self.files)
+
+    def without_mending(self) -> Plan:
+        """The same plan with removals only: files of the release stay as they are."""
+        files = tuple(
+            planned
+            if planned.action in _UNTOUCHED
+            else FilePlan(Action.LOCAL, "not to be mended now")
+            for planned in self.files
         )
+        return replace(self, files=files, in_the_way=())
 
     def paths(self, action: Action) -> list[str]:
         """The paths of the files with that action."""
@@ -110,6 +122,7 @@ def plan_update(
     *,
     keep: Matcher,
     clean: CleanMode,
+    unreadable: Container[int] = (),
 ) -> Plan:
     """Decide what an update does.
 
@@ -119,6 +132,8 @@ def plan_update(
         ledger: what torsync manages, by path.
         keep: paths that are never overwritten once there, and never removed.
         clean: what is removed.
+        unreadable: the wanted files that could not be read when they were to be hashed; they
+            are left alone, as what could not be read must not be taken for wrong.
 
     Raises:
         TreeError: something that is not torsync's to remove is where a file or folder of the
@@ -129,7 +144,12 @@ def plan_update(
     for piece in assessment.doubtful_pieces():
         if piece in hashed_good:
             good[piece] = 1
-    files = tuple(_plan_file(assessment, index, good) for index in range(len(wanted.files)))
+    files = tuple(
+        FilePlan(Action.UNREADABLE, "it could not be read")
+        if index in unreadable
+        else _plan_file(assessment, index, good)
+        for index in range(len(wanted.files))
+    )
     removals = plan_removals(wanted, assessment.index, ledger, keep=keep, clean=clean)
     in_the_way = _plan_obstacles(
         assessment, files, {removal.path for removal in removals}, ledger, keep
@@ -167,6 +187,8 @@ def _plan_file(assessment: Assessment, index: int, good: bytes | bytearray) -> F
     here = assessment.here[index]
     if here is Here.RIGHT:
         return FilePlan(Action.KEEP, "unchanged")
+    if here is Here.UNREADABLE:
+        return FilePlan(Action.UNREADABLE, "it could not be looked at")
     if here is Here.LOCAL:
         return FilePlan(Action.LOCAL, "matches a keep pattern")
     if file.link_target is not None:

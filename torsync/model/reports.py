@@ -28,6 +28,7 @@ class CheckReport:
     fetched: list[str] = field(default_factory=list)
     trashed: list[str] = field(default_factory=list)
     kept_local: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     bytes_to_fetch: int = 0
     bytes_fetched: int = 0
     bytes_hashed: int = 0
@@ -36,7 +37,15 @@ class CheckReport:
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints, without its ``type``."""
-        counted = ("moved", "copied", "patched", "fetched", "trashed", "kept_local")
+        counted = (
+            "moved",
+            "copied",
+            "patched",
+            "fetched",
+            "trashed",
+            "kept_local",
+            "unreadable",
+        )
         return {
             "name": self.name,
             "changed": self.changed,

@@ -64,8 +64,7 @@ def hash_pieces(
     """
     result = HashedPieces()
     batches = _batches(manifest, pieces)
-    count = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    with ThreadPoolExecutor(max_workers=count) as pool:
+    with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
         jobs = [pool.submit(_hash_batch, manifest, batch, opener, stopping) for batch in batches]
         try:
             for job in as_completed(jobs):

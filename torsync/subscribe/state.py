@@ -78,19 +78,22 @@ class TreeState:
                     f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;"
                 )
                 version = _SCHEMA_VERSION
-            if version != _SCHEMA_VERSION:
-                raise StateError(
-                    f"the state in {str(self._file)!r} has version {version}, this torsync knows "
-                    f"version {_SCHEMA_VERSION}",
-                    hint="use the torsync that wrote it, or move that file away: the tree is then "
-                    "hashed once, and nothing is fetched that it has",
-                )
+            self._check_version(version)
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=FULL")
         except BaseException:
             database.close()
             raise
         return database
+
+    def _check_version(self, version: int) -> None:
+        if version != _SCHEMA_VERSION:
+            raise StateError(
+                f"the state in {str(self._file)!r} has version {version}, this torsync knows "
+                f"version {_SCHEMA_VERSION}",
+                hint="use the torsync that wrote it, or move that file away: the tree is then "
+                "hashed once, and nothing is fetched that it has",
+            )
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ def doing(action: str, path: str) -> Iterator[None]:
 
 
 class Tree:
-    """An open tree. Not thread-safe: each subscription has its own, and one thread uses it."""
+    """An open tree. One thread uses it; ``open`` alone may be called from several."""
 
     def __init__(self, root: Path) -> None:
         """Open the folder ``root``, whatever links lead to it.
@@ -78,6 +79,7 @@ class Tree:
             self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.device = os.fstat(self._root_fd).st_dev
         self._folders: OrderedDict[str, int] = OrderedDict()
+        self._opening = threading.Lock()
 
     def close(self) -> None:
         """Give back all descriptors."""
@@ -129,9 +131,10 @@ class Tree:
         Raises:
             OSError: as ``open``; ELOOP for a link, EINVAL for another kind of file.
         """
-        folder_fd, name = self.locate(path)
         guarded = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(name, guarded, mode, dir_fd=folder_fd)
+        with self._opening:
+            folder_fd, name = self.locate(path)
+            fd = os.open(name, guarded, mode, dir_fd=folder_fd)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "not a regular file", path)

@@ -1,0 +1,281 @@
+"""The commit: what is staged becomes what is visible, one atomic rename per path.
+
+Nothing is decided here. The plan says what happens to each file; old versions get a second
+name in the trash before the new ones are renamed over them, so that no path is ever absent.
+A commit that is cut off leaves each path with its old or its new content; the next look at
+the tree finds which, and the update goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torsync.model.assess import link_text
+from torsync.model.errors import TreeError
+from torsync.model.placement import Place
+from torsync.model.plan import Action, Plan, Removal
+from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
+from torsync.subscribe.trash import Trash, remove_emptied_folders
+from torsync.subscribe.tree import Tree, doing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torsync.model.manifest import FileEntry, Manifest
+    from torsync.subscribe.stage import Stage
+
+_COMPARE_BYTES = 4 * 1024**2
+_NANOSECONDS = 1_000_000_000
+_NOT_OURS = {Action.LOCAL, Action.UNREADABLE}
+
+
+@dataclass
+class CommitOutcome:
+    """What became of the tree.
+
+    Attributes:
+        rows: the whole new ledger.
+        patched, fetched: paths that have new content.
+        unchanged: how many files were staged and turned out to be what they were.
+        trashed: paths whose old content is in the trash.
+    """
+
+    rows: dict[str, LedgerRow] = field(default_factory=dict)
+    patched: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    trashed: list[str] = field(default_factory=list)
+
+
+class Commit:
+    """Carries out one plan whose content is complete in the stage."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        plan: Plan,
+        stage: Stage,
+        trash: Trash,
+        *,
+        synced: Manifest | None,
+        on_file: Callable[[], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            tree: to change.
+            plan: what to do.
+            stage: has the content of all files to patch and fetch.
+            trash: for what is removed and replaced.
+            synced: the release before this one, to tell executable bits that it set from
+                those that the user set.
+            on_file: called after each file that was put in its place.
+        """
+        self._tree = tree
+        self._plan = plan
+        self._stage = stage
+        self._trash = trash
+        self._synced = synced
+        self._on_file = on_file
+        self._outcome = CommitOutcome()
+        self._touched: set[str] = set()  # by others, while this commit was under way
+
+    def run(self) -> CommitOutcome:
+        """Make the staged release the visible one.
+
+        Raises:
+            TreeError: something could not be read or written; what was done so far stands, and
+                nothing is lost.
+        """
+        staged = self._finish_staged()
+        if not self._plan.is_empty:
+            self._tree.sync()
+        removed = self._remove(self._plan.in_the_way)
+        remove_emptied_folders(self._tree, [f"{path}/x" for path in self._replaced_folders()])
+        for index in staged:
+            self._place(index)
+        self._place_links()
+        removed += self._remove(self._plan.removals)
+        remove_emptied_folders(self._tree, removed)
+        self._mend_attributes()
+        if not self._plan.is_empty:
+            self._tree.sync()
+        self._write_rows()
+        return self._outcome
+
+    # --- staged files -----------------------------------------------------------------------
+
+    def _finish_staged(self) -> list[int]:
+        """Give staged files their size, mode and time; leave out what did not change."""
+        staged = []
+        for index, planned in enumerate(self._plan.files):
+            if planned.action not in {Action.PATCH, Action.FETCH}:
+                continue
+            file = self._plan.wanted.files[index]
+            path = self._stage.path(index, Place.STAGE)
+            with doing("finish", path):
+                fd = self._tree.open(path, os.O_RDWR | (0 if file.size else os.O_CREAT))
+                try:
+                    self._check_size(fd, file, path)
+                    if planned.action is Action.PATCH and self._is_unchanged(fd, file):
+                        self._outcome.unchanged += 1
+                        continue
+                    self._set_attributes(fd, file)
+                finally:
+                    os.close(fd)
+            staged.append(index)
+        return staged
+
+    @staticmethod
+    def _check_size(fd: int, file: FileEntry, path: str) -> None:
+        size = os.fstat(fd).st_size
+        if size > file.size:
+            os.ftruncate(fd, file.size)
+        elif size < file.size:
+            raise TreeError(
+                f"the staged file of {file.path!r} should have {file.size} bytes, has {size}",
+                path=path,
+                hint="try again: it is then fetched anew",
+            )
+
+    def _is_unchanged(self, staged_fd: int, file: FileEntry) -> bool:
+        """Whether a patched file is what it was: its pieces were fetched for a neighbour's sake."""
+        entry = self._plan.index.entries.get(file.path)
+        if entry is None or entry.size != file.size:
+            return False
+        fd = self._tree.open(file.path)
+        try:
+            return _same_content(fd, staged_fd, file.size)
+        finally:
+            os.close(fd)
+
+    def _set_attributes(self, fd: int, file: FileEntry) -> None:
+        mode = os.fstat(fd).st_mode & 0o7777
+        entry = self._plan.index.entries.get(file.path)
+        replaced = entry.mode if entry is not None and entry.kind is Kind.FILE else mode
+        wanted = self._wanted_mode(file, replaced)
+        if wanted != mode:
+            os.fchmod(fd, wanted)
+        if file.mtime_s is not None:
+            os.utime(fd, ns=(file.mtime_s * _NANOSECONDS,) * 2)
+
+    def _wanted_mode(self, file: FileEntry, mode: int) -> int:
+        if file.executable:
+            return mode | ((mode & 0o444) >> 2)
+        return mode & ~0o111 if self._was_executable(file.path) else mode
+
+    def _was_executable(self, path: str) -> bool:
+        if self._synced is None:
+            return False
+        index = self._synced.by_path.get(path)
+        return index is not None and self._synced.files[index].executable
+
+    # --- the visible tree -------------------------------------------------------------------
+
+    def _replaced_folders(self) -> list[str]:
+        entries = self._plan.index.entries
+        return [
+            file.path
+            for file, planned in zip(self._plan.wanted.files, self._plan.files, strict=True)
+            if planned.action in {Action.FETCH, Action.LINK}
+            and (entry := entries.get(file.path)) is not None
+            and entry.kind is Kind.FOLDER
+        ]
+
+    def _place(self, index: int) -> None:
+        file = self._plan.wanted.files[index]
+        patched = self._plan.files[index].action is Action.PATCH
+        self._rename_into_place(self._stage.path(index, Place.STAGE), file.path)
+        (self._outcome.patched if patched else self._outcome.fetched).append(file.path)
+        self._on_file()
+
+    def _rename_into_place(self, staged: str, path: str) -> None:
+        if path in self._plan.index.entries and self._is_there(path):
+            self._trash.save(path)
+            self._outcome.trashed.append(path)
+        with doing("put in place", path):
+            target_fd, target = self._tree.locate(path, create=True)
+            source_fd, source = self._tree.locate(staged)
+            os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+
+    def _is_there(self, path: str) -> bool:
+        with doing("look at", path):
+            entry = self._tree.stat(path)
+        return entry is not None and entry.kind is not Kind.FOLDER
+
+    def _place_links(self) -> None:
+        for index, planned in enumerate(self._plan.files):
+            file = self._plan.wanted.files[index]
+            if planned.action is not Action.LINK or file.link_target is None:
+                continue
+            staged = self._stage.path(index, Place.STAGE)
+            with doing("make the link", file.path):
+                folder_fd, name = self._tree.locate(staged)
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder_fd)
+                os.symlink(link_text(file.path, file.link_target), name, dir_fd=folder_fd)
+            self._rename_into_place(staged, file.path)
+            self._outcome.fetched.append(file.path)
+            self._on_file()
+
+    def _remove(self, removals: tuple[Removal, ...]) -> list[str]:
+        removed = []
+        for path, _reason in removals:
+            with doing("look at", path):
+                entry = self._tree.stat(path)
+            if entry is None or entry.kind in {Kind.FOLDER, Kind.MOUNT}:
+                continue
+            self._trash.take(path)
+            removed.append(path)
+        self._outcome.trashed.extend(removed)
+        return removed
+
+    def _mend_attributes(self) -> None:
+        """Give files that stay the executable bit and time that the release has for them."""
+        for index, planned in enumerate(self._plan.files):
+            file = self._plan.wanted.files[index]
+            entry = self._plan.index.entries.get(file.path)
+            if planned.action is not Action.KEEP or entry is None or file.link_target is not None:
+                continue
+            if self._attributes_are_right(file, entry):
+                continue
+            with doing("set the mode and time of", file.path):
+                if self._tree.stat(file.path) != entry:
+                    self._touched.add(file.path)
+                    continue
+                fd = self._tree.open(file.path)
+                try:
+                    self._set_attributes(fd, file)
+                finally:
+                    os.close(fd)
+
+    def _attributes_are_right(self, file: FileEntry, entry: DiskEntry) -> bool:
+        right_time = file.mtime_s is None or entry.mtime_ns == file.mtime_s * _NANOSECONDS
+        return right_time and self._wanted_mode(file, entry.mode) == entry.mode
+
+    def _write_rows(self) -> None:
+        """Remember what is in the tree now; a kept file as it was when it was looked at."""
+        for index, planned in enumerate(self._plan.files):
+            file = self._plan.wanted.files[index]
+            if planned.action in _NOT_OURS or file.path in self._touched:
+                continue
+            entry = self._plan.index.entries.get(file.path)
+            untouched = planned.action is Action.KEEP and (
+                file.link_target is not None
+                or (entry is not None and self._attributes_are_right(file, entry))
+            )
+            if not untouched:
+                with doing("look at", file.path):
+                    entry = self._tree.stat(file.path)
+            if entry is not None:
+                self._outcome.rows[file.path] = ledger_row(entry, self._plan.wanted.digest(index))
+
+
+def _same_content(one: int, other: int, size: int) -> bool:
+    for offset in range(0, size, _COMPARE_BYTES):
+        if os.pread(one, _COMPARE_BYTES, offset) != os.pread(other, _COMPARE_BYTES, offset):
+            return False
+    return True

@@ -1,0 +1,170 @@
+"""Fetch what a stage lacks: the torrent enters the session, is waited for, and leaves again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncError
+from torsync.model.events import Event, EventSink, Level, Notice, Progress, Stage
+from torsync.model.units import format_duration
+from torsync.swarm.alerts import TrackerFailed, WebSeedFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torsync.swarm.session import SwarmPool
+    from torsync.swarm.torrent import AddRequest, Torrent
+
+_POLL_S = 0.25
+_QUIET_S = 15.0
+_REMIND_S = 120.0
+
+
+@dataclass
+class Fetched:
+    """How a fetch went, also when it ended early.
+
+    Attributes:
+        bytes_fetched: payload from peers and web seeds, failed and redundant included.
+        have: one byte per piece that is at its place; empty if that is not certain.
+        peers: that were connected and listen, for the next swarm.
+    """
+
+    bytes_fetched: int = 0
+    have: bytes = b""
+    peers: tuple[tuple[str, int], ...] = field(default=())
+
+
+class Fetcher:
+    """Fetches one torrent for one subscription."""
+
+    def __init__(
+        self,
+        pool: SwarmPool,
+        *,
+        name: str,
+        sink: EventSink,
+        stopping: Callable[[], bool],
+        patience_s: float | None,
+        look_out: Callable[[], None],
+        look_out_every_s: float,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            pool: the sessions.
+            name: of the subscription.
+            sink: for progress and notices.
+            stopping: whether the work shall stop.
+            patience_s: give up after so long without a byte; None: never.
+            look_out: called every ``look_out_every_s`` while waiting; raises to end the fetch.
+            look_out_every_s: seconds.
+        """
+        self._pool = pool
+        self._name = name
+        self._sink = sink
+        self._stopping = stopping
+        self._patience_s = patience_s
+        self._look_out = look_out
+        self._look_out_every_s = look_out_every_s
+
+    def fetch(self, request: AddRequest, outcome: Fetched) -> None:
+        """Fetch all wanted pieces; ``outcome`` tells how far it came, whatever happens.
+
+        Raises:
+            TreeError: a file could not be read or written.
+            SwarmError: the torrent cannot go on, or nothing arrived for ``patience_s``.
+            InterruptedByUserError: ``stopping`` said so.
+        """
+        torrent = self._pool.add(request)
+        try:
+            self._wait(torrent)
+        finally:
+            self._take_out(torrent, outcome)
+        torrent.raise_failure()
+
+    def _take_out(self, torrent: Torrent, outcome: Fetched) -> None:
+        outcome.bytes_fetched += torrent.progress().payload_downloaded
+        outcome.peers = torrent.listening_peers()
+        have = torrent.pieces()
+        torrent.remove()
+        try:
+            torrent.raise_failure()
+        except TorsyncError:
+            return
+        outcome.have = have
+
+    def _wait(self, torrent: Torrent) -> None:
+        started = moved = looked = time.monotonic()
+        reminded = started - _REMIND_S + _QUIET_S
+        seen = -1
+        while not torrent.wait(_POLL_S):
+            if self._stopping():
+                raise InterruptedByUserError("stopped while downloading; what has arrived is kept")
+            now = time.monotonic()
+            progress = torrent.progress()
+            if progress.payload_downloaded != seen:
+                seen, moved, reminded = progress.payload_downloaded, now, now - _REMIND_S + _QUIET_S
+            self._sink(self._progress_event(torrent))
+            for event in torrent.fresh_failures():
+                if isinstance(event, (TrackerFailed, WebSeedFailed)):
+                    self._sink(self._failure_notice(event))
+            if self._patience_s is not None and now - moved > self._patience_s:
+                raise self._no_peers(torrent, now - moved)
+            if now - reminded > _REMIND_S:
+                reminded = now
+                self._remind(torrent, now - moved)
+            if now - looked > self._look_out_every_s:
+                looked = now
+                self._look_out()
+        self._sink(self._progress_event(torrent))
+
+    def _progress_event(self, torrent: Torrent) -> Event:
+        now = torrent.progress()
+        left = now.bytes_wanted - now.bytes_done
+        return Progress(
+            self._name,
+            Stage.DOWNLOADING,
+            bytes_done=now.bytes_done,
+            bytes_total=now.bytes_wanted,
+            download_rate=now.download_rate,
+            upload_rate=now.upload_rate,
+            peers=now.peers,
+            eta_s=left / now.download_rate if now.download_rate else None,
+        )
+
+    def _failure_notice(self, event: TrackerFailed | WebSeedFailed) -> Notice:
+        if isinstance(event, TrackerFailed):
+            what, code = f"the tracker {event.url} said: {event.message}", "tracker_failed"
+        else:
+            what, code = f"the web seed {event.url} failed: {event.message}", "web_seed_failed"
+        return Notice(self._name, Level.WARNING, code, what)
+
+    def _remind(self, torrent: Torrent, silent_s: float) -> None:
+        peers = torrent.progress().peers
+        reasons = "; ".join(torrent.news.reasons())
+        self._sink(
+            Notice(
+                self._name,
+                Level.WARNING,
+                "stalled",
+                f"nothing has arrived for {format_duration(silent_s)}; {peers} peers are "
+                f"connected{'; ' + reasons if reasons else ''}",
+                hint="" if peers else _NO_PEERS_HINT,
+            )
+        )
+
+    def _no_peers(self, torrent: Torrent, silent_s: float) -> NoPeersError:
+        reasons = "; ".join(torrent.news.reasons())
+        return NoPeersError(
+            f"nothing arrived for {format_duration(silent_s)} from "
+            f"{torrent.progress().peers} peers{'; ' + reasons if reasons else ''}",
+            hint=_NO_PEERS_HINT + "; what has arrived is kept",
+        )
+
+
+_NO_PEERS_HINT = (
+    "make sure that someone seeds this release; check the firewall, trackers and `peers`"
+)

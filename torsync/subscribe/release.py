@@ -1,0 +1,91 @@
+"""Poll the remote and know releases: the bytes that came, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torsync.model.metainfo import parse_metainfo
+from torsync.subscribe.remote import Fetched, Remote, Validators
+from torsync.subscribe.state import PollState
+
+if TYPE_CHECKING:
+    from torsync.model.manifest import Manifest
+    from torsync.subscribe.state import TreeState
+
+
+@dataclass(frozen=True)
+class Release:
+    """One ``.torrent``: its bytes, their SHA-256 in hex, and the manifest in them."""
+
+    body: bytes
+    digest: str
+    manifest: Manifest
+
+
+class Releases:
+    """The releases of one subscription: the newest at the URL, and those stored."""
+
+    def __init__(self, remote: Remote, url: str, state: TreeState) -> None:
+        self._remote = remote
+        self._url = url
+        self._state = state
+        self._known: dict[str, Release] = {}
+
+    def poll(self, *, force: bool = False) -> Release:
+        """Ask the remote for the newest release; the stored one if it has not changed.
+
+        The new bytes are kept beside the old ones, and count only once they have been parsed.
+
+        Args:
+            force: ask without validators.
+
+        Raises:
+            RemoteError: the remote is unreachable, or what it sent is no usable ``.torrent``.
+        """
+        previous = self._state.load_poll()
+        stored = None
+        if previous is not None and previous.url == self._url and not force:
+            stored = self.load(previous.sha256)
+        validators = None
+        if stored is not None and previous is not None:
+            validators = Validators(previous.etag, previous.last_modified)
+        answer = self._remote.poll(validators)
+        if not isinstance(answer, Fetched):
+            assert stored is not None
+            return stored
+        release = self._known.get(answer.sha256) or _parse(answer.body, answer.sha256)
+        self._state.store_body(answer.body)
+        now = PollState(
+            self._url,
+            answer.sha256,
+            answer.validators.etag,
+            answer.validators.last_modified,
+        )
+        if now != previous:
+            self._state.store_poll(now)
+        return self._remember(release)
+
+    def load(self, digest: str) -> Release | None:
+        """Load a stored release; None if its bytes are gone."""
+        known = self._known.get(digest)
+        if known is not None or not digest:
+            return known
+        body = self._state.load_body(digest)
+        return None if body is None else self._remember(_parse(body, digest))
+
+    def synced(self) -> Release | None:
+        """The release that the tree is known to equal."""
+        return self.load(self._state.synced)
+
+    def _remember(self, release: Release) -> Release:
+        """Keep the synced and the newest release parsed, no others."""
+        synced = self._state.synced
+        self._known = {digest: known for digest, known in self._known.items() if digest == synced}
+        self._known[release.digest] = release
+        return release
+
+
+def _parse(body: bytes, digest: str) -> Release:
+    return Release(body, digest, parse_metainfo(body, windows=os.name == "nt"))

@@ -1,0 +1,238 @@
+"""The stage: where changed files are built, out of sight of readers.
+
+It is a folder under ``TREE/.torsync``, so that finished files reach their place by renaming.
+Staged files are named by their number in the manifest: no name from a torrent is used here.
+What an interrupted update left is used by the next one if it is for the same release.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import fcntl
+import json
+import os
+import stat
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import InterruptedByUserError, TreeError
+from torsync.model.names import PRIVATE_FOLDER
+from torsync.model.placement import Place, Placement
+from torsync.model.plan import Action, Plan
+from torsync.subscribe.tree import Tree, doing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torsync.model.tree_index import DiskEntry
+
+_STAGES = f"{PRIVATE_FOLDER}/stage"
+_FICLONE = 0x40049409
+_COPY_BYTES = 16 * 1024**2
+_NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
+
+
+@dataclass(frozen=True)
+class StagedRecord:
+    """What an update that was stopped in order had in its stage.
+
+    Attributes:
+        info_hash: of the release it was for.
+        have: one byte per piece, 1 where its content is right under that update's placement.
+        files: name in the stage → size, mtime_ns, inode, as they were then.
+    """
+
+    info_hash: str
+    have: bytes
+    files: dict[str, tuple[int, int, int]]
+
+    def dump(self) -> str:
+        """Turn it into text."""
+        packed = base64.b64encode(zlib.compress(self.have)).decode()
+        return json.dumps({"info_hash": self.info_hash, "have": packed, "files": self.files})
+
+    @staticmethod
+    def load(text: str) -> StagedRecord | None:
+        """Read what ``dump`` gave; None for the empty text."""
+        if not text:
+            return None
+        raw = json.loads(text)
+        files = {name: (seen[0], seen[1], seen[2]) for name, seen in raw["files"].items()}
+        return StagedRecord(raw["info_hash"], zlib.decompress(base64.b64decode(raw["have"])), files)
+
+
+class Stage:
+    """The stage of one release in one tree."""
+
+    def __init__(self, tree: Tree, info_hash: str) -> None:
+        self.info_hash = info_hash
+        self.folder = f"{_STAGES}/{info_hash}"
+        self._tree = tree
+
+    def path(self, index: int, place: Place) -> str:
+        """Where a file is staged, relative to the tree."""
+        suffix = ".scratch" if place is Place.SCRATCH else ""
+        return f"{self.folder}/{index}{suffix}"
+
+    def open_for(self, placement: Placement) -> Callable[[int], int]:
+        """Give a function that opens a file of the manifest for reading, at its place."""
+
+        def opener(index: int) -> int:
+            place = placement.places[index]
+            if place is Place.TREE:
+                return self._tree.open(placement.manifest.files[index].path)
+            return self._tree.open(self.path(index, place))
+
+        return opener
+
+    def prepare(self) -> None:
+        """Make the stage, and remove those of other releases.
+
+        Raises:
+            TreeError: the tree cannot be written.
+        """
+        with doing("prepare", self.folder):
+            for name in os.listdir(self._tree.folder_fd(_STAGES, create=True)):
+                if name != self.info_hash:
+                    self._remove(f"{_STAGES}/{name}")
+            self._tree.folder_fd(self.folder, create=True)
+
+    def leftovers(self) -> dict[str, DiskEntry]:
+        """What an earlier update left for this release, by name; unfinished clones are removed.
+
+        Raises:
+            TreeError: the stage cannot be read.
+        """
+        found: dict[str, DiskEntry] = {}
+        with doing("read", self.folder):
+            folder = self._tree.folder_fd(self.folder)
+            for name in os.listdir(folder):
+                entry = self._tree.stat(f"{self.folder}/{name}")
+                if name.endswith(".part"):
+                    os.unlink(name, dir_fd=folder)
+                elif entry is not None:
+                    found[name] = entry
+        return found
+
+    def record(self, have: bytes) -> StagedRecord:
+        """Note what is staged, for the next start."""
+        files = {
+            name: (entry.size, entry.mtime_ns, entry.inode)
+            for name, entry in self.leftovers().items()
+        }
+        return StagedRecord(self.info_hash, have, files)
+
+    def clone_patched(
+        self,
+        plan: Plan,
+        *,
+        present: Iterable[str],
+        stopping: Callable[[], bool],
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        """Clone the old version of each file to patch, unless it is ``present`` already.
+
+        Raises:
+            TreeError: a file could not be copied, or changed meanwhile.
+            InterruptedByUserError: ``stopping`` said so.
+        """
+        there = set(present)
+        for index, planned in enumerate(plan.files):
+            if planned.action is not Action.PATCH or str(index) in there:
+                continue
+            file = plan.wanted.files[index]
+            with doing("copy", file.path):
+                self._clone(file.path, index, file.size, plan, stopping, on_bytes)
+
+    def _clone(
+        self,
+        path: str,
+        index: int,
+        size: int,
+        plan: Plan,
+        stopping: Callable[[], bool],
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        target = self.path(index, Place.STAGE)
+        folder, name = self._tree.locate(target)
+        source_fd = self._tree.open(path)
+        try:
+            target_fd = self._tree.open(f"{target}.part", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            try:
+                _copy(source_fd, target_fd, size, stopping, on_bytes)
+                os.fchmod(target_fd, stat.S_IMODE(os.fstat(source_fd).st_mode) | 0o200)
+            finally:
+                os.close(target_fd)
+        finally:
+            os.close(source_fd)
+        if self._tree.stat(path) != plan.index.entries[path]:
+            raise TreeError(
+                f"{path!r} changed while it was being copied", path=path, hint="try again"
+            )
+        os.rename(f"{name}.part", name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def discard(self, name: str) -> None:
+        """Remove one staged file."""
+        with doing("remove", f"{self.folder}/{name}"):
+            os.unlink(name, dir_fd=self._tree.folder_fd(self.folder))
+
+    def remove(self) -> None:
+        """Remove the stage with all that is in it."""
+        with doing("remove", self.folder):
+            self._remove(self.folder)
+
+    def _remove(self, folder: str) -> None:
+        """Remove a stage: it has files only, never folders."""
+        folder_fd = self._tree.folder_fd(folder)
+        for name in os.listdir(folder_fd):
+            os.unlink(name, dir_fd=folder_fd)
+        self._tree.forget_folders()
+        parent_fd, name = self._tree.locate(folder)
+        os.rmdir(name, dir_fd=parent_fd)
+
+
+def _copy(
+    source: int,
+    target: int,
+    size: int,
+    stopping: Callable[[], bool],
+    on_bytes: Callable[[int], None],
+) -> None:
+    """Copy at most ``size`` bytes: by reflink where the file system can, else in the kernel."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno not in _NO_REFLINK:
+            raise
+        _copy_bytes(source, target, min(size, os.fstat(source).st_size), stopping, on_bytes)
+    if os.fstat(target).st_size > size:
+        os.ftruncate(target, size)
+
+
+def _copy_bytes(
+    source: int,
+    target: int,
+    size: int,
+    stopping: Callable[[], bool],
+    on_bytes: Callable[[int], None],
+) -> None:
+    done = 0
+    while done < size:
+        if stopping():
+            raise InterruptedByUserError("stopped while copying")
+        count = _copy_some(source, target, min(_COPY_BYTES, size - done), done)
+        if not count:
+            break
+        done += count
+        on_bytes(count)
+
+
+def _copy_some(source: int, target: int, count: int, offset: int) -> int:
+    try:
+        return os.copy_file_range(source, target, count, offset, offset)
+    except OSError as error:
+        if error.errno not in _NO_REFLINK:
+            raise
+    return os.pwrite(target, os.pread(source, count, offset), offset)

@@ -1,0 +1,104 @@
+"""The trash of a tree: where removed and replaced files wait, so that nothing is lost at once.
+
+Each update or clean-up has a folder of its own there, named by its time, in which every file
+lies under the path that it had.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from torsync.model.names import PRIVATE_FOLDER
+from torsync.model.tree_index import Kind
+from torsync.subscribe.tree import Tree, doing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TRASH = f"{PRIVATE_FOLDER}/trash"
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+
+
+class Trash:
+    """The trash folder of one update; made when the first file goes there."""
+
+    def __init__(self, tree: Tree, now_s: float) -> None:
+        self._tree = tree
+        self._stamp = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(now_s))
+        self._folder = ""
+
+    def save(self, path: str) -> None:
+        """Give the file at ``path`` a second name in the trash; it stays where it is.
+
+        Where the file system has no hard links it is moved, as are links and special files.
+
+        Raises:
+            TreeError: that was not possible; the file is where it was.
+        """
+        with doing("move to the trash", path):
+            entry = self._tree.stat(path)
+            if entry is None:
+                return
+            if entry.kind is not Kind.FILE or not self._link(path):
+                self.take(path)
+
+    def take(self, path: str) -> None:
+        """Move what is at ``path`` to the trash.
+
+        Raises:
+            TreeError: that was not possible; the file is where it was.
+        """
+        with doing("move to the trash", path):
+            target_fd, target_name = self._target(path)
+            folder_fd, name = self._tree.locate(path)
+            os.rename(name, target_name, src_dir_fd=folder_fd, dst_dir_fd=target_fd)
+
+    def _link(self, path: str) -> bool:
+        target_fd, target_name = self._target(path)
+        folder_fd, name = self._tree.locate(path)
+        try:
+            os.link(
+                name,
+                target_name,
+                src_dir_fd=folder_fd,
+                dst_dir_fd=target_fd,
+                follow_symlinks=False,
+            )
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return False
+        return True
+
+    def _target(self, path: str) -> tuple[int, str]:
+        if not self._folder:
+            self._folder = self._make_folder()
+        return self._tree.locate(f"{self._folder}/{path}", create=True)
+
+    def _make_folder(self) -> str:
+        trash_fd = self._tree.folder_fd(_TRASH, create=True)
+        for number in range(1, 10_000):
+            name = self._stamp if number == 1 else f"{self._stamp}-{number}"
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=trash_fd)
+                return f"{_TRASH}/{name}"
+        raise FileExistsError(errno.EEXIST, "too many folders of one second", _TRASH)
+
+
+def remove_emptied_folders(tree: Tree, paths: Iterable[str]) -> None:
+    """Remove the folders that ``paths`` lay in, as far up as they are empty now."""
+    tree.forget_folders()
+    for folder in sorted({path.rpartition("/")[0] for path in paths} - {""}, reverse=True):
+        at = folder
+        while at:
+            try:
+                parent_fd, name = tree.locate(at)
+                os.rmdir(name, dir_fd=parent_fd)
+            except OSError:
+                break
+            at = at.rpartition("/")[0]
+    tree.forget_folders()

@@ -1,0 +1,255 @@
+"""Carry out a decided plan: stage, fetch, read back, commit. Nothing is decided here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import TorsyncError, TreeError
+from torsync.model.events import EventSink, Progress, StageStarted
+from torsync.model.events import Stage as EventStage
+from torsync.model.placement import Place, Placement, place_for_fetch
+from torsync.model.plan import Action, Plan
+from torsync.subscribe.commit import Commit, CommitOutcome
+from torsync.subscribe.fetch import Fetched
+from torsync.subscribe.hashing import HashedPieces, hash_pieces
+from torsync.subscribe.stage import Stage, StagedRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torsync.model.manifest import Manifest
+    from torsync.subscribe.fetch import Fetcher
+    from torsync.subscribe.state import TreeState
+    from torsync.subscribe.trash import Trash
+    from torsync.subscribe.tree import Tree
+
+
+class Update:
+    """One run of one plan on one tree."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        state: TreeState,
+        plan: Plan,
+        *,
+        name: str,
+        sink: EventSink,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._tree = tree
+        self._state = state
+        self._plan = plan
+        self._name = name
+        self._sink = sink
+        self._stopping = stopping
+        self._stage = Stage(tree, plan.wanted.info_hash)
+        self.fetched = Fetched()
+        self.bytes_hashed = 0
+
+    def needs_stage(self) -> bool:
+        """Whether anything has to be staged."""
+        staged = {Action.PATCH, Action.FETCH, Action.LINK}
+        return any(planned.action in staged for planned in self._plan.files)
+
+    def build(
+        self,
+        metainfo: bytes,
+        fetcher: Fetcher,
+        *,
+        peers: tuple[tuple[str, int], ...],
+        web_seeds: tuple[str, ...],
+    ) -> None:
+        """Have every staged file complete and checked; the visible tree stays as it is.
+
+        Raises:
+            TorsyncError: it could not be done; what has arrived is kept for the next try.
+        """
+        placement = place_for_fetch(self._plan)
+        self._say(EventStage.STAGING)
+        self._stage.prepare()
+        have = self._take_over_leftovers(placement)
+        self._clone()
+        if self._plan.needed:
+            self._fetch(metainfo, fetcher, placement, have, peers, web_seeds)
+            self._read_back(placement)
+
+    def commit(self, trash: Trash, *, synced: Manifest | None) -> CommitOutcome:
+        """Make the staged release visible.
+
+        Raises:
+            TreeError: something could not be written; see ``Commit.run``.
+        """
+        files = sum(
+            planned.action in {Action.PATCH, Action.FETCH, Action.LINK}
+            for planned in self._plan.files
+        )
+        if files or self._plan.removals:
+            self._say(EventStage.COMMITTING)
+        done = 0
+
+        def on_file() -> None:
+            nonlocal done
+            done += 1
+            if done % 100 == 0 or done == files:
+                self._sink(
+                    Progress(self._name, EventStage.COMMITTING, files_done=done, files_total=files)
+                )
+
+        commit = Commit(self._tree, self._plan, self._stage, trash, synced=synced, on_file=on_file)
+        return commit.run()
+
+    def clear_stage(self) -> None:
+        """Remove the stage after the commit has been recorded."""
+        if self.needs_stage():
+            self._stage.remove()
+
+    # --- steps ------------------------------------------------------------------------------
+
+    def _take_over_leftovers(self, placement: Placement) -> bytearray:
+        """Find which pieces an earlier, interrupted update of this release has staged."""
+        have = bytearray(placement.have)
+        names = self._stage.leftovers()
+        staged = {}
+        for index, place in enumerate(placement.places):
+            name = self._stage.path(index, place).rpartition("/")[2]
+            if place is not Place.TREE and name in names:
+                staged[index] = name
+        for name in set(names) - set(staged.values()):
+            self._stage.discard(name)
+        if not staged:
+            return have
+        doubtful = sorted(
+            {
+                piece
+                for index in staged
+                for piece in placement.manifest.pieces_of(index)
+                if placement.wanted[piece]
+            }
+        )
+        right = self._right_leftovers(placement, doubtful)
+        for piece in doubtful:
+            have[piece] = piece in right
+        for index, name in staged.items():
+            pieces = placement.manifest.pieces_of(index)
+            expected = placement.have[pieces.start : pieces.stop]
+            found = have[pieces.start : pieces.stop]
+            if any(was and not now for was, now in zip(expected, found, strict=True)):
+                self._stage.discard(name)
+                have[pieces.start : pieces.stop] = expected
+        return have
+
+    def _right_leftovers(self, placement: Placement, doubtful: list[int]) -> set[int]:
+        record = StagedRecord.load(self._state.get("staged"))
+        if record is not None and record == self._stage.record(record.have):
+            return {piece for piece in doubtful if record.have[piece]}
+        return self._hash(EventStage.VERIFYING, placement, doubtful).good
+
+    def _clone(self) -> None:
+        total = sum(
+            self._plan.wanted.files[index].size
+            for index, planned in enumerate(self._plan.files)
+            if planned.action is Action.PATCH
+        )
+        copied = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal copied
+            copied += count
+            self._sink(
+                Progress(self._name, EventStage.STAGING, bytes_done=copied, bytes_total=total)
+            )
+
+        self._stage.clone_patched(
+            self._plan, present=self._stage.leftovers(), stopping=self._stopping, on_bytes=on_bytes
+        )
+
+    def _fetch(
+        self,
+        metainfo: bytes,
+        fetcher: Fetcher,
+        placement: Placement,
+        have: bytearray,
+        peers: tuple[tuple[str, int], ...],
+        web_seeds: tuple[str, ...],
+    ) -> None:
+        if all(have[piece] for piece in self._plan.needed):
+            return
+        from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
+
+        self._say(EventStage.DOWNLOADING)
+        manifest = placement.manifest
+        root = str(self._tree.root)
+        request = AddRequest(
+            metainfo=metainfo,
+            save_path=f"{root}/{self._stage.folder}",
+            paths=tuple(
+                f"{root}/{file.path}"
+                if place is Place.TREE
+                else self._stage.path(index, place).rpartition("/")[2]
+                for index, (file, place) in enumerate(
+                    zip(manifest.files, placement.places, strict=True)
+                )
+            ),
+            sizes=tuple(file.size for file in manifest.files),
+            have=bytes(have),
+            wanted=placement.wanted,
+            peers=peers,
+            web_seeds=web_seeds,
+        )
+        self._state.put(staged="")
+        try:
+            fetcher.fetch(request, self.fetched)
+        except TorsyncError:
+            self._keep_record()
+            raise
+        self._keep_record()
+
+    def _keep_record(self) -> None:
+        if self.fetched.have:
+            self._state.put(staged=self._stage.record(self.fetched.have).dump())
+
+    def _read_back(self, placement: Placement) -> None:
+        """Hash what was fetched once more: "finished" does not mean "on disk"."""
+        found = self._hash(EventStage.REREADING, placement, self._plan.needed)
+        wrong = [piece for piece in self._plan.needed if piece not in found.good]
+        if wrong:
+            self._state.put(staged="")
+            path = self._paths_in(wrong)
+            raise TreeError(
+                f"{len(wrong)} fetched pieces are not on disk as they arrived, the first of them "
+                f"in {path!r}",
+                path=path,
+                hint="the tree is as it was; check the disk, then try again",
+            )
+
+    def _paths_in(self, pieces: Iterable[int]) -> str:
+        manifest = self._plan.wanted
+        return next(
+            (manifest.files[index].path for piece in pieces for index in manifest.files_in(piece)),
+            "",
+        )
+
+    def _hash(self, stage: EventStage, placement: Placement, pieces: Iterable[int]) -> HashedPieces:
+        listed = list(pieces)
+        total = sum(placement.manifest.piece_size(piece) for piece in listed)
+        done = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal done
+            done += count
+            self._sink(Progress(self._name, stage, bytes_done=done, bytes_total=total))
+
+        self._say(stage)
+        found = hash_pieces(
+            placement.manifest,
+            listed,
+            self._stage.open_for(placement),
+            stopping=self._stopping,
+            on_bytes=on_bytes,
+        )
+        self.bytes_hashed += found.bytes_hashed
+        return found
+
+    def _say(self, stage: EventStage) -> None:
+        self._sink(StageStarted(self._name, stage))

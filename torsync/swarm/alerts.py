@@ -1,0 +1,146 @@
+"""libtorrent's alerts as typed values, with messages a person understands."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import Union
+
+import libtorrent as lt
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailed:
+    """Reading or writing a file of the torrent failed; ``errno`` is 0 if it is not the system's."""
+
+    path: str
+    errno: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentFailed:
+    """The torrent as a whole cannot go on."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerFailed:
+    """A tracker did not answer, or refused."""
+
+    url: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerReplied:
+    """A tracker answered an announce with so many peers."""
+
+    url: str
+    peers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebSeedFailed:
+    """A web seed could not be used."""
+
+    url: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class HashFailed:
+    """A fetched piece did not have its hash; it is fetched again."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Every wanted piece has arrived. It does not mean that they are on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The torrent has left the session, its files are closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenFailed:
+    """The session could not listen on an address."""
+
+    interface: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsDropped:
+    """libtorrent had more to tell than its queue holds."""
+
+
+SwarmEvent = Union[
+    FileFailed,
+    TorrentFailed,
+    TrackerFailed,
+    TrackerReplied,
+    WebSeedFailed,
+    HashFailed,
+    Finished,
+    Removed,
+    ListenFailed,
+    AlertsDropped,
+]
+
+
+def translate(alert: lt.alert) -> SwarmEvent | None:
+    """Turn an alert into an event; None for those that nobody waits for."""
+    match alert:
+        case lt.file_error_alert():
+            return FileFailed(alert.filename(), _system_errno(alert.error), _said(alert.error))
+        case lt.torrent_error_alert():
+            return TorrentFailed(_said(alert.error))
+        case lt.tracker_error_alert():
+            reason = alert.error_message() or _said(alert.error)
+            return TrackerFailed(alert.tracker_url(), reason)
+        case lt.tracker_reply_alert():
+            return TrackerReplied(alert.tracker_url(), alert.num_peers)
+        case lt.url_seed_alert():
+            return WebSeedFailed(alert.server_url(), alert.error_message() or _said(alert.error))
+        case lt.hash_failed_alert():
+            return HashFailed(alert.piece_index)
+        case lt.torrent_finished_alert():
+            return Finished()
+        case lt.torrent_removed_alert():
+            return Removed()
+        case lt.listen_failed_alert():
+            return ListenFailed(alert.listen_interface(), _said(alert.error))
+        case lt.alerts_dropped_alert():
+            return AlertsDropped()
+    return None
+
+
+def info_hash_of(alert: lt.alert) -> bytes | None:
+    """The info-hash (20 bytes, v2 cut short) of the torrent that an alert is about."""
+    if isinstance(alert, lt.torrent_removed_alert):
+        return best_hash(alert.info_hashes)
+    if isinstance(alert, lt.torrent_alert) and alert.handle.is_valid():
+        return best_hash(alert.handle.info_hashes())
+    return None
+
+
+def best_hash(hashes: lt.info_hash_t) -> bytes:
+    """What a session tells torrents apart by: 20 bytes, of v2 where there is one."""
+    return hashes.get_best().to_bytes()
+
+
+def _system_errno(error: lt.error_code) -> int:
+    return error.value() if error.category().name() in {"system", "generic"} else 0
+
+
+def _said(error: lt.error_code) -> str:
+    number = _system_errno(error)
+    if number in errno.errorcode:
+        return os.strerror(number)
+    return error.message()

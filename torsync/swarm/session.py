@@ -1,0 +1,215 @@
+"""A libtorrent session, and the one place where torrents are added to it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import libtorrent as lt
+
+from torsync.model.errors import ManifestError, SwarmError
+from torsync.model.events import EventSink, Level, Notice, discard
+from torsync.model.metainfo import MAX_PIECES
+from torsync.swarm.alerts import AlertsDropped, ListenFailed, best_hash, info_hash_of, translate
+from torsync.swarm.settings import session_settings
+from torsync.swarm.torrent import AddRequest, Torrent
+
+if TYPE_CHECKING:
+    from torsync.model.config import SessionConfig
+
+_PAD = 1
+_ALERT_WAIT_MS = 200
+
+
+class DuplicateTorrentError(SwarmError):
+    """The session holds this info-hash already: it can do so once."""
+
+    code = "duplicate_torrent"
+
+
+class Swarm:
+    """One libtorrent session with the thread that drains its alerts."""
+
+    def __init__(self, config: SessionConfig, *, sink: EventSink = discard) -> None:
+        """Start a session.
+
+        Raises:
+            SwarmError: libtorrent refused the settings.
+        """
+        self._sink = sink
+        self._torrents: dict[bytes, Torrent] = {}
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        try:
+            self._session: lt.session = lt.session(
+                lt.session_params(cast("Any", session_settings(config)))
+            )
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise SwarmError(f"libtorrent refused its settings: {error}") from error
+        _limit_local_peers_too(self._session)
+        self._drain = threading.Thread(target=self._drain_alerts, name="alerts", daemon=True)
+        self._drain.start()
+
+    def add(self, request: AddRequest) -> Torrent:
+        """Add a torrent as it is described: libtorrent checks nothing and creates nothing.
+
+        Raises:
+            ManifestError: libtorrent cannot read the metainfo, or reads other files in it.
+            DuplicateTorrentError: the session holds the info-hash already.
+            SwarmError: libtorrent refused it.
+        """
+        parameters = _parameters(request)
+        key = best_hash(parameters.info_hashes)
+        with self._lock:
+            if key in self._torrents:
+                raise DuplicateTorrentError(f"the session already holds the torrent {key.hex()}")
+            try:
+                handle = self._session.add_torrent(parameters)
+            except RuntimeError as error:
+                raise SwarmError(f"libtorrent refused the torrent: {error}") from error
+
+            def forget() -> None:
+                with self._lock:
+                    self._torrents.pop(key, None)
+
+            torrent = Torrent(handle, self._session.remove_torrent, forget)
+            self._torrents[key] = torrent
+        return torrent
+
+    def listen_port(self) -> int:
+        """The TCP port that peers can connect to; 0 if there is none."""
+        return self._session.listen_port()
+
+    def close(self) -> None:
+        """Stop the session; its torrents are gone."""
+        self._closing.set()
+        self._drain.join()
+        self._torrents.clear()
+        del self._session
+
+    def _drain_alerts(self) -> None:
+        while not self._closing.is_set():
+            if self._session.wait_for_alert(_ALERT_WAIT_MS) is None:
+                continue
+            for alert in self._session.pop_alerts():
+                self._dispatch(alert)
+
+    def _dispatch(self, alert: lt.alert) -> None:
+        event = translate(alert)
+        if event is None:
+            return
+        if isinstance(event, ListenFailed):
+            self._notice(
+                "listen_failed",
+                f"could not listen on {event.interface}: {event.message}",
+                "peers cannot connect to this machine; set another port in [session] listen",
+            )
+        elif isinstance(event, AlertsDropped):
+            self._notice("alerts_dropped", "libtorrent reported more than could be taken in", "")
+        else:
+            key = info_hash_of(alert)
+            with self._lock:
+                torrent = self._torrents.get(key) if key is not None else None
+            if torrent is not None:
+                torrent.tell(event)
+
+    def _notice(self, code: str, message: str, hint: str) -> None:
+        self._sink(Notice("", Level.WARNING, code, message, hint))
+
+
+class SwarmPool:
+    """Sessions, started when they are needed.
+
+    A session can hold an info-hash once, so a second tree with the same release gets a
+    session of its own, on a free port.
+    """
+
+    def __init__(self, config: SessionConfig, *, sink: EventSink = discard) -> None:
+        self._config = config
+        self._sink = sink
+        self._swarms: list[Swarm] = []
+        self._lock = threading.Lock()
+
+    def add(self, request: AddRequest) -> Torrent:
+        """Add a torrent to the first session that can hold it; see ``Swarm.add``."""
+        with self._lock:
+            for swarm in self._swarms:
+                with suppress(DuplicateTorrentError):
+                    return swarm.add(request)
+            swarm = Swarm(self._config_of(len(self._swarms)), sink=self._sink)
+            self._swarms.append(swarm)
+            return swarm.add(request)
+
+    def close(self) -> None:
+        """Stop all sessions."""
+        with self._lock:
+            while self._swarms:
+                self._swarms.pop().close()
+
+    def _config_of(self, number: int) -> SessionConfig:
+        if number == 0:
+            return self._config
+        anywhere = tuple(f"{listen.rpartition(':')[0]}:0" for listen in self._config.listen)
+        return replace(self._config, listen=anywhere)
+
+
+def _load(metainfo: bytes) -> lt.add_torrent_params:
+    limits: Any = {
+        "max_buffer_size": len(metainfo) + 1,
+        "max_pieces": MAX_PIECES,
+        "max_decode_depth": 300,
+        "max_decode_tokens": len(metainfo) + 1,
+    }
+    try:
+        return lt.load_torrent_buffer(metainfo, limits)
+    except RuntimeError as error:
+        raise ManifestError(f"libtorrent cannot read it: {error}") from error
+
+
+def _parameters(request: AddRequest) -> lt.add_torrent_params:
+    parameters = _load(request.metainfo)
+    if parameters.ti is None:
+        raise ManifestError("libtorrent finds no info dictionary in it")
+    if len(request.have) != parameters.ti.num_pieces():
+        raise ManifestError(
+            f"libtorrent reads {parameters.ti.num_pieces()} pieces, torsync {len(request.have)}"
+        )
+    parameters.save_path = request.save_path
+    parameters.renamed_files = _renamed(parameters.ti.layout(), request)
+    parameters.have_pieces = [bool(flag) for flag in request.have]
+    if not all(request.wanted):
+        parameters.piece_priorities = [4 if flag else 0 for flag in request.wanted]
+    parameters.flags = (
+        lt.torrent_flags.no_verify_files
+        | lt.torrent_flags.duplicate_is_error
+        | lt.torrent_flags.update_subscribe
+    )
+    parameters.peers = list(request.peers)
+    parameters.url_seeds = [*parameters.url_seeds, *request.web_seeds]
+    return parameters
+
+
+def _renamed(layout: lt.file_storage, request: AddRequest) -> dict[int, str]:
+    renamed: dict[int, str] = {}
+    at = 0
+    for index in range(layout.num_files()):
+        if int(layout.file_flags(index)) & _PAD:
+            continue
+        if at >= len(request.sizes) or layout.file_size(index) != request.sizes[at]:
+            raise ManifestError(f"libtorrent reads another file as number {at}")
+        renamed[index] = request.paths[at]
+        at += 1
+    if at != len(request.sizes):
+        raise ManifestError(f"libtorrent reads {at} files, torsync {len(request.sizes)}")
+    return renamed
+
+
+def _limit_local_peers_too(session: lt.session) -> None:
+    """Put local peers under the session's rate limits, from which libtorrent exempts them."""
+    everyone = lt.ip_filter()
+    mask = 1 << session.global_peer_class_id
+    everyone.add_rule("0.0.0.0", "255.255.255.255", mask)  # noqa: S104 - a filter, no socket
+    everyone.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", mask)
+    session.set_peer_class_filter(everyone)

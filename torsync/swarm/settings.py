@@ -1,0 +1,67 @@
+"""libtorrent's settings for torsync: its defaults are made for a desktop client."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import libtorrent as lt
+
+from torsync import __version__
+
+if TYPE_CHECKING:
+    from torsync.model.config import SessionConfig, SettingValue
+
+_CATEGORIES = lt.alert_category
+ALERT_MASK = _CATEGORIES.error | _CATEGORIES.status | _CATEGORIES.storage | _CATEGORIES.tracker
+
+
+def setting_types() -> dict[str, type]:
+    """Every setting that libtorrent knows, and the type of its value."""
+    return {name: type(value) for name, value in lt.default_settings().items()}
+
+
+def session_settings(config: SessionConfig) -> dict[str, SettingValue]:
+    """Decide the settings of a session; what ``[session.settings]`` says comes last."""
+    settings: dict[str, Any] = {
+        "user_agent": f"torsync/{__version__} libtorrent/{lt.__version__}",
+        "peer_fingerprint": lt.generate_fingerprint("TS", *_version_numbers()),
+        "listen_interfaces": ",".join(config.listen),
+        "enable_dht": config.dht,
+        "enable_lsd": config.lsd,
+        "enable_upnp": config.upnp,
+        "enable_natpmp": config.upnp,
+        "download_rate_limit": config.download_limit,
+        "upload_rate_limit": config.upload_limit,
+        "webtorrent_stun_server": "",
+        "alert_mask": ALERT_MASK,
+        "alert_queue_size": 20_000,
+        "hashing_threads": os.cpu_count() or 1,
+        # uTP is preferred where both sides have it, and slow where the network is not: TCP out.
+        "enable_outgoing_utp": False,
+        # Larger web seed requests make v2 pieces fail their hash.
+        "urlseed_max_request_bytes": 1024**2,
+        "send_redundant_have": False,
+        "min_reconnect_time": 2,
+        "tick_interval": 100,
+        "stop_tracker_timeout": 1,
+        "connection_speed": 200,
+        "connections_limit": 1000,
+        "allow_multiple_connections_per_ip": True,
+        "announce_to_all_tiers": True,
+        "active_limit": -1,
+        "active_downloads": -1,
+        "active_seeds": -1,
+        "active_checking": -1,
+        "active_tracker_limit": -1,
+        "active_dht_limit": -1,
+        "active_lsd_limit": -1,
+        **config.settings,
+    }
+    known = lt.default_settings()
+    return {name: value for name, value in settings.items() if name in known}
+
+
+def _version_numbers() -> tuple[int, int, int, int]:
+    major, minor, patch = (int(part) for part in __version__.split(".")[:3])
+    return major, minor, patch, 0

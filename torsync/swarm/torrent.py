@@ -1,0 +1,256 @@
+"""One torrent in a session: what is known of it, waiting for it, taking it out again."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import libtorrent as lt
+
+from torsync.model.errors import DiskFullError, SwarmError, TreeError
+from torsync.swarm.alerts import (
+    FileFailed,
+    Finished,
+    HashFailed,
+    Removed,
+    SwarmEvent,
+    TorrentFailed,
+    TrackerFailed,
+    TrackerReplied,
+    WebSeedFailed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_REMOVAL_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AddRequest:
+    """What to add to a session, and what is there already.
+
+    Attributes:
+        metainfo: the bytes of the ``.torrent``.
+        save_path: absolute folder that relative ``paths`` start at.
+        paths: one per file of the manifest (pad files left out), in its order.
+        sizes: bytes of each of these files, to be sure that both mean the same files.
+        have: one byte per piece; 1 where the content at ``paths`` is right. Nothing is checked.
+        wanted: one byte per piece; 0 for pieces that are not to be fetched.
+        peers: host and port of peers to try besides those found.
+        web_seeds: URLs besides those in the torrent.
+    """
+
+    metainfo: bytes
+    save_path: str
+    paths: tuple[str, ...]
+    sizes: tuple[int, ...]
+    have: bytes
+    wanted: bytes
+    peers: tuple[tuple[str, int], ...] = ()
+    web_seeds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentProgress:
+    """A moment's figures; sizes in bytes, rates in bytes per second."""
+
+    bytes_done: int
+    bytes_wanted: int
+    payload_downloaded: int
+    payload_uploaded: int
+    download_rate: int
+    upload_rate: int
+    peers: int
+
+
+@dataclass
+class SwarmNews:
+    """What trackers, web seeds and peers had to say, newest last; bounded."""
+
+    trackers: dict[str, str] = field(default_factory=dict)
+    web_seeds: dict[str, str] = field(default_factory=dict)
+    hash_failures: int = 0
+
+    def reasons(self) -> list[str]:
+        """Why nothing may be arriving, one sentence each."""
+        found = [f"the tracker {url} said: {said}" for url, said in self.trackers.items()]
+        found += [f"the web seed {url} failed: {said}" for url, said in self.web_seeds.items()]
+        if self.hash_failures:
+            found.append(
+                f"{self.hash_failures} pieces arrived with wrong content and were thrown away"
+            )
+        return found
+
+
+class Torrent:
+    """A torrent that has been added; made by ``Swarm.add``.
+
+    The session's alert thread tells it events; one other thread uses it.
+    """
+
+    def __init__(
+        self,
+        handle: lt.torrent_handle,
+        discard: Callable[[lt.torrent_handle], None],
+        forget: Callable[[], None],
+    ) -> None:
+        self._handle = handle
+        self._discard = discard
+        self._forget = forget
+        self._changed = threading.Condition()
+        self._finished = False
+        self._removed = False
+        self._failure: TreeError | SwarmError | None = None
+        self._fresh: deque[SwarmEvent] = deque(maxlen=100)
+        self.news = SwarmNews()
+
+    # --- told by the session ----------------------------------------------------------------
+
+    def tell(self, event: SwarmEvent) -> None:
+        """Take note of an event of this torrent."""
+        with self._changed:
+            match event:
+                case Finished():
+                    self._finished = True
+                case Removed():
+                    self._removed = True
+                case FileFailed():
+                    self._failure = self._failure or _file_failure(event)
+                case TorrentFailed():
+                    self._failure = self._failure or SwarmError(
+                        f"libtorrent gave up on the torrent: {event.message}"
+                    )
+                case HashFailed():
+                    self.news.hash_failures += 1
+                case TrackerFailed():
+                    self.news.trackers[event.url] = event.message
+                    self._fresh.append(event)
+                case TrackerReplied():
+                    self.news.trackers.pop(event.url, None)
+                case WebSeedFailed():
+                    self.news.web_seeds[event.url] = event.message
+                    self._fresh.append(event)
+                case _:
+                    return
+            self._changed.notify_all()
+
+    # --- asked by its user ------------------------------------------------------------------
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until every wanted piece has arrived; False after ``timeout_s``.
+
+        Raises:
+            TreeError: a file could not be read or written; the first such error.
+            SwarmError: the torrent cannot go on.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._finished or self._failure is not None, timeout=timeout_s
+            )
+            self._raise_failure()
+            return self._finished
+
+    def raise_failure(self) -> None:
+        """Raise the first file error since the torrent was added, if there was one.
+
+        Raises:
+            TreeError: a file could not be read or written.
+            SwarmError: the torrent cannot go on.
+        """
+        with self._changed:
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def fresh_failures(self) -> list[SwarmEvent]:
+        """What trackers and web seeds failed with since the last call."""
+        with self._changed:
+            found = list(self._fresh)
+            self._fresh.clear()
+            return found
+
+    def progress(self) -> TorrentProgress:
+        """Ask for the current figures."""
+        status = self._handle.status(0)
+        return TorrentProgress(
+            bytes_done=status.total_wanted_done,
+            bytes_wanted=status.total_wanted,
+            payload_downloaded=status.total_payload_download,
+            payload_uploaded=status.total_payload_upload,
+            download_rate=status.download_payload_rate,
+            upload_rate=status.upload_payload_rate,
+            peers=status.num_peers,
+        )
+
+    def pieces(self) -> bytes:
+        """One byte per piece, 1 where its hash was checked or it was claimed."""
+        return bytes(self._handle.status(lt.torrent_handle.query_pieces).pieces)
+
+    def listening_peers(self) -> tuple[tuple[str, int], ...]:
+        """Connected peers that torsync called: only their ports are ones they listen on."""
+        outgoing = lt.peer_info.local_connection
+        return tuple(
+            (str(peer.ip[0]), int(peer.ip[1]))
+            for peer in self._handle.get_peer_info()
+            if peer.flags & outgoing and peer.connection_type == lt.peer_info.standard_bittorrent
+        )
+
+    def replace_sources(self, trackers: Iterable[Iterable[str]], web_seeds: Iterable[str]) -> None:
+        """Use these tracker tiers and web seeds from now on."""
+        tiers = [{"url": url, "tier": tier} for tier, urls in enumerate(trackers) for url in urls]
+        self._handle.replace_trackers(tiers)  # type: ignore[arg-type] # the stub wants all keys
+        wanted = set(web_seeds)
+        present = set(self._handle.url_seeds())
+        for url in present - wanted:
+            self._handle.remove_url_seed(url)
+        for url in wanted - present:
+            self._handle.add_url_seed(url)
+        self._handle.force_reannounce()
+
+    def sources(self) -> tuple[set[str], set[str]]:
+        """The trackers and web seeds in use."""
+        trackers = {str(entry["url"]) for entry in self._handle.trackers()}
+        return trackers, set(self._handle.url_seeds())
+
+    def remove(self) -> None:
+        """Take the torrent out and wait until its files are closed.
+
+        Raises:
+            SwarmError: libtorrent did not let go of the files in time.
+        """
+        deadline = time.monotonic() + _REMOVAL_DEADLINE_S
+        self._discard(self._handle)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._removed, timeout=max(0.0, deadline - time.monotonic())
+            )
+            gone = self._removed
+        self._forget()
+        if not gone:
+            raise SwarmError(
+                f"libtorrent did not close the torrent's files within {_REMOVAL_DEADLINE_S:.0f} s",
+                hint="the disk may be stuck; look at the system's log",
+            )
+
+
+def _file_failure(event: FileFailed) -> TreeError:
+    message = f"could not read or write {event.path!r}: {event.message}"
+    if event.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFullError(
+            message,
+            path=event.path,
+            hint="make room on the file system; the tree is as it was, and what was fetched so "
+            "far is kept for the next try",
+        )
+    return TreeError(
+        message,
+        path=event.path,
+        hint="the tree is as it was; mend the cause (permissions, disk) and try again",
+    )
