@@ -1,1 +1,240 @@
 """The poll: fetch the remote ``.torrent``, or learn that it has not changed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random as _random
+import stat
+import time
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from torsync.model.config import DEFAULT_MAX_TORRENT_BYTES
+from torsync.model.errors import ConfigError, InterruptedByUserError, RemoteUnreachableError
+from torsync.subscribe.remote_body import check_body, too_large_error
+from torsync.subscribe.remote_rules import (
+    Timeouts,
+    TransientError,
+    check_url,
+    mask_url,
+    resolve_headers,
+    retry_delay_s,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Fetched", "NotModified", "Remote", "Timeouts", "Validators"]
+
+_DEFAULT_TIMEOUTS = Timeouts()
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What the server gave for a conditional request (RFC 9110, section 8.8); may be empty."""
+
+    etag: str = ""
+    last_modified: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The bytes at the URL: not parsed yet, a bencoded dictionary at first sight.
+
+    Attributes:
+        body: the whole ``.torrent``.
+        sha256: of the body, in hexadecimal.
+        validators: for the next poll.
+    """
+
+    body: bytes
+    sha256: str
+    validators: Validators
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The server says that the ``.torrent`` is the one that the validators came with."""
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+class Remote:
+    """One remote ``.torrent``: an http, https or file URL.
+
+    Over HTTP, the proxies and certificate bundles that the environment names are used
+    (``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``), ``.netrc`` is not: credentials
+    come from the URL or from ``headers`` only, and go to no other host than the URL's.
+    Messages show no header values, passwords or query strings.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        max_bytes: int = DEFAULT_MAX_TORRENT_BYTES,
+        environ: Mapping[str, str] | None = None,
+        timeouts: Timeouts = _DEFAULT_TIMEOUTS,
+        wait: Callable[[float], bool] = _sleep,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        """Take what a poll needs; nothing is read or sent yet.
+
+        Args:
+            url: the ``.torrent``; http, https or file.
+            headers: for the requests; a value ``env:NAME`` is looked up at each poll.
+            max_bytes: the largest ``.torrent`` that is accepted.
+            environ: where ``env:NAME`` is looked up; None: this process's environment.
+            timeouts: of connection, silence and the whole poll; the number of attempts.
+            wait: sleeps the seconds between attempts; True: the work shall stop.
+            random: in [0, 1), for the jitter of the waits.
+
+        Raises:
+            ConfigError: the URL is none that can be polled.
+        """
+        self._scheme = check_url(url).scheme
+        self._url = url
+        self._path = _file_path(url) if self._scheme == "file" else ""
+        self._headers = headers
+        self._max_bytes = max_bytes
+        self._environ = environ
+        self._timeouts = timeouts
+        self._wait = wait
+        self._random = random
+
+    def poll(self, validators: Validators | None = None) -> Fetched | NotModified:
+        """Fetch the ``.torrent``; failures that may pass are tried again.
+
+        Args:
+            validators: of the last fetch, if the server shall send only what is new.
+
+        Raises:
+            ConfigError: a header's environment variable is missing, or cannot be sent.
+            RemoteUnreachableError: the URL did not answer properly.
+            RemoteInvalidError: what it sent is no ``.torrent``, or too large.
+            InterruptedByUserError: ``wait`` said so.
+        """
+        deadline = time.monotonic() + self._timeouts.total_s
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._attempt(validators or Validators(), deadline)
+            except TransientError as error:
+                failure = error
+            delay_s = retry_delay_s(
+                attempt, self._timeouts.backoff_s, failure.retry_after_s, self._random()
+            )
+            if attempt >= self._timeouts.attempts or time.monotonic() + delay_s >= deadline:
+                times = "once" if attempt == 1 else f"{attempt} times"
+                raise RemoteUnreachableError(
+                    f"{failure.message} (tried {times})", hint=failure.hint
+                )
+            if self._wait(delay_s):
+                raise InterruptedByUserError(
+                    f"{mask_url(self._url)}: stopped before it was polled again"
+                )
+
+    def _attempt(self, validators: Validators, deadline: float) -> Fetched | NotModified:
+        if self._scheme == "file":
+            body = _read_regular_file(self._path, mask_url(self._url), self._max_bytes)
+            return _fetched(body, mask_url(self._url), Validators())
+        from torsync.subscribe.remote_http import get  # noqa: PLC0415  requests imports slowly
+
+        conditions = {
+            "If-None-Match": validators.etag,
+            "If-Modified-Since": validators.last_modified,
+        }
+        environ = os.environ if self._environ is None else self._environ
+        answer = get(
+            self._url,
+            headers=resolve_headers(self._headers, environ),
+            conditions={name: value for name, value in conditions.items() if value},
+            max_bytes=self._max_bytes,
+            timeouts=self._timeouts,
+            deadline=deadline,
+        )
+        if answer.body is None:
+            return NotModified()
+        given = Validators(etag=answer.etag, last_modified=answer.last_modified)
+        return _fetched(answer.body, answer.shown_url, given)
+
+
+def _fetched(body: bytes, shown_url: str, validators: Validators) -> Fetched:
+    check_body(body, shown_url)
+    return Fetched(body=body, sha256=hashlib.sha256(body).hexdigest(), validators=validators)
+
+
+def _file_path(url: str) -> str:
+    """Decide the path of a file URL (RFC 8089); it has no query: ``?`` and ``#`` are the name's.
+
+    Raises:
+        ConfigError: it names another host, or no absolute path.
+    """
+    rest = url.partition(":")[2]
+    host = ""
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        rest = slash + path
+    path_bytes = unquote_to_bytes(rest)
+    if host.lower() not in ("", "localhost") or not rest.startswith("/") or b"\0" in path_bytes:
+        raise ConfigError(
+            f"url {mask_url(url)}: expected a file URL with an absolute path on this machine",
+            hint="a file URL looks like file:///folder/name.torrent",
+        )
+    return os.fsdecode(path_bytes)
+
+
+def _read_regular_file(path: str, shown_url: str, max_bytes: int) -> bytes:
+    """Read a local ``.torrent`` that may be anything or be replaced meanwhile.
+
+    Raises:
+        TransientError: it changed while it was read.
+        RemoteUnreachableError: it is missing, unreadable, or no regular file.
+        RemoteInvalidError: it is larger than ``max_bytes``.
+    """
+    try:
+        # Looked at before it is opened: opening a device or FIFO can have effects.
+        _check_regular(os.stat(path), shown_url)
+        # Not blocking, in case it has become a FIFO since.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+        with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+            before = os.fstat(file.fileno())
+            _check_regular(before, shown_url)
+            body = file.read(max_bytes + 1)
+            after = os.fstat(file.fileno())
+    except OSError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        raise RemoteUnreachableError(
+            f"{shown_url}: expected a .torrent, found {error.strerror or 'a system error'}",
+            hint="check the URL: there is no such file"
+            if missing
+            else "check the file's permissions and its file system",
+        ) from error
+    if len(body) > max_bytes:
+        raise too_large_error(shown_url, max_bytes)
+    unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    if not unchanged or len(body) != after.st_size:
+        raise TransientError(
+            f"{shown_url}: expected a whole .torrent, found a file that changed while it was read",
+            hint="write the .torrent under another name and rename it when it is complete",
+        )
+    return body
+
+
+def _check_regular(status: os.stat_result, shown_url: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        found = "a folder" if stat.S_ISDIR(status.st_mode) else "something that is no regular file"
+        raise RemoteUnreachableError(
+            f"{shown_url}: expected a .torrent, found {found}",
+            hint="check the URL: it has to name the .torrent itself",
+        )

@@ -1,0 +1,238 @@
+"""One conditional GET over HTTP with ``requests``, redirects included.
+
+This module imports requests, which takes a while; ``remote`` imports it when it is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import urllib3
+
+from torsync import __version__
+from torsync.model.errors import RemoteInvalidError
+from torsync.subscribe.remote_body import BodyDecoder, too_large_error
+from torsync.subscribe.remote_failures import TRY_LATER, request_failure
+from torsync.subscribe.remote_rules import (
+    MAX_REDIRECTS,
+    REDIRECTS,
+    TransientError,
+    mask_url,
+    may_send_headers,
+    parse_retry_after_s,
+    redirect_error,
+    redirect_target,
+    status_error,
+)
+from torsync.subscribe.remote_session import deadline_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import requests
+
+    from torsync.subscribe.remote_rules import Timeouts
+
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server sent: a body with its validators, or None for "not modified".
+
+    Attributes:
+        body: decoded; None after status 304.
+        etag: the header ``ETag``, empty if there was none.
+        last_modified: the header ``Last-Modified``, empty if there was none.
+        shown_url: where it came from, for messages.
+    """
+
+    body: bytes | None
+    etag: str
+    last_modified: str
+    shown_url: str
+
+
+def get(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    conditions: Mapping[str, str],
+    max_bytes: int,
+    timeouts: Timeouts,
+    deadline: float,
+) -> Answer:
+    """Send a GET and follow its redirects.
+
+    ``headers`` and the URL's user and password go to the URL's own scheme, host and port
+    only, or to https on the same host. Proxies and certificate bundles of the environment
+    are used as requests does; ``.netrc`` is not, as credentials that are not in the
+    subscription would go out unseen. Cookies are not kept.
+
+    Args:
+        url: http or https.
+        headers: what the subscription configures, resolved.
+        conditions: ``If-None-Match`` and ``If-Modified-Since``, or nothing.
+        max_bytes: the largest decoded body that is accepted.
+        timeouts: of the connection and of silence.
+        deadline: on ``time.monotonic``'s clock; nothing is waited for after it.
+
+    Raises:
+        TransientError: another attempt may succeed.
+        RemoteUnreachableError: no answer, a refused redirect, or a status that is no success.
+        RemoteInvalidError: the answer cannot be a ``.torrent``.
+    """
+    own = _merged(_basic_auth(url), headers)
+    origin = current = _without_userinfo(url)
+    offered: Mapping[str, str] = {}
+    shown = mask_url(url)
+    with deadline_session(timeouts.read_s, deadline) as session:
+        for _ in range(MAX_REDIRECTS + 1):
+            sent = _merged(
+                {"User-Agent": f"torsync/{__version__}", "Accept": "*/*"},
+                own if may_send_headers(origin, current) else offered,
+                conditions,
+                {"Accept-Encoding": "gzip, deflate"},
+            )
+            try:
+                with session.get(
+                    current,
+                    # Bytes: http.client would refuse text beyond Latin-1, and show it.
+                    headers={
+                        name: value.encode("utf-8", "surrogateescape")
+                        for name, value in sent.items()
+                    },
+                    auth=_keep_headers,
+                    timeout=(
+                        _bounded_s(timeouts.connect_s, deadline),
+                        _bounded_s(timeouts.read_s, deadline),
+                    ),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    if response.status_code not in REDIRECTS:
+                        return _read_answer(
+                            response, shown, max_bytes, conditional=bool(conditions)
+                        )
+                    location = response.headers.get("Location", "")
+            except (OSError, urllib3.exceptions.HTTPError) as error:
+                # Their texts hold whole URLs and header values: neither shown nor chained.
+                raise request_failure(error, shown, timeouts, deadline) from None
+            # http.client reads headers as Latin-1; those beyond ASCII are UTF-8 in practice.
+            following = redirect_target(
+                current, location.encode("latin-1", "replace").decode("utf-8", "replace")
+            )
+            shown = f"{mask_url(url)} (redirected to {mask_url(following)})"
+            offered = _basic_auth(following)
+            current = _without_userinfo(following)
+    raise redirect_error(url, f"more than {MAX_REDIRECTS} of them in a row")
+
+
+def _read_answer(
+    response: requests.Response, shown: str, max_bytes: int, *, conditional: bool
+) -> Answer:
+    etag = response.headers.get("ETag", "")
+    modified = response.headers.get("Last-Modified", "")
+    if response.status_code == 304:
+        if not conditional:
+            raise RemoteInvalidError(
+                f"{shown}: expected a .torrent, found status 304 (Not Modified) "
+                "though the request had no condition",
+                hint="the server or a cache before it is at fault: tell the publisher",
+            )
+        return Answer(None, etag, modified, shown)
+    if response.status_code != 200:
+        now = datetime.now(timezone.utc)
+        retry_after_s = parse_retry_after_s(response.headers.get("Retry-After", ""), now)
+        raise status_error(shown, response.status_code, retry_after_s)
+    return Answer(_read_body(response, shown, max_bytes), etag, modified, shown)
+
+
+def _read_body(response: requests.Response, shown: str, max_bytes: int) -> bytes:
+    encodings = [
+        name
+        for part in response.headers.get("Content-Encoding", "").lower().split(",")
+        if (name := part.strip().removeprefix("x-")) not in ("", "identity")
+    ] or ["identity"]
+    if encodings not in (["gzip"], ["deflate"], ["identity"]):
+        raise RemoteInvalidError(
+            f"{shown}: expected Content-Encoding gzip, deflate or none, "
+            f"found {','.join(encodings)[:40]!r}",
+            hint="the server ignores Accept-Encoding: tell the publisher",
+        )
+    declared = _content_length(response)
+    if encodings == ["identity"] and declared > max_bytes:
+        raise too_large_error(shown, max_bytes)
+    decoder = BodyDecoder(encodings[0], max_bytes)
+    received = 0
+    # Checked below: not all versions of urllib3 do, and none says how much came.
+    response.raw.enforce_content_length = False
+    try:
+        # Decoded here, as older versions of urllib3 inflate a chunk without a limit.
+        while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
+            received += len(chunk)
+            if not decoder.feed(chunk):
+                raise too_large_error(shown, max_bytes)
+        body = decoder.finish()
+    except zlib.error:
+        raise RemoteInvalidError(
+            f"{shown}: expected a body in {encodings[0]}, found one that does not decode",
+            hint="the server or a proxy damages the answer: tell the publisher",
+        ) from None
+    except EOFError:
+        raise _truncated(shown, f"{received} bytes of a longer {encodings[0]} body") from None
+    if received < declared:
+        raise _truncated(shown, f"{received} of {declared} bytes")
+    return body
+
+
+def _content_length(response: requests.Response) -> int:
+    """The bytes that the server announced; 0 if it did not, or not validly."""
+    text = response.headers.get("Content-Length", "").strip()
+    if "Transfer-Encoding" in response.headers or not (text.isascii() and text.isdecimal()):
+        return 0
+    # More digits than any body has: Python refuses to read thousands of them.
+    return int(text) if len(text) < 20 else 10**20
+
+
+def _truncated(shown: str, found: str) -> TransientError:
+    return TransientError(
+        f"{shown}: expected a whole .torrent, found the connection closed after {found}",
+        hint=TRY_LATER,
+    )
+
+
+def _bounded_s(timeout_s: float, deadline: float) -> float:
+    return max(0.001, min(timeout_s, deadline - time.monotonic()))
+
+
+def _merged(*parts: Mapping[str, str]) -> dict[str, str]:
+    """Merge headers; names differ in case only are the same, and the last one wins."""
+    merged = {name.lower(): (name, value) for part in parts for name, value in part.items()}
+    return dict(merged.values())
+
+
+def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An ``auth`` that adds nothing: without one, requests would look into ``.netrc``."""
+    return request
+
+
+def _basic_auth(url: str) -> dict[str, str]:
+    """The header for a URL's ``user:password@`` (RFC 7617); none without one."""
+    userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
+    if not at:
+        return {}
+    user, _, password = userinfo.partition(":")
+    credentials = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return {"Authorization": "Basic " + base64.b64encode(credentials).decode()}
+
+
+def _without_userinfo(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()

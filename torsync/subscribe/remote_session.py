@@ -1,0 +1,123 @@
+"""The requests session of a poll: no cookies, no redirects, and a deadline on every read."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import time
+from functools import partial
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+if TYPE_CHECKING:
+    import socket
+
+    from _typeshed import WriteableBuffer
+
+
+def deadline_session(read_s: float, deadline: float) -> requests.Session:
+    """Make a session whose reads end after ``read_s`` of silence, and at the deadline.
+
+    Args:
+        read_s: the longest silence of the server.
+        deadline: on ``time.monotonic``'s clock.
+    """
+    session = _Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for prefix in ("https://", "http://"):
+        session.mount(prefix, _DeadlineAdapter(read_s, deadline))
+    return session
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects alone."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find none: requests would read a redirect's body, however long it is."""
+
+
+class _DeadlineAdapter(HTTPAdapter):
+    """Makes every read from a socket end at the deadline, while headers arrive too.
+
+    The time-out of requests is for each read: a server that sends a byte now and then
+    would hold the poll for ever.
+    """
+
+    def __init__(self, read_s: float, deadline: float) -> None:
+        self._response_class = partial(_DeadlineResponse, read_s=read_s, deadline=deadline)
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self._limit(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        if not known:
+            self._limit(manager)
+        return manager
+
+    def _limit(self, manager: Any) -> None:
+        # Derived from the classes found there, as those of a SOCKS proxy are others.
+        manager.pool_classes_by_scheme = {
+            scheme: type(
+                pool.__name__,
+                (pool,),
+                {
+                    "ConnectionCls": type(
+                        pool.ConnectionCls.__name__,
+                        (pool.ConnectionCls,),
+                        {"response_class": staticmethod(self._response_class)},
+                    )
+                },
+            )
+            for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
+
+
+class _DeadlineResponse(http.client.HTTPResponse):
+    def __init__(
+        self, sock: socket.socket, *args: Any, read_s: float, deadline: float, **kwargs: Any
+    ) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._reader = _DeadlineReader(self.fp.detach(), sock, read_s, deadline)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        if self._reader.ended:
+            raise http.client.RemoteDisconnected("the headers are incomplete")
+        # urllib3 would log what it cannot parse, with the whole URL.
+        self.msg.defects.clear()
+        self.msg.set_payload("")
+
+
+class _DeadlineReader(io.RawIOBase):
+    def __init__(
+        self, raw: io.RawIOBase, sock: socket.socket, read_s: float, deadline: float
+    ) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._read_s = read_s
+        self._deadline = deadline
+        self.ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._sock.settimeout(min(self._read_s, left_s))
+        count = self._raw.readinto(buffer)
+        self.ended = count == 0
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
