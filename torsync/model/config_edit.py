@@ -17,7 +17,7 @@ def add_subscription(text: str, name: str, url: str, path: str) -> str:
         path: of its tree, written as it is given.
 
     Raises:
-        UsageError: there is a subscription of that name.
+        UsageError: there is a subscription of that name, or TOML cannot hold what is given.
         ConfigError: the text is no TOML, or writes its subscriptions in a form that no table
             can be added to.
     """
@@ -27,8 +27,15 @@ def add_subscription(text: str, name: str, url: str, path: str) -> str:
     if isinstance(present, dict) and name in present:
         raise UsageError(
             f'there is a subscription named "{name}" already',
-            hint="Choose another name with --name, or edit the configuration file.",
+            hint="choose another name with --name, or edit the configuration file",
         )
+    try:
+        f"{name}{url}{path}".encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"expected name, URL and path in UTF-8, found other bytes: {name!a} {url!a} {path!a}",
+            hint="rename the folder, or reach it by a symbolic link with another name",
+        ) from None
     table = {"url": url, "path": path}
     added = tomli_w.dumps({"subscriptions": {name: table}})
     if "\r\n" in text:
@@ -44,6 +51,6 @@ def add_subscription(text: str, name: str, url: str, path: str) -> str:
         raise ConfigError(
             f'the subscription "{name}" cannot be added: the configuration does not write its '
             "subscriptions as tables of their own",
-            hint="Write each as a table with the header [subscriptions.NAME].",
+            hint="write each as a table with the header [subscriptions.NAME]",
         )
     return extended

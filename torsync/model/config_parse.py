@@ -5,44 +5,47 @@ All problems are found in one pass and reported together, each with the line of 
 
 from __future__ import annotations
 
-import ipaddress
-import json
+import os
 import re
-import warnings
+from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, TypeVar
 
-from torsync.model.config import (
-    DEFAULT_MAX_TORRENT_BYTES,
-    CleanMode,
-    Config,
-    SessionConfig,
-    SettingValue,
-    SubscriptionConfig,
+from torsync.model.config import Config, SessionConfig, SettingValue, SubscriptionConfig
+from torsync.model.config_values import (
+    show,
+    suggest,
+    to_array,
+    to_boolean,
+    to_clean_mode,
+    to_header,
+    to_interval_s,
+    to_listen_address,
+    to_pattern,
+    to_peer,
+    to_poll_url,
+    to_rate,
+    to_setting,
+    to_size_bytes,
+    to_table,
+    to_tree,
+    to_web_seed,
 )
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import key_lines, parse_toml
-from torsync.model.units import parse_duration_s, parse_rate, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _Key = tuple[str, ...]
 _T = TypeVar("_T")
+_D = TypeVar("_D")
 
-_MAX_NAME_LENGTH = 64
-_MIN_INTERVAL_S = 1
-_MAX_INTERVAL_S = 36500 * 86400  # beyond some 292 years, Python's timers overflow
-_MAX_INT32 = 2**31 - 1  # libtorrent's numbers are C ints
-_SHOWN_CHARS = 80
-
+_SESSION_DEFAULTS = SessionConfig()
+_DEFAULTS = SubscriptionConfig(name="", url="", path=Path())
+_MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_ENDPOINT = re.compile(r"(?:\[([^\[\]\s,]+)\]|([^\[\]\s,:/@]+)):([0-9]{1,5})")
-_VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_][A-Za-z0-9_]*)|\{([^{}]*)\})")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"(?!\s)[\t\x20-\x7e\x80-\xff]*")
 
 
 def parse_config(
@@ -63,7 +66,7 @@ def parse_config(
         home: the home folder: what ``~`` in a path stands for.
         environ: what ``$VAR`` and ``${VAR}`` in a path stand for (``$$`` is a dollar sign).
         setting_types: libtorrent's settings by name, with ``bool``, ``int`` or ``str``; None
-            where the library is not asked.
+            where the library was not asked.
         resolve: makes paths comparable; ``os.path.realpath`` where there is a disk.
         protected: paths that no tree may contain: the state directory, the configuration.
 
@@ -85,31 +88,34 @@ def parse_config(
 
 
 class _Problems:
-    """What is wrong so far, each with the line of its key."""
+    """What is wrong so far, each with its line."""
 
     def __init__(self, source: str, lines: Mapping[_Key, int]) -> None:
         self._source = source
         self._lines = lines
         self._found: list[tuple[int, str]] = []
 
-    def add(self, key: _Key, message: str) -> None:
-        dotted = ".".join(part if _BARE_KEY.fullmatch(part) else _show(part) for part in key)
-        line = self._lines[key]
-        self._found.append((line, _one_line(f"{self._source}:{line}: {dotted}: {message}")))
+    def add(self, key: _Key, message: str, *, at: _Key | None = None) -> None:
+        """Add a problem of a key; ``at`` is the key whose line it has, if that is another."""
+        line = self._lines.get(at or key, 1)
+        dotted = ".".join(part if _BARE_KEY.fullmatch(part) else show(part) for part in key)
+        problem = f"{self._source}:{line}: {dotted}: {message}"
+        self._found.append((line, "".join(map(_printable, problem))))
 
     def raise_if_any(self) -> None:
         if not self._found:
             return
-        count = len(self._found)
+        count = f"{len(self._found)} problem{'s' if len(self._found) > 1 else ''}"
+        in_order = sorted(self._found, key=lambda found: found[0])
         raise ConfigError(
-            f"the configuration {self._source} has {count} problem{'s' if count > 1 else ''}",
-            problems=tuple(problem for _, problem in sorted(self._found, key=lambda at: at[0])),
-            hint="Correct the lines above, then run the command again.",
+            f"the configuration {self._source} has {count}",
+            problems=tuple(problem for _, problem in in_order),
+            hint="correct the lines above, then run the command again",
         )
 
 
 class _Table:
-    """One table while it is read: it knows which keys were asked for, the others are unknown."""
+    """A table while it is read: a key that nobody asked for is unknown."""
 
     def __init__(self, key: _Key, values: Mapping[str, object], problems: _Problems) -> None:
         self.key = key
@@ -117,40 +123,158 @@ class _Table:
         self._values = values
         self._known: list[str] = []
 
-    def value(self, name: str, convert: Callable[[object], _T], default: _T) -> _T:
+    def value(self, name: str, convert: Callable[[object], _T], default: _D) -> _T | _D:
         """Convert a key's value; the default where it is missing or wrong."""
         self._known.append(name)
         if name not in self._values:
             return default
-        return self._convert(name, self._values[name], convert, default)
+        return self._convert(name, convert, self._values[name], default)
 
-    def required(self, name: str, convert: Callable[[object], _T], default: _T, what: str) -> _T:
-        """Convert a key's value; where it is missing, that is a problem."""
+    def required(self, name: str, convert: Callable[[object], _T], default: _T, example: str) -> _T:
+        """Convert a key's value; a problem where it is missing."""
         if name not in self._values:
-            missing = (*self.key, name)
-            message = f"expected {what}, found no such key; add {name} = "
-            self.problems.add_at(self.key, missing, message)
+            message = f"expected this key, found none; add {name} = {show(example)}"
+            self.problems.add((*self.key, name), message, at=self.key)
         return self.value(name, convert, default)
 
     def items(
         self, name: str, convert: Callable[[object], _T], default: tuple[_T, ...] = ()
     ) -> tuple[_T, ...]:
-        """Convert each item of an array."""
-        values = self.value(name, _array, None)
+        """Convert the items of an array; the default where it is missing or no array."""
+        values = self.value(name, to_array, None)
         if values is None:
             return default
-        converted = (self._convert(name, value, convert, None) for value in values)
-        return tuple(value for value in converted if value is not None)
-
-    def table(self, name: str) -> _Table:
-        """Give the table under a key; an empty one where it is missing or wrong."""
-        return _Table((*self.key, name), self.value(name, _as_table, {}), self.problems)
-
-    def tables(self) -> list[_Table]:
-        """Give all that is in this table, as tables."""
-        return [self.table(name) for name in self._values]
+        converted = [self._convert(name, convert, value, None) for value in values]
+        return tuple(item for item in converted if item is not None)
 
     def entries(self, convert: Callable[[str, object], _T]) -> dict[str, _T]:
-        """Convert all that is in this table, by name and value."""
+        """Convert all entries of a table whose keys are not torsync's."""
+        converted = {name: self.value(name, partial(convert, name), None) for name in self._values}
+        return {name: item for name, item in converted.items() if item is not None}
 
-    def report_unknown(self) -> None: ...
+    def table(self, name: str) -> _Table:
+        """Give the table of a key; an empty one where it is missing or no table."""
+        return _Table((*self.key, name), self.value(name, to_table, {}), self.problems)
+
+    def tables(self) -> Iterator[_Table]:
+        """Give the tables in a table that holds nothing else."""
+        for name in self._values:
+            values = self.value(name, to_table, None)
+            if values is not None:
+                yield _Table((*self.key, name), values, self.problems)
+
+    def report_unknown(self) -> None:
+        """Report the keys that were not asked for."""
+        expected = f"expected one of {', '.join(self._known)}, found an unknown key"
+        for name, value in self._values.items():
+            if name not in self._known:
+                advice = suggest(name, self._known) or "remove it"
+                if self.key and isinstance(value, dict):
+                    advice += ", or put quotes around a name with dots"
+                self.problems.add((*self.key, name), f"{expected}; {advice}")
+
+    def _convert(
+        self, name: str, convert: Callable[[object], _T], value: object, default: _D
+    ) -> _T | _D:
+        try:
+            return convert(value)
+        except ValueError as error:
+            self.problems.add((*self.key, name), str(error))
+            return default
+
+
+def _read_session(table: _Table, setting_types: Mapping[str, type] | None) -> SessionConfig:
+    def setting(name: str, value: object) -> SettingValue:
+        return to_setting(name, value, setting_types)
+
+    session = SessionConfig(
+        listen=table.items("listen", to_listen_address, _SESSION_DEFAULTS.listen),
+        dht=table.value("dht", to_boolean, _SESSION_DEFAULTS.dht),
+        lsd=table.value("lsd", to_boolean, _SESSION_DEFAULTS.lsd),
+        upnp=table.value("upnp", to_boolean, _SESSION_DEFAULTS.upnp),
+        download_limit=table.value("download_limit", to_rate, _SESSION_DEFAULTS.download_limit),
+        upload_limit=table.value("upload_limit", to_rate, _SESSION_DEFAULTS.upload_limit),
+        settings=table.table("settings").entries(setting),
+    )
+    table.report_unknown()
+    return session
+
+
+def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> SubscriptionConfig:
+    def tree(value: object) -> Path:
+        return to_tree(value, home, environ)
+
+    name = table.key[-1]
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARS:
+        table.problems.add(
+            table.key,
+            f"expected a name of at most {_MAX_NAME_CHARS} letters, digits, dots, dashes and "
+            f"underscores that begins with a letter or digit, found {show(name)}; rename it",
+        )
+    subscription = SubscriptionConfig(
+        name=name,
+        url=table.required("url", to_poll_url, _DEFAULTS.url, "https://HOST/NAME.torrent"),
+        path=table.required("path", tree, _DEFAULTS.path, "/PATH/OF/A/FOLDER"),
+        interval_s=table.value("interval", to_interval_s, _DEFAULTS.interval_s),
+        clean=table.value("clean", to_clean_mode, _DEFAULTS.clean),
+        keep=table.items("keep", to_pattern),
+        peers=table.items("peers", to_peer),
+        web_seeds=table.items("web_seeds", to_web_seed),
+        headers=table.table("headers").entries(to_header),
+        seed=table.value("seed", to_boolean, _DEFAULTS.seed),
+        max_torrent_bytes=table.value(
+            "max_torrent_size", to_size_bytes, _DEFAULTS.max_torrent_bytes
+        ),
+    )
+    table.report_unknown()
+    return subscription
+
+
+def _check_trees(
+    subscriptions: Iterable[SubscriptionConfig],
+    problems: _Problems,
+    home: str,
+    resolve: Callable[[str], str],
+    protected: tuple[str, ...],
+) -> None:
+    """Report trees in which an update or a clean could do harm outside the subscription."""
+
+    def parts(path: str) -> _Key:
+        found = PurePath(resolve(path)).parts
+        return ("/", *found[1:]) if found[0] == "//" else found  # POSIX keeps two slashes
+
+    paths = {s.name: str(s.path) for s in subscriptions if s.path.is_absolute()}
+    trees = {name: parts(path) for name, path in paths.items()}
+    own = {path: parts(path) for path in protected}
+    home_parts = parts(home) if os.path.isabs(home) else ()
+    first_owner = {tree: name for name, tree in reversed(trees.items())}
+    for name, tree in trees.items():
+        harms = []
+        if len(tree) == 1:
+            harms.append("the root of the file system; choose a folder in it")
+        elif tree == home_parts[: len(tree)]:
+            harms.append(f"which is or contains the home folder {show(home)}; choose one inside")
+        else:
+            harms += [
+                f"which contains torsync's own {show(path)}; choose another folder"
+                for path, own_parts in own.items()
+                if tree == own_parts[: len(tree)]
+            ]
+        for length in range(1, len(tree) + 1):
+            other = first_owner.get(tree[:length], name)
+            if other != name:
+                relation = "the same as" if length == len(tree) else "inside"
+                harms.append(
+                    f"which is {relation} the tree {show(paths[other])} of subscription "
+                    f"{show(other)}; choose another folder"
+                )
+        for harm in harms:
+            expected = "expected a folder for this subscription alone"
+            problems.add(
+                ("subscriptions", name, "path"), f"{expected}, found {show(paths[name])}, {harm}"
+            )
+
+
+def _printable(char: str) -> str:
+    """Escape what would break a message's line or a terminal."""
+    return char if char.isprintable() else char.encode("unicode_escape").decode()

@@ -15,7 +15,7 @@ else:  # pragma: no cover - which of the two runs depends on the Python
 
 _BYTE_ORDER_MARK = "\ufeff"
 _ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-_TOKEN = re.compile(
+_LEXEME = re.compile(
     r"""
     (?P<name> \"{3} (?:\\.|[^\\])*? \"{3,5} | '{3} .*? '{3,5}   # a multi-line string
             | \" (?:\\.|[^\"\\\n])* \" | ' [^'\n]* '            # a string
@@ -50,7 +50,7 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
     raise ConfigError(
         f"the configuration {source} is not valid TOML",
         problems=(problem,),
-        hint="Correct the line above, then run the command again.",
+        hint="correct the line above, then run the command again",
     )
 
 
@@ -79,37 +79,37 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
         for length in range(len(base) + 1, len(key)):
             implied.setdefault(key[:length], line)
 
-    for match in _TOKEN.finditer(text.removeprefix(_BYTE_ORDER_MARK) + "\n"):
-        token = match[0]
-        if token == "\n" and not brackets:
+    for match in _LEXEME.finditer(text.removeprefix(_BYTE_ORDER_MARK) + "\n"):
+        lexeme = match[0]
+        if lexeme == "\n" and not brackets:
             if in_header:
                 base, header = (), tuple(parts)
                 note(header)
             base, parts, in_header, in_value = header, [], False, False
         elif match["name"] and not in_value:
-            parts.append(_plain_key(token))
-        elif token == "=" and not in_value:
+            parts.append(_plain_key(lexeme))
+        elif lexeme == "=" and not in_value:
             value, in_value = (*base, *parts), True
             note(value)
-        elif token == "[" and not in_value:
+        elif lexeme == "[" and not in_value:
             in_header = True
-        elif token in ("[", "{"):
-            brackets.append((token, value))
-            if token == "{":
+        elif lexeme in ("[", "{"):
+            brackets.append((lexeme, value))
+            if lexeme == "{":
                 base, parts, in_value = value, [], False
-        elif token in ("]", "}") and brackets:
+        elif lexeme in ("]", "}") and brackets:
             value, in_value = brackets.pop()[1], True
-        elif token == "," and brackets and brackets[-1][0] == "{":
+        elif lexeme == "," and brackets and brackets[-1][0] == "{":
             base, parts, in_value = brackets[-1][1], [], False
-        line += token.count("\n")
+        line += lexeme.count("\n")
     return implied | named
 
 
-def _plain_key(token: str) -> str:
+def _plain_key(lexeme: str) -> str:
     """Take the quotes and escapes off a key."""
-    if not token.startswith(('"', "'")):
-        return token
+    if not lexeme.startswith(('"', "'")):
+        return lexeme
     try:
-        return str(tomllib.loads(f"key = {token}")["key"])
+        return str(tomllib.loads(f"key = {lexeme}")["key"])
     except ValueError:
-        return token
+        return lexeme

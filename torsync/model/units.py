@@ -17,8 +17,8 @@ _SIZE_UNITS = {
     "gib": 1024**3,
     "tib": 1024**4,
 }
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+_DURATION_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(ms|[smhdw])\s*")
+_SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,15}))?\s*([a-z]*)")
 
 
 def parse_duration_s(text: str) -> float:
@@ -43,13 +43,18 @@ def parse_duration_s(text: str) -> float:
 def parse_size(text: str) -> int:
     """Parse ``"64 MiB"``, ``"10 MB"`` or ``"4096"`` into bytes (decimal and binary units).
 
+    The result is exact; a part of a byte counts as a byte, so that only zero is 0.
+
     Raises:
         ValueError: the text is no size; the message says what is expected.
     """
     match = _SIZE.fullmatch(text.strip().lower())
-    if match is None or match[2] not in _SIZE_UNITS:
+    if match is None or match[3] not in _SIZE_UNITS:
         raise ValueError(f'expected a size such as "64 MiB" or "500 kB", found "{text}"')
-    return round(float(match[1]) * _SIZE_UNITS[match[2]])
+    fraction = match[2] or ""
+    scaled = int(match[1] + fraction) * _SIZE_UNITS[match[3]]
+    divisor: int = 10 ** len(fraction)
+    return -(-scaled // divisor)
 
 
 def parse_rate(text: str) -> int:
@@ -69,13 +74,13 @@ def parse_rate(text: str) -> int:
 
 def format_size(size_bytes: float) -> str:
     """Show a size with decimal units: ``"0 B"``, ``"3.25 MB"``, ``"145 MB"``."""
-    if abs(size_bytes) < 1000:
+    if abs(size_bytes) < 999.5:
         return f"{size_bytes:.0f} B"
-    for unit in ("kB", "MB", "GB"):
+    for unit in ("kB", "MB", "GB", "TB"):
         size_bytes /= 1000
         if abs(size_bytes) < 999.5:
             return f"{size_bytes:.3g} {unit}"
-    return f"{size_bytes / 1000:.4g} TB"
+    return f"{size_bytes:.0f} TB"
 
 
 def format_duration(seconds: float) -> str:
@@ -85,16 +90,12 @@ def format_duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    for large, small, large_s, small_s in (
-        ("d", "h", 86400, 3600),
-        ("h", "m", 3600, 60),
-        ("m", "s", 60, 1),
-    ):
-        if whole >= large_s:
-            rest = whole % large_s // small_s
-            return (
-                f"{whole // large_s} {large} {rest} {small}"
-                if rest
-                else f"{whole // large_s} {large}"
-            )
-    return f"{whole} s"
+    if whole < 3600:
+        large, large_s, small, small_s = "m", 60, "s", 1
+    elif whole < 86400:
+        large, large_s, small, small_s = "h", 3600, "m", 60
+    else:
+        large, large_s, small, small_s = "d", 86400, "h", 3600
+    rest = whole % large_s // small_s
+    shown = f"{whole // large_s} {large}"
+    return f"{shown} {rest} {small}" if rest else shown
