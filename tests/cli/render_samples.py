@@ -1,0 +1,98 @@
+"""Events and reports that the renderer tests share."""
+
+from __future__ import annotations
+
+from torsync.model.events import Progress, Stage
+from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+
+HOSTILE = "\x1b]0;owned\x07[bold red]x[/]\r\n\u202egnp.\x9b31m\u200b\udcff"
+HOSTILE_SHOWN = "\\x1b]0;owned\\x07[bold red]x[/]\\r\\n\\u202egnp.\\x9b31m\\u200b\\xff"
+NOW_S = 1_800_000_000.0
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def check_report() -> CheckReport:
+    return CheckReport(
+        "skyrim",
+        release="pack-1.3",
+        info_hash="ab" * 20,
+        changed=True,
+        kept=1204,
+        patched=["a.bsa", "b.bsa", "c.bsa"],
+        fetched=[f"new/{index:02}.dds" for index in range(12)],
+        trashed=["old/1", "old/2"],
+        bytes_to_fetch=34_100_000,
+        bytes_fetched=34_100_000,
+        bytes_hashed=50_000_000,
+        bytes_total=2_100_000_000,
+        seconds=3.2004,
+    )
+
+
+def verify_report() -> VerifyReport:
+    return VerifyReport(
+        "skyrim",
+        release="pack-1.3",
+        info_hash="cd" * 32,
+        ok=1204,
+        missing=["gone"],
+        damaged=["data/b.bsa", "data/c.bsa"],
+        wrong_size=["short"],
+        unlisted=["extra"],
+        unreadable=["locked"],
+        damaged_pieces={"data/b.bsa": [9, 3, 4, 5], "data/c.bsa": [5]},
+        bytes_hashed=2_100_000_000,
+        bytes_total=2_100_000_000,
+        seconds=12.0,
+    )
+
+
+def status_reports() -> list[StatusReport]:
+    return [
+        StatusReport(
+            "skyrim",
+            "https://mods.example/skyrim.torrent",
+            "/games/skyrim",
+            "seeding",
+            release="pack-1.3",
+            info_hash="ab" * 20,
+            files=1219,
+            bytes_total=2_100_000_000,
+            last_check_s=NOW_S - 200,
+            last_update_s=NOW_S - 200_000,
+            holder_pid=4711,
+        ),
+        StatusReport(
+            "wiki",
+            "https://wiki.example/w.torrent",
+            "/srv/wiki",
+            "waiting",
+            last_check_s=NOW_S - 3,
+            last_error="wiki.example answered 503",
+            last_error_hint="torsync tries again by itself",
+        ),
+    ]
+
+
+def downloading(subscription: str = "skyrim", percent: int = 45) -> Progress:
+    return Progress(
+        subscription,
+        Stage.DOWNLOADING,
+        files_done=12,
+        files_total=345,
+        bytes_done=2_100_000_000 * percent // 100,
+        bytes_total=2_100_000_000,
+        download_rate=12_300_000,
+        upload_rate=120_000,
+        peers=8,
+        eta_s=94.0,
+    )

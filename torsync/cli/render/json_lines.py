@@ -1,0 +1,136 @@
+"""``--json``: one object per line, as ``schema.json`` describes them."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from torsync.cli.render.output import LineWriter, Throttle, is_wanted
+from torsync.model.errors import ConfigError, ExitCode
+from torsync.model.events import Notice, Progress, StageStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TextIO
+
+    from torsync.model.errors import TorsyncError
+    from torsync.model.events import Event
+    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+
+PROGRESS_INTERVAL_S = 0.5
+
+
+class JsonRenderer:
+    """Writes objects for scripts; errors to standard error, all else to standard output.
+
+    ``quiet`` leaves out progress and notices below a warning, ``verbose`` adds debug notices.
+    """
+
+    def __init__(
+        self,
+        stdout: TextIO,
+        stderr: TextIO,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._out = LineWriter(stdout)
+        self._err = LineWriter(stderr)
+        self._quiet = quiet
+        self._verbose = verbose
+        self._throttle = Throttle(PROGRESS_INTERVAL_S, clock)
+
+    def event(self, event: Event) -> None:
+        """Write a ``progress`` or ``notice`` object."""
+        if isinstance(event, Notice):
+            self._notice(event)
+        elif self._quiet:
+            return
+        elif isinstance(event, StageStarted):
+            self._progress(Progress(event.subscription, event.stage), event.detail)
+        elif self._throttle.allows((event.subscription, event.stage)):
+            self._progress(event, "")
+
+    def check(self, report: CheckReport) -> None:
+        """Write a ``subscription`` object."""
+        self._subscription("check-now", report.as_json())
+
+    def verify(self, report: VerifyReport) -> None:
+        """Write a ``subscription`` object."""
+        self._subscription("verify", report.as_json())
+
+    def status(self, reports: Sequence[StatusReport]) -> None:
+        """Write a ``subscription`` object for each report."""
+        for report in reports:
+            self._subscription("status", report.as_json())
+
+    def added(self, name: str, url: str, path: str, config: str) -> None:
+        """Write a ``subscription`` object."""
+        self._subscription("init", {"name": name, "url": url, "path": path, "config": config})
+
+    def error(self, error: TorsyncError, subscription: str = "") -> None:
+        """Write an ``error`` object, to standard error."""
+        found: dict[str, Any] = {
+            "type": "error",
+            "name": subscription,
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        if isinstance(error, ConfigError):
+            found["problems"] = list(error.problems)
+        self._write(self._err, found)
+
+    def result(self, exit_code: ExitCode, seconds: float) -> None:
+        """Write the ``result`` object, the last one."""
+        found = {
+            "type": "result",
+            "ok": exit_code is ExitCode.OK,
+            "exit_code": int(exit_code),
+            "seconds": round(seconds, 3),
+        }
+        self._write(self._out, found)
+
+    def close(self) -> None:
+        """Do nothing: every line was flushed."""
+
+    def _notice(self, notice: Notice) -> None:
+        if not is_wanted(notice.level, quiet=self._quiet, verbose=self._verbose):
+            return
+        found = {
+            "type": "notice",
+            "name": notice.subscription,
+            "level": notice.level.value,
+            "code": notice.code,
+            "message": notice.message,
+            "hint": notice.hint,
+        }
+        self._write(self._out, found)
+
+    def _progress(self, progress: Progress, detail: str) -> None:
+        eta_s = progress.eta_s
+        found = {
+            "type": "progress",
+            "name": progress.subscription,
+            "stage": progress.stage.value,
+            "detail": detail,
+            "files_done": progress.files_done,
+            "files_total": progress.files_total,
+            "bytes_done": progress.bytes_done,
+            "bytes_total": progress.bytes_total,
+            "download_rate": progress.download_rate,
+            "upload_rate": progress.upload_rate,
+            "peers": progress.peers,
+            "eta_s": None if eta_s is None or not math.isfinite(eta_s) else round(eta_s, 1),
+        }
+        self._write(self._out, found)
+
+    def _subscription(self, command: str, found: dict[str, Any]) -> None:
+        self._write(self._out, {"type": "subscription", "command": command, **found})
+
+    def _write(self, writer: LineWriter, found: dict[str, Any]) -> None:
+        # ASCII only: it survives every locale, and names that are not UTF-8 on disk too.
+        writer.line(json.dumps(found, allow_nan=False))

@@ -1,0 +1,158 @@
+"""Lines for pipes, logs and journald: no colours, no control characters, no timestamps."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from torsync.cli.render.output import LineWriter, Throttle, is_wanted
+from torsync.cli.render.summaries import (
+    Section,
+    check_sections,
+    hint_added,
+    summarise_added,
+    summarise_check,
+    summarise_status,
+    summarise_verify,
+    verify_sections,
+)
+from torsync.cli.render.text import PATHS_SHOWN, describe_progress, error_lines, printable
+from torsync.model.errors import ExitCode
+from torsync.model.events import Level, Notice, Stage, StageStarted
+from torsync.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TextIO
+
+    from torsync.model.errors import TorsyncError
+    from torsync.model.events import Event, Progress
+    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+
+PROGRESS_INTERVAL_S = 10.0
+# What every poll passes through, several times an hour, and what never ends.
+_ROUTINE_STAGES = frozenset({Stage.WAITING, Stage.CHECKING_REMOTE, Stage.LOOKING})
+_ENDLESS_STAGES = frozenset({Stage.WAITING, Stage.SEEDING})
+
+
+class PlainRenderer:
+    """Writes one line per event that matters, each led by the subscription's name.
+
+    ``quiet`` leaves warnings and errors only; ``verbose`` adds debug notices, routine stages
+    and every path behind a count.
+    """
+
+    def __init__(
+        self,
+        stdout: TextIO,
+        stderr: TextIO,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._out = LineWriter(stdout)
+        self._err = LineWriter(stderr)
+        self._quiet = quiet
+        self._verbose = verbose
+        self._throttle = Throttle(PROGRESS_INTERVAL_S, clock)
+        self._wall_clock = wall_clock
+        self._told_stage: dict[str, Stage] = {}
+
+    def event(self, event: Event) -> None:
+        """Write a line if the event is worth one."""
+        if isinstance(event, Notice):
+            if is_wanted(event.level, quiet=self._quiet, verbose=self._verbose):
+                self._notice(event)
+        elif self._quiet:
+            return
+        elif isinstance(event, StageStarted):
+            self._stage(event)
+        else:
+            self._progress(event)
+
+    def check(self, report: CheckReport) -> None:
+        """Write a line; the paths too of problems, and of what would be done."""
+        tells_all = report.dry_run or self._verbose
+        sections = [found for found in check_sections(report) if tells_all or found.is_problem]
+        self._report(report.name, summarise_check(report), sections)
+
+    def verify(self, report: VerifyReport) -> None:
+        """Write a line for the counts and one for each problem."""
+        sections = verify_sections(report, all_pieces=self._verbose)
+        self._report(report.name, summarise_verify(report), sections)
+
+    def status(self, reports: Sequence[StatusReport]) -> None:
+        """Write a line for each subscription, and its last error."""
+        if self._quiet:
+            return
+        now_s = self._wall_clock()
+        for report in reports:
+            self._say(self._out, report.name, summarise_status(report, now_s))
+            if report.last_error:
+                self._say(self._out, report.name, "last error", printable(report.last_error))
+            if report.last_error_hint:
+                self._say(self._out, report.name, "hint", printable(report.last_error_hint))
+
+    def added(self, name: str, url: str, path: str, config: str) -> None:
+        """Write what was added and what comes next."""
+        if not self._quiet:
+            self._say(self._out, name, summarise_added(url, path, config))
+            self._say(self._out, name, "hint", hint_added(name))
+
+    def error(self, error: TorsyncError, subscription: str = "") -> None:
+        """Write the error, each of its problems and the hint on a line of its own."""
+        for label, text in error_lines(error):
+            if label:
+                self._say(self._err, subscription, label, text)
+            else:
+                self._say(self._err, subscription, f"  {text}")
+
+    def result(self, exit_code: ExitCode, seconds: float) -> None:
+        """Write how the command ended, if asked to be verbose: the reports told the rest."""
+        if self._verbose and not self._quiet:
+            code = ExitCode(exit_code)
+            self._say(self._err, "", f"exit code {code:d} after {format_duration(seconds)}")
+
+    def close(self) -> None:
+        """Do nothing: every line was flushed."""
+
+    def _notice(self, notice: Notice) -> None:
+        words = [printable(notice.message)]
+        if notice.level is not Level.INFO:
+            words.insert(0, notice.level.value)
+        self._say(self._err, notice.subscription, *words)
+        if notice.hint:
+            self._say(self._err, notice.subscription, "hint", printable(notice.hint))
+
+    def _stage(self, event: StageStarted) -> None:
+        self._throttle.begin((event.subscription, event.stage))
+        if event.stage in _ROUTINE_STAGES and not self._verbose:
+            return
+        is_told = self._told_stage.get(event.subscription) is event.stage
+        self._told_stage[event.subscription] = event.stage
+        if event.stage in _ENDLESS_STAGES and is_told and not self._verbose:
+            return  # back to seeding after a poll that found nothing
+        words = [event.stage.value, *([printable(event.detail)] if event.detail else [])]
+        self._say(self._err, event.subscription, *words)
+
+    def _progress(self, progress: Progress) -> None:
+        key = (progress.subscription, progress.stage)
+        if progress.stage in _ENDLESS_STAGES or not self._throttle.allows(key):
+            return
+        how_far = describe_progress(progress)
+        if how_far:
+            self._say(self._err, progress.subscription, progress.stage.value, how_far)
+
+    def _report(self, name: str, summary: str, sections: Iterable[Section]) -> None:
+        if self._quiet:
+            return
+        self._say(self._out, name, summary)
+        for section in sections:
+            for line in section.lines(None if self._verbose else PATHS_SHOWN):
+                self._say(self._out, name, section.label, line)
+
+    @staticmethod
+    def _say(writer: LineWriter, name: str, *words: str) -> None:
+        writer.line(": ".join([printable(name), *words] if name else words))

@@ -1,0 +1,283 @@
+"""For a terminal: live progress, colours and tables.
+
+All text is put on the screen as rich's ``Text``, so that brackets in a name are never markup,
+and has been made ``printable``, so that no name steers the terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from threading import Event as ThreadEvent
+from threading import RLock, Thread
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from torsync.cli.render.output import is_wanted
+from torsync.cli.render.rich_rows import Row, live_lines
+from torsync.cli.render.rich_status import status_view
+from torsync.cli.render.summaries import (
+    Section,
+    check_sections,
+    hint_added,
+    summarise_added,
+    summarise_check,
+    summarise_verify,
+    verify_sections,
+)
+from torsync.cli.render.text import PATHS_SHOWN, error_lines, printable
+from torsync.model.errors import ExitCode
+from torsync.model.events import Level, Notice, StageStarted
+from torsync.model.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import Console, RenderableType
+
+    from torsync.cli.render import Renderer
+    from torsync.model.errors import TorsyncError
+    from torsync.model.events import Event
+    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+
+REFRESH_S = 0.25
+_LEVEL_STYLES = {
+    "debug": "dim",
+    "info": "",
+    "warning": "yellow",
+    "error": "bold red",
+    "hint": "cyan",
+}
+
+
+class RichRenderer:
+    """Draws on a terminal.
+
+    One lock guards the rows and everything that is drawn: rich's own refreshing is not used,
+    so nothing else draws, and only what differs from the last time is drawn (no flicker).
+    Bars appear with the first refresh: a command that is done before never shows any.
+
+    Args:
+        console: the terminal.
+        verbose: show debug notices and every path behind a count.
+        report_lines: takes the reports instead, where standard output is not a terminal.
+        message_lines: takes notices and errors instead, where standard error is not one.
+        refresh_s: seconds between drawings; None: only ``draw`` draws.
+        wall_clock: gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        verbose: bool = False,
+        report_lines: Renderer | None = None,
+        message_lines: Renderer | None = None,
+        refresh_s: float | None = REFRESH_S,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._report_lines = report_lines
+        self._message_lines = message_lines
+        self._refresh_s = refresh_s
+        self._wall_clock = wall_clock
+        # Reentrant: a signal handler may have something to say while a bar is being drawn.
+        self._lock = RLock()
+        self._rows: dict[str, Row] = {}
+        self._live: Live | None = None
+        self._drawn: list[Text] = []
+        self._closing = ThreadEvent()
+        self._refresher: Thread | None = None
+
+    def event(self, event: Event) -> None:
+        """Note how far a subscription is, or print a notice above the bars."""
+        if isinstance(event, Notice):
+            self._notice(event)
+            return
+        with self._lock:
+            row = self._rows.get(event.subscription)
+            if isinstance(event, StageStarted):
+                self._rows[event.subscription] = Row(
+                    event.subscription, event.stage, detail=event.detail
+                )
+            elif row is None or row.stage is not event.stage:
+                self._rows[event.subscription] = Row(
+                    event.subscription, event.stage, progress=event
+                )
+            else:
+                row.progress = event
+            self._start_refresher()
+
+    def check(self, report: CheckReport) -> None:
+        """Print the summary and the first paths of each kind."""
+        self._end_row(report.name)
+        if self._report_lines is not None:
+            self._report_lines.check(report)
+            return
+        style = "yellow" if report.dry_run else "red"
+        self._report(report.name, summarise_check(report), style, check_sections(report))
+
+    def verify(self, report: VerifyReport) -> None:
+        """Print the counts, then each problem."""
+        self._end_row(report.name)
+        if self._report_lines is not None:
+            self._report_lines.verify(report)
+            return
+        sections = verify_sections(report, all_pieces=self._verbose)
+        self._report(report.name, summarise_verify(report), "red", sections)
+
+    def status(self, reports: Sequence[StatusReport]) -> None:
+        """Print a table, or a paragraph each where it is narrow."""
+        if self._report_lines is not None:
+            self._report_lines.status(reports)
+            return
+        self._print(*status_view(reports, self._console.width, self._wall_clock()))
+
+    def added(self, name: str, url: str, path: str, config: str) -> None:
+        """Print what was added and what comes next."""
+        if self._report_lines is not None:
+            self._report_lines.added(name, url, path, config)
+            return
+        self._print(
+            Text.assemble((printable(name), "bold"), "  ", summarise_added(url, path, config)),
+            _hint(hint_added(name)),
+        )
+
+    def error(self, error: TorsyncError, subscription: str = "") -> None:
+        """Print the error, each of its problems and the hint."""
+        if subscription:
+            self._end_row(subscription)
+        if self._message_lines is not None:
+            self._message_lines.error(error, subscription)
+            return
+        lines = []
+        for label, text in error_lines(error):
+            if label == "hint":
+                lines.append(_hint(text))
+            elif label:
+                lines.append(_labelled(subscription, label, text))
+            else:
+                lines.append(Text(f"  {text}"))
+        self._print(*lines)
+
+    def result(self, exit_code: ExitCode, seconds: float) -> None:
+        """Clear the bars; print how the command ended if asked to be verbose."""
+        with self._lock:
+            self._rows.clear()
+            self.draw()
+        if self._verbose:
+            code = ExitCode(exit_code)
+            text = f"exit code {code:d} after {format_duration(seconds)}"
+            if self._message_lines is not None:
+                self._message_lines.result(exit_code, seconds)
+            else:
+                self._print(Text(text, style="dim"))
+
+    def close(self) -> None:
+        """Clear the bars and give the cursor back."""
+        self._closing.set()
+        refresher = self._refresher
+        if refresher is not None:
+            refresher.join(timeout=1)  # it may wait for a lock that an interrupted draw holds
+        with self._lock:
+            self._rows.clear()
+            self.draw()
+
+    def draw(self) -> None:
+        """Bring the bars on the screen up to date."""
+        with self._lock:
+            try:
+                self._draw()
+            except OSError:  # the terminal is gone; the work goes on
+                self._closing.set()
+
+    def _draw(self) -> None:
+        width, height = self._console.size
+        lines = live_lines(list(self._rows.values()), width, max(1, height - 2))
+        if not lines:
+            if self._live is not None:
+                live, self._live = self._live, None
+                live.stop()
+        elif self._live is None:
+            self._live = Live(
+                Group(*lines),
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start(refresh=True)
+        elif lines != self._drawn:
+            self._live.update(Group(*lines), refresh=True)
+        self._drawn = lines
+
+    def _start_refresher(self) -> None:
+        if self._refresher is None and self._refresh_s is not None and not self._closing.is_set():
+            self._refresher = Thread(target=self._refresh, name="terminal", daemon=True)
+            self._refresher.start()
+
+    def _refresh(self) -> None:
+        while not self._closing.wait(self._refresh_s):
+            self.draw()
+
+    def _end_row(self, name: str) -> None:
+        with self._lock:
+            if self._rows.pop(name, None) is not None and self._live is not None:
+                self.draw()
+
+    def _notice(self, notice: Notice) -> None:
+        if not is_wanted(notice.level, quiet=False, verbose=self._verbose):
+            return
+        if self._message_lines is not None:
+            self._message_lines.event(notice)
+            return
+        label = "" if notice.level is Level.INFO else notice.level.value
+        lines = [_labelled(notice.subscription, label, printable(notice.message))]
+        if notice.hint:
+            lines.append(_hint(printable(notice.hint)))
+        self._print(*lines)
+
+    def _report(
+        self, name: str, summary: str, style_of_differences: str, sections: Iterable[Section]
+    ) -> None:
+        outcome, colon, rest = summary.partition(": ")
+        style = "green" if outcome.startswith("in sync") else style_of_differences
+        lines = [Text.assemble((printable(name), "bold"), "  ", (outcome, style), colon, rest)]
+        for section in sections:
+            lines.append(Text(f"  {section.label}", style="red" if section.is_problem else ""))
+            paths = section.lines(None if self._verbose else PATHS_SHOWN)
+            lines += [_unbroken(Text(f"    {path}", style="dim")) for path in paths]
+        self._print(*lines)
+
+    def _print(self, *lines: RenderableType) -> None:
+        """Print all at once, so that the bars below are drawn but once."""
+        with self._lock:
+            try:
+                self._console.print(Group(*lines), crop=False)
+            except OSError:  # the terminal is gone; the work goes on
+                self._closing.set()
+
+
+def _unbroken(text: Text) -> Text:
+    """Leave a long line to the terminal, so that it can be copied whole."""
+    text.no_wrap, text.overflow = True, "ignore"
+    return text
+
+
+def _hint(text: str) -> Text:
+    line = _labelled("", "hint", text)
+    has_command = "torsync " in text
+    return _unbroken(line) if has_command else line
+
+
+def _labelled(name: str, label: str, text: str) -> Text:
+    line = Text()
+    if name:
+        line.append(printable(name), style="bold").append(": ")
+    if label:
+        line.append(f"{label}: ", style=_LEVEL_STYLES[label])
+    return line.append(text)

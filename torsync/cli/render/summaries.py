@@ -1,0 +1,211 @@
+"""Reports in words: what the plain and the terminal renderer both say, built once and pure.
+
+Every text given is ``printable`` already.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
+
+from torsync.cli.render.text import (
+    PATHS_SHOWN,
+    counted,
+    piece_ranges,
+    printable,
+    printable_url,
+    shortened,
+)
+from torsync.model.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+
+
+class Section(NamedTuple):
+    """Paths that have something in common, under a label such as ``fetched``."""
+
+    label: str
+    paths: Sequence[str]
+    is_problem: bool = False
+
+    def lines(self, limit: int | None = PATHS_SHOWN) -> list[str]:
+        """The first ``limit`` paths (None: all), then how many there are besides."""
+        if limit is None or len(self.paths) <= limit:
+            return list(self.paths)
+        return [*self.paths[:limit], f"and {len(self.paths) - limit:,} more (-v: all)"]
+
+
+def summarise_check(report: CheckReport) -> str:
+    """Say in one line what ``check-now`` did, or would do."""
+    release = _with_release(report.release)
+    total = format_size(report.bytes_total)
+    took = format_duration(report.seconds)
+    done, planned = _check_counts(report)
+    outcome = f"not in sync{release}" if report.unreadable else f"in sync{release}"
+    if not report.changed and not _is_touched(report):
+        nothing = "nothing would change" if report.dry_run else "nothing changed"
+        what = f"{nothing}, {done or 'no files'} ({total})"
+        return f"{outcome}: {what} · checked in {took}"
+    if report.dry_run:
+        need = format_size(report.bytes_to_fetch)
+        would = f"would {planned if _is_touched(report) else 'update attributes'}"
+        return f"not in sync{release}: {would} · {need} of {total} to fetch"
+    if report.bytes_fetched > report.bytes_total:
+        cost = f"{format_size(report.bytes_fetched)} fetched for {total}"
+    elif report.bytes_fetched:
+        cost = f"{format_size(report.bytes_fetched)} of {total} fetched"
+    else:
+        cost = f"nothing of {total} fetched"
+    if not _is_touched(report):
+        done = f"attributes updated, {done or 'no files'}"
+    return f"{outcome}: {done} · {cost} in {took}"
+
+
+def _is_touched(report: CheckReport) -> bool:
+    """Whether any file, not only its mode or time, was or would be changed."""
+    return any((report.fetched, report.patched, report.copied, report.moved, report.trashed))
+
+
+def _check_counts(report: CheckReport) -> tuple[str, str]:
+    """What was done, and the same as what would be done."""
+    counts = [
+        (len(report.fetched), "{} fetched", "fetch {}"),
+        (len(report.patched), "{} patched", "patch {}"),
+        (len(report.copied), "{} copied", "copy {}"),
+        (len(report.moved), "{} moved", "move {}"),
+        (len(report.trashed), "{} to the trash", "trash {}"),
+        (report.kept, "{} kept", "keep {}"),
+        (len(report.kept_local), "{} left as edited here", "leave {} as edited here"),
+        (len(report.unreadable), "{} unreadable", "skip {} unreadable"),
+    ]
+    done = _with_noun([(number, template) for number, template, _ in counts])
+    return done, _with_noun([(number, template) for number, _, template in counts])
+
+
+def check_sections(report: CheckReport) -> list[Section]:
+    """The path lists of a check's report that hold something."""
+    would = "would be " if report.dry_run else ""
+    return _filled(
+        Section(f"{would}fetched", report.fetched),
+        Section(f"{would}patched", report.patched),
+        Section(f"{would}copied", report.copied),
+        Section(f"{would}moved", report.moved),
+        Section("would go to the trash" if report.dry_run else "to the trash", report.trashed),
+        Section("left as edited here", report.kept_local),
+        Section("unreadable", report.unreadable, is_problem=True),
+    )
+
+
+def summarise_verify(report: VerifyReport) -> str:
+    """Say in one line what ``verify`` found and what is left of it."""
+    release = _with_release(report.release)
+    would = "would be " if report.dry_run else ""
+    trashed = "would go to the trash" if report.dry_run else "to the trash"
+    counts = _with_noun(
+        [
+            (report.ok, "{} OK"),
+            (len(report.missing), "{} missing"),
+            (len(report.damaged), "{} damaged"),
+            (len(report.wrong_size), "{} of the wrong size"),
+            (len(report.unreadable), "{} unreadable"),
+            (len(report.unlisted), "{} unlisted"),
+            (len(report.kept_local), "{} left as edited here"),
+            (len(report.repaired), f"{{}} {would}repaired"),
+            (len(report.cleaned), f"{{}} {trashed}"),
+        ]
+    )
+    mended = set() if report.dry_run else {*report.repaired, *report.cleaned}
+    problems = {*report.missing, *report.damaged, *report.wrong_size, *report.unreadable} - mended
+    extra = set(report.unlisted) - mended
+    if problems:
+        outcome = f"not in sync{release}"
+    elif extra:
+        outcome = f"in sync{release}, apart from unlisted files"
+    else:
+        outcome = f"in sync{release}"
+    cost = f"{format_size(report.bytes_hashed)} hashed in {format_duration(report.seconds)}"
+    if report.bytes_fetched:
+        cost = f"{format_size(report.bytes_fetched)} fetched, {cost}"
+    return f"{outcome}: {counts or 'no files'} · {cost}"
+
+
+def verify_sections(report: VerifyReport, *, all_pieces: bool = False) -> list[Section]:
+    """The path lists of a verify's report that hold something, problems first."""
+    limit = None if all_pieces else PATHS_SHOWN
+    pieces = report.damaged_pieces
+    damaged = [
+        f"{printable(path)} ({piece_ranges(pieces[path], limit)})"
+        if pieces.get(path)
+        else printable(path)
+        for path in report.damaged
+    ]
+    would = "would be " if report.dry_run else ""
+    found = _filled(
+        Section("missing", report.missing, is_problem=True),
+        Section("wrong size", report.wrong_size, is_problem=True),
+        Section("unreadable", report.unreadable, is_problem=True),
+        Section("unlisted", report.unlisted, is_problem=True),
+        Section("left as edited here", report.kept_local),
+        Section(f"{would}repaired", report.repaired),
+        Section("would go to the trash" if report.dry_run else "to the trash", report.cleaned),
+    )
+    if damaged:
+        found.insert(0, Section("damaged", damaged, is_problem=True))
+    return found
+
+
+def summarise_status(report: StatusReport, now_s: float) -> str:
+    """Say in one line what is known of a subscription; ``now_s`` in Unix seconds."""
+    files = f"{counted(report.files, 'file')}, {format_size(report.bytes_total)}"
+    parts = [
+        f"{printable(report.stage)}, at {shortened(report.release)} ({files})"
+        if report.release
+        else f"{printable(report.stage)}, never synced",
+        f"checked {ago(report.last_check_s, now_s)}",
+        f"updated {ago(report.last_update_s, now_s)}",
+    ]
+    if report.holder_pid is not None:
+        parts.append(f"held by process {report.holder_pid}")
+    return " · ".join(parts)
+
+
+def ago(moment_s: float | None, now_s: float) -> str:
+    """Show a past moment: ``"never"``, ``"just now"``, ``"3 m 20 s ago"``."""
+    if moment_s is None:
+        return "never"
+    passed_s = now_s - moment_s
+    return "just now" if passed_s < 10 else f"{format_duration(passed_s)} ago"
+
+
+def summarise_added(url: str, path: str, config: str) -> str:
+    """Say what ``init`` did."""
+    return f"added: {printable_url(url)} into {printable(path)} (in {printable(config)})"
+
+
+def hint_added(name: str) -> str:
+    """Say what comes after ``init``."""
+    return f"`torsync check-now {printable(shlex.quote(name))}` fetches it"
+
+
+def _with_release(release: str) -> str:
+    return f" with {shortened(release)}" if release else ""
+
+
+def _filled(*sections: Section) -> list[Section]:
+    return [
+        section._replace(paths=[printable(path) for path in section.paths])
+        for section in sections
+        if section.paths
+    ]
+
+
+def _with_noun(numbers: Iterable[tuple[int, str]]) -> str:
+    """Join what is not zero, the first one with its noun: ``"12 files fetched, 3 patched"``."""
+    parts: list[str] = []
+    for number, template in numbers:
+        if number:
+            parts.append(template.format(f"{number:,}" if parts else counted(number, "file")))
+    return ", ".join(parts)
