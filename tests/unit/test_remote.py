@@ -30,6 +30,7 @@ from torsync.subscribe.remote_body import BodyDecoder
 from torsync.subscribe.remote_failures import request_failure
 from torsync.subscribe.remote_rules import (
     TransientError,
+    changed_lately,
     mask_url,
     may_send_headers,
     parse_retry_after_s,
@@ -105,6 +106,23 @@ def test_validators_are_sent_back_and_304_means_not_modified(waits: Waits) -> No
     assert result == NotModified()
     assert server.requests[0].headers["if-none-match"] == 'W/"1"'
     assert server.requests[0].headers["if-modified-since"] == "yesterday"
+
+
+@pytest.mark.parametrize(
+    ("modified", "date", "lately"),
+    [
+        ("Fri, 17 May 2024 12:00:00 GMT", "Fri, 17 May 2024 12:00:01 GMT", True),
+        ("Fri, 17 May 2024 12:00:00 GMT", "Fri, 17 May 2024 12:00:02 GMT", False),
+        ("Fri, 17 May 2024 12:00:09 GMT", "Fri, 17 May 2024 12:00:00 GMT", True),
+        ("", "Fri, 17 May 2024 12:00:00 GMT", False),
+        ("Fri, 17 May 2024 12:00:00 GMT", "", False),
+        ("yesterday", "Fri, 17 May 2024 12:00:00 GMT", False),
+    ],
+)
+def test_what_changed_lately_may_change_again_unseen(
+    modified: str, date: str, lately: bool
+) -> None:
+    assert changed_lately(modified, date) is lately
 
 
 @pytest.mark.parametrize("validators", [None, Validators()])

@@ -38,6 +38,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nginx]:
     root = tmp_path / "www"
     (root / "private").mkdir(parents=True)
     (root / "pack.torrent").write_bytes(BODY)
+    os.utime(root / "pack.torrent", (1_700_000_000, 1_700_000_000))
     (root / "private" / "pack.torrent").write_bytes(BODY)
     (root / "index.html").write_text("<!DOCTYPE html><title>Mods</title>")
     (tmp_path / "passwords").write_text("user:{PLAIN}secret\n")
@@ -75,6 +76,17 @@ def test_unchanged_is_not_fetched_again_and_changed_is(server: Nginx) -> None:
     assert isinstance(second, Fetched)
     assert second.sha256 != first.sha256
     assert second.validators != first.validators
+
+
+def test_a_torrent_that_was_just_replaced_is_not_missed_in_the_same_second(server: Nginx) -> None:
+    """nginx makes its ETag of size and whole seconds: both stay when two releases come fast."""
+    url = server.url_for("pack.torrent")
+    os.utime(server.root / "pack.torrent")
+    first = fetch(url)
+    (server.root / "pack.torrent").write_bytes(BODY.replace(b"\0", b"1"))
+    second = poll(url, first.validators)
+    assert isinstance(second, Fetched)
+    assert second.sha256 != first.sha256
 
 
 def test_gzip_is_used_on_the_wire(server: Nginx) -> None:

@@ -49,7 +49,7 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
         _check_v2_piece_length(piece_length)
         v2_files, v2_size = _parse_v2(info, checker, piece_length)
         if has_v1:
-            files = _merge_hybrid(files, v2_files)
+            files = _merge_hybrid(files, v2_files, size)
         else:
             files, size = v2_files, v2_size
     if not files:
@@ -88,7 +88,7 @@ def _decode(data: bytes) -> _Dict:
 def _formats(info: _Dict) -> tuple[bool, bool]:
     """Which hashes describe the content: v1, v2."""
     version = info.get(b"meta version", 1)
-    if version not in {1, _V2} or isinstance(version, bool):
+    if not isinstance(version, int) or version not in {1, _V2}:
         _refuse(f"its meta version is {version!r}; versions 1 and 2 are known")
     has_v2 = version == _V2
     has_v1 = not has_v2 or b"pieces" in info
@@ -187,21 +187,24 @@ def _piece_layers(outer: _Dict, files: list[FileEntry], piece_length: int) -> di
     layers: dict[bytes, bytes] = {}
     for entry in files:
         root = entry.pieces_root
-        if entry.size <= piece_length or root is None or root in layers:
+        if entry.size <= piece_length or root is None:
             continue
         layer = given.get(root)
         expected = 32 * -(-entry.size // piece_length)
         if not isinstance(layer, bytes) or len(layer) != expected:
             found = f"{len(layer)} bytes" if isinstance(layer, bytes) else "nothing"
             _refuse(f"{entry.path!r} needs a piece layer of {expected} bytes, found {found}")
-        if merkle_root(layer, padding=padding) != root:
+        if root not in layers and merkle_root(layer, padding=padding) != root:
             _refuse(f"the piece layer of {entry.path!r} does not lead to its pieces root")
         layers[root] = layer
     return layers
 
 
-def _merge_hybrid(v1: list[FileEntry], v2: list[FileEntry]) -> list[FileEntry]:
-    """Check that both halves describe the same files; take the v2 digests over to v1's."""
+def _merge_hybrid(v1: list[FileEntry], v2: list[FileEntry], size: int) -> list[FileEntry]:
+    """Check that both halves describe the same files; take the v2 digests over to v1's.
+
+    What holds no bytes may lie before or after a pad file; it is placed as libtorrent does.
+    """
     if len(v1) != len(v2):
         _refuse(f"its v1 half lists {len(v1)} files, its v2 half {len(v2)}")
     merged = []
@@ -212,7 +215,7 @@ def _merge_hybrid(v1: list[FileEntry], v2: list[FileEntry]) -> list[FileEntry]:
                 f"its v1 and v2 halves disagree: {one.path!r} of {one.size} bytes at "
                 f"{one.offset} against {two.path!r} of {two.size} bytes at {two.offset}"
             )
-        merged.append(one._replace(pieces_root=two.pieces_root))
+        merged.append(one._replace(pieces_root=two.pieces_root, offset=min(two.offset, size)))
     return merged
 
 
@@ -223,7 +226,7 @@ def _file_entry(raw: _Dict, path: str, offset: int, checker: NameChecker) -> Fil
     attributes = _attributes(raw)
     target = None
     if b"l" in attributes:
-        target = checker.path(raw.get(b"symlink path"))
+        target = checker.path(raw.get(b"symlink path"), of=f"the target of the link {path!r}: ")
         if raw.get(b"length", 0) != 0:
             _refuse(f"the symbolic link {path!r} has a length")
         size = 0

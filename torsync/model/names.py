@@ -38,43 +38,58 @@ class NameChecker:
         self._windows = windows
         self._passed: dict[bytes, str] = {}
 
-    def path(self, raw: object) -> str:
+    def path(self, raw: object, *, of: str = "") -> str:
         """Decode and join the components of one path.
+
+        Args:
+            raw: a list of bytes, as it is in the ``.torrent``.
+            of: put before the message of an error, where the path itself does not name the entry.
 
         Raises:
             ManifestError: a component is no name that a tree may hold.
         """
-        if not isinstance(raw, list) or not raw:
-            raise ManifestError(f"a file's path must be a list of names, found {_short(raw)}")
-        if len(raw) > MAX_DEPTH:
-            raise ManifestError(
-                f"a path of {len(raw)} names is deeper than the {MAX_DEPTH} that are accepted: "
-                f"{_short(raw)}"
-            )
+        problem = self._shape_problem(raw)
+        if problem:
+            raise ManifestError(of + problem)
+        assert isinstance(raw, list)
         names = [self._passed.get(name) if type(name) is bytes else None for name in raw]
         checked = [
-            self._check(part) if name is None else name
+            self._check(part, raw, of) if name is None else name
             for part, name in zip(raw, names, strict=True)
         ]
         if is_private(checked[0]):
             raise ManifestError(
-                f"{_short(raw)} lies under {PRIVATE_FOLDER}, which torsync keeps for itself"
+                f"{of}{_shown(raw)} lies under {PRIVATE_FOLDER}, which torsync keeps for itself"
             )
         path = "/".join(checked)
-        if len(path) * 4 > MAX_PATH_BYTES and len(path.encode()) > MAX_PATH_BYTES:
-            raise ManifestError(f"a path is longer than {MAX_PATH_BYTES} bytes: {_short(raw)}")
+        if _is_too_long(path):
+            raise ManifestError(f"{of}{_shown(raw)} is longer than {MAX_PATH_BYTES} bytes")
         return path
 
-    def _check(self, raw: object) -> str:
-        if not isinstance(raw, bytes):
-            raise ManifestError(f"a file name must be a string, found {_short(raw)}")
-        try:
-            name = raw.decode()
-        except UnicodeDecodeError:
-            raise ManifestError(f"the file name {_short(raw)} is not UTF-8") from None
-        problem = self._problem(name, raw)
+    @staticmethod
+    def _shape_problem(raw: object) -> str:
+        if not isinstance(raw, list) or not raw:
+            return f"a path must be a list of names, found {_short(repr(raw))}"
+        if len(raw) > MAX_DEPTH:
+            return (
+                f"{_shown(raw)} is {len(raw)} names deep, more than the {MAX_DEPTH} "
+                "that are accepted"
+            )
+        return ""
+
+    def _check(self, raw: object, path: list[object], of: str) -> str:
+        name = ""
+        if isinstance(raw, bytes):
+            try:
+                name = raw.decode()
+                problem = self._problem(name, raw)
+            except UnicodeDecodeError:
+                problem = "is not UTF-8"
+        else:
+            problem = "is not a string"
         if problem:
-            raise ManifestError(f"the file name {_short(raw)} {problem}")
+            raise ManifestError(f"{of}in {_shown(path)} the name {_shown([raw])} {problem}")
+        assert isinstance(raw, bytes)
         self._passed[raw] = name
         return name
 
@@ -108,13 +123,15 @@ def resolve_meeting_names(paths: Sequence[str]) -> list[str]:
     Raises:
         ManifestError: a name has no room for the suffix.
     """
-    folders = _folder_keys(paths)
-    taken = set(folders)
+    taken = _folder_keys(paths)
+    numbers: dict[str, int] = {}
     resolved = list(paths)
     for index, path in enumerate(paths):
         key = meeting_key(path)
         if key in taken:
-            resolved[index], key = _with_suffix(path, taken)
+            first = numbers.get(key, 1)
+            resolved[index], taken_key, numbers[key] = _with_suffix(path, taken, first)
+            key = taken_key
         taken.add(key)
     return resolved
 
@@ -130,21 +147,28 @@ def _folder_keys(paths: Sequence[str]) -> set[str]:
     return found
 
 
-def _with_suffix(path: str, taken: set[str]) -> tuple[str, str]:
+def _with_suffix(path: str, taken: set[str], first: int) -> tuple[str, str, int]:
+    """The first free name, its key, and its number: no lower one gets free again."""
     folder, slash, name = path.rpartition("/")
     stem, dot, extension = name.rpartition(".")
     if not dot:
         stem, extension = name, ""
-    number = 1
+    number = first
     while True:
         candidate = f"{folder}{slash}{stem}.{number}{dot}{extension}"
         key = meeting_key(candidate)
         if key not in taken:
             break
         number += 1
-    if len(candidate.rpartition("/")[2].encode()) > MAX_NAME_BYTES:
-        raise ManifestError(f"two files are both named {_short(path)}, with no room for a suffix")
-    return candidate, key
+    if len(candidate.rpartition("/")[2].encode()) > MAX_NAME_BYTES or _is_too_long(candidate):
+        raise ManifestError(
+            f"two files are both named {_short(repr(path))}, with no room for a suffix"
+        )
+    return candidate, key, number
+
+
+def _is_too_long(path: str) -> bool:
+    return len(path) * 4 > MAX_PATH_BYTES and len(path.encode()) > MAX_PATH_BYTES
 
 
 def _windows_problem(name: str) -> str:
@@ -157,6 +181,14 @@ def _windows_problem(name: str) -> str:
     return ""
 
 
-def _short(raw: object) -> str:
-    text = repr(raw)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def _shown(path: list[object]) -> str:
+    """A path for people, whatever its components are."""
+    names = (
+        name.decode(errors="backslashreplace") if isinstance(name, bytes) else repr(name)
+        for name in path[: MAX_DEPTH + 1]
+    )
+    return _short(repr("/".join(names)))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 160 else f"{text[:117]}…{text[-40:]}"

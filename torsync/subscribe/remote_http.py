@@ -23,6 +23,7 @@ from torsync.subscribe.remote_rules import (
     MAX_REDIRECTS,
     REDIRECTS,
     TransientError,
+    changed_lately,
     mask_url,
     may_send_headers,
     parse_retry_after_s,
@@ -48,8 +49,8 @@ class Answer:
 
     Attributes:
         body: decoded; None after status 304.
-        etag: the header ``ETag``, empty if there was none.
-        last_modified: the header ``Last-Modified``, empty if there was none.
+        etag: the header ``ETag``, empty if there was none that can be trusted.
+        last_modified: likewise the header ``Last-Modified``; see ``changed_lately``.
         shown_url: where it came from, for messages.
     """
 
@@ -151,6 +152,8 @@ def _read_answer(
         now = datetime.now(timezone.utc)
         retry_after_s = parse_retry_after_s(response.headers.get("Retry-After", ""), now)
         raise status_error(shown, response.status_code, retry_after_s)
+    if changed_lately(modified, response.headers.get("Date", "")):
+        etag = modified = ""
     return Answer(_read_body(response, shown, max_bytes), etag, modified, shown)
 
 

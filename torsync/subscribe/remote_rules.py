@@ -23,6 +23,7 @@ MAX_WAIT_S = 30.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+_SETTLED_S = 2.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1: a token
 _DELAY_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -197,13 +198,29 @@ def parse_retry_after_s(value: str, now: datetime) -> float:
     text = value.strip()
     if _DELAY_SECONDS.fullmatch(text):
         return float(text)
+    date = _parse_date(text)
+    return 0.0 if date is None else max(0.0, (date - now).total_seconds())
+
+
+def changed_lately(last_modified: str, date: str) -> bool:
+    """Whether what was sent may change again without a sign of it in the validators.
+
+    ``Last-Modified``, and the ``ETag`` that many servers make of it, count whole seconds: a
+    ``.torrent`` that was replaced less than that before the answer can be replaced once more
+    under the same validators (RFC 9110, section 8.8.2.2).
+    """
+    modified, answered = _parse_date(last_modified), _parse_date(date)
+    if modified is None or answered is None:
+        return False
+    return (answered - modified).total_seconds() < _SETTLED_S
+
+
+def _parse_date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
-        return 0.0
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    return max(0.0, (date - now).total_seconds())
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 
 def retry_delay_s(attempt: int, backoff_s: float, retry_after_s: float, random: float) -> float:

@@ -134,6 +134,18 @@ class TreeState:
         with self._transaction() as database:
             _put(database, facts)
 
+    def note_stage(self, stage: str) -> None:
+        """Leave word of what is going on, for ``status``; not durable."""
+        with suppress(OSError):
+            (self.folder / "stage").write_text(stage, encoding="utf-8")
+
+    def noted_stage(self) -> str:
+        """What ``note_stage`` left."""
+        try:
+            return (self.folder / "stage").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
     # --- releases -------------------------------------------------------------------------
 
     def store_body(self, body: bytes) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torsync.model.assess import Assessment, Here, assess
 from torsync.model.config import CleanMode, SubscriptionConfig
 from torsync.model.errors import NotSyncedError, TorsyncError, TreeError
-from torsync.model.events import EventSink, Level, Notice, Progress, StageStarted
+from torsync.model.events import Event, EventSink, Level, Notice, Progress, StageStarted
 from torsync.model.events import Stage as EventStage
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import place_for_seeding
@@ -90,9 +90,9 @@ class Subscription:
             TorsyncError: state or tree cannot be used.
         """
         self.config = config
-        self._around = around
         self._keep = _matcher(config.keep)
         self._state = TreeState(state_folder)
+        self._around = replace(around, sink=self._noting_stages(around.sink))
         try:
             with doing("make the folder", str(config.path)):
                 os.makedirs(config.path, exist_ok=True)
@@ -259,8 +259,8 @@ class Subscription:
             self._tell(
                 Level.WARNING,
                 "unreadable",
-                f"{path or '.'!r} could not be read: {problem}; nothing is removed while that is so",
-                hint="make it readable, then check again",
+                f"{path or '.'!r} could not be read: {problem}",
+                hint="make it readable; nothing is removed while that is so",
             )
         ledger = self._state.load_ledger()
         keep = self._keep if trust_ledger else _nothing
@@ -335,10 +335,19 @@ class Subscription:
         )
         report.bytes_hashed = look.hashed.bytes_hashed
         report.dry_run = dry_run
-        if not dry_run:
-            self._mend(release, look, report, repair=repair, clean=clean)
+        if repair or clean:
+            if not dry_run:
+                self._mend(release, look, report, repair=repair, clean=clean)
+        else:
+            self._remember_verified(release, look)
         report.seconds = time.monotonic() - started
         return report
+
+    def _remember_verified(self, release: Release, look: _Look) -> None:
+        """Vouch from now on for what was found right, and no longer for what was not."""
+        rows = self._plan(self._with_local_files(look), CleanMode.OFF).rows_of_kept()
+        if rows != look.ledger:
+            self._state.record_sync(rows, synced=release.digest, history=None)
 
     def _mend(
         self, release: Release, look: _Look, report: VerifyReport, *, repair: bool, clean: bool
@@ -432,6 +441,16 @@ class Subscription:
         torrent.remove()
 
     # --- talk -------------------------------------------------------------------------------
+
+    def _noting_stages(self, sink: EventSink) -> EventSink:
+        """Leave the stage where ``status`` finds it."""
+
+        def note(event: Event) -> None:
+            if isinstance(event, StageStarted):
+                self._state.note_stage(event.stage.value)
+            sink(event)
+
+        return note
 
     def _say(self, stage: EventStage, detail: str = "") -> None:
         self._around.sink(StageStarted(self.config.name, stage, detail))

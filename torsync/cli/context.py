@@ -1,0 +1,114 @@
+"""What every command needs: configuration, state directory, a renderer, and when to stop."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from torsync.cli.render import Renderer
+    from torsync.model.config import Config, SessionConfig, SubscriptionConfig
+    from torsync.model.events import EventSink
+    from torsync.subscribe.subscription import Surroundings
+    from torsync.swarm.session import SwarmPool
+
+
+@dataclass
+class Context:
+    """The surroundings of one command.
+
+    Attributes:
+        json: whether standard output is for scripts.
+        stop: set when the command shall end.
+    """
+
+    config_path: Path
+    state_dir: Path
+    renderer: Renderer
+    json: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def load_config(self) -> Config:
+        """Read the configuration.
+
+        Raises:
+            ConfigError: with all its problems.
+        """
+        from torsync.service.config_file import load_config
+
+        return load_config(self.config_path, state_dir=self.state_dir)
+
+    def chosen(self, config: Config, names: list[str]) -> list[SubscriptionConfig]:
+        """Find the subscriptions that were named; all if none was.
+
+        Raises:
+            UsageError: there is no such subscription, or none at all.
+        """
+        if not config.subscriptions:
+            raise UsageError(
+                f"there is no subscription in {str(self.config_path)!r}",
+                hint="add one with `torsync init URL PATH`",
+            )
+        unknown = [name for name in names if name not in config.subscriptions]
+        if unknown:
+            raise UsageError(
+                f"there is no subscription {unknown[0]!r}",
+                hint=f"there are: {', '.join(config.subscriptions)}",
+            )
+        return [config.subscriptions[name] for name in names or config.subscriptions]
+
+    @contextmanager
+    def surroundings(
+        self,
+        session: SessionConfig,
+        *,
+        seed: bool = False,
+        patience_s: float | None = None,
+    ) -> Iterator[Surroundings]:
+        """Give subscriptions what they need; the sessions end with the block."""
+        from torsync.subscribe.subscription import Surroundings
+
+        sessions = LazyPool(session, self.renderer.event)
+        try:
+            yield Surroundings(
+                pool=sessions.get,
+                sink=self.renderer.event,
+                stopping=self.stop.is_set,
+                wait=self.stop.wait,
+                seed=seed,
+                patience_s=patience_s,
+            )
+        finally:
+            sessions.close()
+
+
+class LazyPool:
+    """Imports libtorrent and makes the pool of sessions when the first torrent is added."""
+
+    def __init__(self, session: SessionConfig, sink: EventSink) -> None:
+        self._session = session
+        self._sink = sink
+        self._pool: SwarmPool | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> SwarmPool:
+        """Give the pool."""
+        from torsync.swarm.session import SwarmPool
+
+        with self._lock:
+            if self._pool is None:
+                self._pool = SwarmPool(self._session, sink=self._sink)
+            return self._pool
+
+    def close(self) -> None:
+        """Stop the sessions, if there are any."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()

@@ -1,0 +1,52 @@
+"""Run something for each chosen subscription; a failure of one does not stop the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError, most_severe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torsync.cli.context import Context
+    from torsync.model.config import SubscriptionConfig
+    from torsync.subscribe.subscription import Subscription, Surroundings
+
+
+def for_each(
+    context: Context,
+    subscriptions: Iterable[SubscriptionConfig],
+    around: Surroundings,
+    command: str,
+    action: Callable[[Subscription], ExitCode],
+) -> ExitCode:
+    """Hold each tree in turn, open its subscription, act; the most severe exit code wins.
+
+    Args:
+        context: of the command.
+        subscriptions: in the order they are worked on.
+        around: what subscriptions need.
+        command: told to others who want a tree meanwhile.
+        action: on one open subscription; gives its exit code.
+    """
+    from torsync.subscribe.lock import hold_tree
+    from torsync.subscribe.state import state_folder
+    from torsync.subscribe.subscription import Subscription
+
+    codes = []
+    for config in subscriptions:
+        folder = state_folder(context.state_dir, config.path)
+        try:
+            with hold_tree(folder, name=config.name, command=command):
+                subscription = Subscription(config, folder, around)
+                try:
+                    codes.append(action(subscription))
+                finally:
+                    subscription.close()
+        except InterruptedByUserError:
+            raise
+        except TorsyncError as error:
+            context.renderer.error(error, config.name)
+            codes.append(error.exit_code)
+    return most_severe(codes) if codes else ExitCode.OK

@@ -1,0 +1,136 @@
+"""Where ``torsync`` starts: read the command line, run the command, end with its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from torsync.cli.context import Context
+from torsync.cli.parser import make_parser
+from torsync.cli.render import make_renderer
+from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+_STOP_PATIENCE_S = 1.5
+_COMMANDS = {
+    "init": ("torsync.cli.init", "run_init"),
+    "check-now": ("torsync.cli.check", "run_check"),
+    "verify": ("torsync.cli.verify", "run_verify"),
+    "status": ("torsync.cli.status", "run_status"),
+    "run": ("torsync.cli.run", "run_service"),
+    "demo": ("torsync.cli.demo", "run_demo"),
+}
+
+
+class _Stopped(BaseException):
+    """A signal asked to stop; raised in the main thread while it waits for the work."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``torsync`` and give its exit code."""
+    arguments = make_parser().parse_args(argv)
+    renderer = make_renderer(
+        json=arguments.json,
+        quiet=arguments.quiet,
+        verbose=arguments.verbose,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+    )
+    context = Context(_config_path(arguments), _state_dir(arguments), renderer, arguments.json)
+    started = time.monotonic()
+    command = _command(arguments.command)
+    outcome: list[ExitCode] = []
+
+    def work() -> None:
+        try:
+            outcome.append(command(context, arguments))
+        except TorsyncError as error:
+            renderer.error(error)
+            outcome.append(error.exit_code)
+
+    code = _run_interruptibly(work, context.stop, outcome)
+    if code is None:
+        code = ExitCode.INTERRUPTED
+        renderer.error(InterruptedByUserError("stopped while waiting for the network"))
+        renderer.result(code, time.monotonic() - started)
+        renderer.close()
+        _leave_at_once(code)
+    renderer.result(code, time.monotonic() - started)
+    renderer.close()
+    return int(code)
+
+
+def _run_interruptibly(
+    work: Callable[[], None], stop: threading.Event, outcome: list[ExitCode]
+) -> ExitCode | None:
+    """Run ``work`` in a thread, so that a signal is answered even while the network is silent.
+
+    Returns:
+        The exit code; None if the work did not end in time after a signal. What it waits for
+        then writes nothing, or can be cut off at any moment.
+    """
+    crash: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            crash.append(error)
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
+        stop.set()
+        raise _Stopped
+
+    thread = threading.Thread(target=guarded, name="command", daemon=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    try:
+        thread.start()
+        thread.join()
+    except _Stopped:
+        thread.join(_STOP_PATIENCE_S)
+    if crash:
+        raise crash[0]
+    return outcome[0] if outcome else None
+
+
+def _leave_at_once(code: ExitCode) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(code))
+
+
+def _command(name: str) -> Callable[[Context, argparse.Namespace], ExitCode]:
+    """Import the module of a command only when it is called."""
+    module, function = _COMMANDS[name]
+    found: Callable[[Context, argparse.Namespace], ExitCode] = getattr(
+        import_module(module), function
+    )
+    return found
+
+
+def _config_path(arguments: argparse.Namespace) -> Path:
+    from torsync.service.config_file import default_config_path
+
+    return arguments.config or default_config_path()
+
+
+def _state_dir(arguments: argparse.Namespace) -> Path:
+    from torsync.service.config_file import default_state_dir
+
+    return arguments.state_dir or default_state_dir()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

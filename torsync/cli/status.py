@@ -1,0 +1,50 @@
+"""``torsync status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import ExitCode
+from torsync.model.reports import StatusReport
+
+if TYPE_CHECKING:
+    import argparse
+
+    from torsync.cli.context import Context
+    from torsync.model.config import SubscriptionConfig
+
+
+def run_status(context: Context, arguments: argparse.Namespace) -> ExitCode:
+    """Tell what the state directory knows of each subscription."""
+    config = context.load_config()
+    chosen = context.chosen(config, arguments.names)
+    context.renderer.status([_status(context, subscription) for subscription in chosen])
+    return ExitCode.OK
+
+
+def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
+    from torsync.model.metainfo import parse_metainfo
+    from torsync.subscribe.lock import holder_pid
+    from torsync.subscribe.state import TreeState, state_folder
+
+    folder = state_folder(context.state_dir, config.path)
+    report = StatusReport(config.name, config.url, str(config.path), "never checked")
+    if not (folder / "state.sqlite").exists():
+        return report
+    state = TreeState(folder)
+    try:
+        report.holder_pid = holder_pid(folder)
+        report.stage = state.noted_stage() if report.holder_pid else "stopped"
+        body = state.load_body(state.synced) if state.synced else None
+        if body is not None:
+            manifest = parse_metainfo(body)
+            report.release, report.info_hash = manifest.name, manifest.info_hash
+            report.files, report.bytes_total = len(manifest.files), manifest.total_size
+        checked = state.get("last_check_s")
+        report.last_check_s = float(checked) if checked else None
+        report.last_update_s = state.last_update_s()
+        report.last_error = state.get("last_error")
+        report.last_error_hint = state.get("last_error_hint")
+    finally:
+        state.close()
+    return report

@@ -1,0 +1,132 @@
+"""The service: each subscription in a thread of its own, until it is told to stop."""
+
+from __future__ import annotations
+
+import random
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import InterruptedByUserError, TorsyncError
+from torsync.model.events import Level, Notice, Stage, StageStarted
+from torsync.subscribe.lock import hold_tree
+from torsync.subscribe.state import state_folder
+from torsync.subscribe.subscription import Subscription, Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from torsync.model.config import SubscriptionConfig
+    from torsync.model.reports import CheckReport
+
+_FIRST_RETRY_S = 10.0
+_JITTER = 0.1
+_JOIN_S = 1.2
+
+
+class Supervisor:
+    """Runs subscriptions; one that fails tries again later, and the others go on."""
+
+    def __init__(
+        self,
+        subscriptions: Sequence[SubscriptionConfig],
+        state_dir: Path,
+        around: Surroundings,
+        *,
+        on_report: Callable[[CheckReport], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            subscriptions: to run.
+            state_dir: where their states are.
+            around: what they need; ``stopping`` ends them.
+            on_report: told what each check that changed something did.
+            jitter: gives numbers in [0, 1), so that subscribers don't poll in step.
+        """
+        self._subscriptions = subscriptions
+        self._state_dir = state_dir
+        self._around = around
+        self._on_report = on_report
+        self._jitter = jitter
+
+    def run(self, stop: threading.Event) -> None:
+        """Hold all trees, and work on them until ``stop`` is set.
+
+        Raises:
+            BusyError: another process holds one of the trees.
+            TorsyncError: a state directory cannot be used.
+        """
+        with ExitStack() as held:
+            threads = []
+            for config in self._subscriptions:
+                folder = state_folder(self._state_dir, config.path)
+                held.enter_context(hold_tree(folder, name=config.name, command="torsync run"))
+                threads.append(
+                    threading.Thread(
+                        target=self._keep_in_sync,
+                        args=(config, folder),
+                        name=config.name,
+                        daemon=True,
+                    )
+                )
+            for thread in threads:
+                thread.start()
+            stop.wait()
+            for thread in threads:
+                thread.join(_JOIN_S)
+
+    def _keep_in_sync(self, config: SubscriptionConfig, folder: Path) -> None:
+        failures = 0
+        while not self._around.stopping():
+            try:
+                subscription = Subscription(config, folder, self._around)
+            except TorsyncError as error:
+                self._report(config, error)
+                failures += 1
+                self._around.wait(self._delay_s(config, failures))
+                continue
+            try:
+                self._loop(config, subscription)
+            finally:
+                subscription.close()
+            return
+
+    def _loop(self, config: SubscriptionConfig, subscription: Subscription) -> None:
+        failures = 0
+        self._attempt(config, subscription.resume_seeding)
+        while not self._around.stopping():
+            if self._attempt(config, lambda: self._check(subscription)):
+                failures = 0
+            else:
+                failures += 1
+            self._around.sink(StageStarted(config.name, Stage.WAITING))
+            if self._around.wait(self._delay_s(config, failures)):
+                return
+
+    def _check(self, subscription: Subscription) -> None:
+        report = subscription.check_now()
+        if report.changed:
+            self._on_report(report)
+
+    def _attempt(self, config: SubscriptionConfig, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except InterruptedByUserError:
+            return True
+        except TorsyncError as error:
+            self._report(config, error)
+            return False
+        return True
+
+    def _delay_s(self, config: SubscriptionConfig, failures: int) -> float:
+        """The interval, give or take a tenth; after a failure less, growing with each."""
+        delay = config.interval_s
+        if failures:
+            delay = min(delay, _FIRST_RETRY_S * 2.0 ** min(failures - 1, 10))
+        return delay * (1 + _JITTER * (2 * self._jitter() - 1))
+
+    def _report(self, config: SubscriptionConfig, error: TorsyncError) -> None:
+        self._around.sink(Notice(config.name, Level.ERROR, error.code, error.message, error.hint))
