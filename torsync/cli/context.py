@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torsync.cli.render import Renderer
     from torsync.model.config import Config, SessionConfig, SubscriptionConfig
     from torsync.model.events import EventSink
-    from torsync.subscribe.subscription import Surroundings
+    from torsync.subscribe.surroundings import Surroundings
     from torsync.swarm.session import SwarmPool
 
 
@@ -73,7 +73,7 @@ class Context:
         patience_s: float | None = None,
     ) -> Iterator[Surroundings]:
         """Give subscriptions what they need; the sessions end with the block."""
-        from torsync.subscribe.subscription import Surroundings
+        from torsync.subscribe.surroundings import Surroundings
 
         sessions = LazyPool(session, self.renderer.event)
         try:

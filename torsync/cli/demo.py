@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torsync.cli.context import Context
-    from torsync.subscribe.subscription import Surroundings
+    from torsync.subscribe.surroundings import Surroundings
     from torsync.swarm.torrent import Torrent
 
 _LOOPBACK = SessionConfig(listen=("127.0.0.1:0",), dht=False, lsd=False)

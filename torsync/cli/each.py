@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from torsync.cli.context import Context
     from torsync.model.config import SubscriptionConfig
-    from torsync.subscribe.subscription import Subscription, Surroundings
+    from torsync.subscribe.subscription import Subscription
+    from torsync.subscribe.surroundings import Surroundings
 
 
 def for_each(

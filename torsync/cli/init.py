@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 def run_init(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Add a subscription; without ``--name`` the URL is asked for the torrent's name."""
     from torsync.service.config_file import write_subscription
+    from torsync.subscribe.remote_rules import mask_url
 
     name = arguments.name or _name_from_torrent(arguments.url)
     config = write_subscription(
         context.config_path, name, arguments.url, arguments.path, state_dir=context.state_dir
     )
     added = config.subscriptions[name]
-    context.renderer.added(name, added.url, str(added.path), str(context.config_path))
+    context.renderer.added(name, mask_url(added.url), str(added.path), str(context.config_path))
     return ExitCode.OK
 
 

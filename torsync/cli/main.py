@@ -58,15 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             renderer.error(error)
             outcome.append(error.exit_code)
 
-    code = _run_interruptibly(work, context.stop, outcome)
-    if code is None:
-        code = ExitCode.INTERRUPTED
-        renderer.error(InterruptedByUserError("stopped while waiting for the network"))
-        renderer.result(code, time.monotonic() - started)
+    try:
+        code = _run_interruptibly(work, context.stop, outcome)
+        if code is None:
+            renderer.error(InterruptedByUserError("stopped while waiting for the network"))
+        renderer.result(ExitCode.INTERRUPTED if code is None else code, time.monotonic() - started)
+    finally:
         renderer.close()
-        _leave_at_once(code)
-    renderer.result(code, time.monotonic() - started)
-    renderer.close()
+    if code is None:
+        _leave_at_once(ExitCode.INTERRUPTED)
     return int(code)
 
 

@@ -25,10 +25,11 @@ def run_status(context: Context, arguments: argparse.Namespace) -> ExitCode:
 def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
     from torsync.model.metainfo import parse_metainfo
     from torsync.subscribe.lock import holder_pid
+    from torsync.subscribe.remote_rules import mask_url
     from torsync.subscribe.state import TreeState, state_folder
 
     folder = state_folder(context.state_dir, config.path)
-    report = StatusReport(config.name, config.url, str(config.path), "never checked")
+    report = StatusReport(config.name, mask_url(config.url), str(config.path), "never checked")
     if not (folder / "state.sqlite").exists():
         return report
     state = TreeState(folder)

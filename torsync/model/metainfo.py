@@ -18,6 +18,7 @@ MAX_FILE_BYTES = 1 << 48
 MAX_TOTAL_BYTES = 1 << 50
 
 _V2 = 2
+_V1_KEYS = frozenset([b"pieces", b"files", b"length"])
 _Dict = dict[bytes, Any]
 
 
@@ -91,7 +92,7 @@ def _formats(info: _Dict) -> tuple[bool, bool]:
     if not isinstance(version, int) or version not in {1, _V2}:
         _refuse(f"its meta version is {version!r}; versions 1 and 2 are known")
     has_v2 = version == _V2
-    has_v1 = not has_v2 or b"pieces" in info
+    has_v1 = not has_v2 or not _V1_KEYS.isdisjoint(info)
     return has_v1, has_v2
 
 

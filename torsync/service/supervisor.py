@@ -11,7 +11,7 @@ from torsync.model.errors import InterruptedByUserError, TorsyncError
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.subscribe.lock import hold_tree
 from torsync.subscribe.state import state_folder
-from torsync.subscribe.subscription import Subscription, Surroundings
+from torsync.subscribe.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from torsync.model.config import SubscriptionConfig
     from torsync.model.reports import CheckReport
+    from torsync.subscribe.surroundings import Surroundings
 
 _FIRST_RETRY_S = 10.0
 _JITTER = 0.1

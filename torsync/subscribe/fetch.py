@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncError
-from torsync.model.events import Event, EventSink, Level, Notice, Progress, Stage
+from torsync.model.events import Level, Progress, Stage
 from torsync.model.units import format_duration
-from torsync.swarm.alerts import TrackerFailed, WebSeedFailed
+from torsync.subscribe.remote_rules import mask_url
+from torsync.swarm.alerts import SwarmEvent, TrackerFailed, WebSeedFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torsync.subscribe.surroundings import Voice
     from torsync.swarm.session import SwarmPool
     from torsync.swarm.torrent import AddRequest, Torrent
 
@@ -43,9 +45,8 @@ class Fetcher:
     def __init__(
         self,
         pool: SwarmPool,
+        voice: Voice,
         *,
-        name: str,
-        sink: EventSink,
         stopping: Callable[[], bool],
         patience_s: float | None,
         look_out: Callable[[], None],
@@ -55,16 +56,14 @@ class Fetcher:
 
         Args:
             pool: the sessions.
-            name: of the subscription.
-            sink: for progress and notices.
+            voice: says how it goes.
             stopping: whether the work shall stop.
             patience_s: give up after so long without a byte; None: never.
             look_out: called every ``look_out_every_s`` while waiting; raises to end the fetch.
             look_out_every_s: seconds.
         """
         self._pool = pool
-        self._name = name
-        self._sink = sink
+        self._voice = voice
         self._stopping = stopping
         self._patience_s = patience_s
         self._look_out = look_out
@@ -107,10 +106,9 @@ class Fetcher:
             progress = torrent.progress()
             if progress.payload_downloaded != seen:
                 seen, moved, reminded = progress.payload_downloaded, now, now - _REMIND_S + _QUIET_S
-            self._sink(self._progress_event(torrent))
+            self._voice.sink(self._progress_event(torrent))
             for event in torrent.fresh_failures():
-                if isinstance(event, (TrackerFailed, WebSeedFailed)):
-                    self._sink(self._failure_notice(event))
+                self._tell_failure(event)
             if self._patience_s is not None and now - moved > self._patience_s:
                 raise self._no_peers(torrent, now - moved)
             if now - reminded > _REMIND_S:
@@ -119,13 +117,13 @@ class Fetcher:
             if now - looked > self._look_out_every_s:
                 looked = now
                 self._look_out()
-        self._sink(self._progress_event(torrent))
+        self._voice.sink(self._progress_event(torrent))
 
-    def _progress_event(self, torrent: Torrent) -> Event:
+    def _progress_event(self, torrent: Torrent) -> Progress:
         now = torrent.progress()
         left = now.bytes_wanted - now.bytes_done
         return Progress(
-            self._name,
+            self._voice.name,
             Stage.DOWNLOADING,
             bytes_done=now.bytes_done,
             bytes_total=now.bytes_wanted,
@@ -135,29 +133,27 @@ class Fetcher:
             eta_s=left / now.download_rate if now.download_rate else None,
         )
 
-    def _failure_notice(self, event: TrackerFailed | WebSeedFailed) -> Notice:
+    def _tell_failure(self, event: SwarmEvent) -> None:
         if isinstance(event, TrackerFailed):
-            what, code = f"the tracker {event.url} said: {event.message}", "tracker_failed"
-        else:
-            what, code = f"the web seed {event.url} failed: {event.message}", "web_seed_failed"
-        return Notice(self._name, Level.WARNING, code, what)
+            said = f"the tracker {mask_url(event.url)} said: {event.message}"
+            self._voice.notice(Level.WARNING, "tracker_failed", said)
+        elif isinstance(event, WebSeedFailed):
+            said = f"the web seed {mask_url(event.url)} failed: {event.message}"
+            self._voice.notice(Level.WARNING, "web_seed_failed", said)
 
     def _remind(self, torrent: Torrent, silent_s: float) -> None:
         peers = torrent.progress().peers
-        reasons = "; ".join(torrent.news.reasons())
-        self._sink(
-            Notice(
-                self._name,
-                Level.WARNING,
-                "stalled",
-                f"nothing has arrived for {format_duration(silent_s)}; {peers} peers are "
-                f"connected{'; ' + reasons if reasons else ''}",
-                hint="" if peers else _NO_PEERS_HINT,
-            )
+        reasons = "; ".join(torrent.news.reasons(mask_url))
+        self._voice.notice(
+            Level.WARNING,
+            "stalled",
+            f"nothing has arrived for {format_duration(silent_s)}; {peers} peers are "
+            f"connected{'; ' + reasons if reasons else ''}",
+            "" if peers else _NO_PEERS_HINT,
         )
 
     def _no_peers(self, torrent: Torrent, silent_s: float) -> NoPeersError:
-        reasons = "; ".join(torrent.news.reasons())
+        reasons = "; ".join(torrent.news.reasons(mask_url))
         return NoPeersError(
             f"nothing arrived for {format_duration(silent_s)} from "
             f"{torrent.progress().peers} peers{'; ' + reasons if reasons else ''}",

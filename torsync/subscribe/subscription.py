@@ -1,41 +1,39 @@
-"""One subscription at work: check, verify, seed. The order of things; decisions are elsewhere."""
+"""One subscription at work: check and verify. The order of things; decisions are elsewhere."""
 
 from __future__ import annotations
 
 import os
-import socket
 import time
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torsync.model.assess import Assessment, Here, assess
 from torsync.model.config import CleanMode, SubscriptionConfig
 from torsync.model.errors import NotSyncedError, TorsyncError, TreeError
-from torsync.model.events import Event, EventSink, Level, Notice, Progress, StageStarted
-from torsync.model.events import Stage as EventStage
-from torsync.model.names import PRIVATE_FOLDER
-from torsync.model.placement import place_for_seeding
-from torsync.model.plan import Action, Plan, plan_update
+from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
+from torsync.model.plan import Action, Plan
 from torsync.model.reports import CheckReport, VerifyReport
-from torsync.model.tree_index import Kind, LedgerRow
+from torsync.model.tree_index import Kind
 from torsync.model.verdict import judge
 from torsync.subscribe.fetch import Fetcher
-from torsync.subscribe.hashing import HashedPieces, hash_pieces
+from torsync.subscribe.look import Look, take_look
 from torsync.subscribe.release import Release, Releases
 from torsync.subscribe.remote import Remote
+from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
+from torsync.subscribe.surroundings import Surroundings, Voice
 from torsync.subscribe.trash import Trash
 from torsync.subscribe.tree import Tree, doing
 from torsync.subscribe.update import Update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from torsync.model.assess import Matcher
     from torsync.model.manifest import Manifest
-    from torsync.swarm.session import SwarmPool
-    from torsync.swarm.torrent import Torrent
+    from torsync.model.tree_index import LedgerRow
 
 
 class _Superseded(Exception):  # noqa: N818 - not an error: a newer release is there
@@ -44,38 +42,6 @@ class _Superseded(Exception):  # noqa: N818 - not an error: a newer release is t
     def __init__(self, release: Release) -> None:
         super().__init__(release.digest)
         self.release = release
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a subscription needs from the program around it.
-
-    Attributes:
-        pool: gives the sessions; called when the first torrent is added.
-        sink: for events.
-        stopping: whether the work shall stop.
-        wait: sleeps so many seconds, True if the work shall stop.
-        seed: keep torrents in the session after an update (the service does).
-        patience_s: give up a fetch after so long without a byte; None: never.
-        now_s: the time in Unix seconds.
-    """
-
-    pool: Callable[[], SwarmPool]
-    sink: EventSink
-    stopping: Callable[[], bool]
-    wait: Callable[[float], bool]
-    seed: bool = False
-    patience_s: float | None = None
-    now_s: Callable[[], float] = time.time
-
-
-@dataclass
-class _Look:
-    """One look at the tree, and what hashing the doubtful parts of it gave."""
-
-    assessment: Assessment
-    ledger: dict[str, LedgerRow]
-    hashed: HashedPieces = field(default_factory=HashedPieces)
 
 
 class Subscription:
@@ -91,33 +57,39 @@ class Subscription:
         """
         self.config = config
         self._keep = _matcher(config.keep)
-        self._state = TreeState(state_folder)
-        self._around = replace(around, sink=self._noting_stages(around.sink))
-        try:
+        with ExitStack() as opened:
+            self._state = TreeState(state_folder)
+            opened.callback(self._state.close)
             with doing("make the folder", str(config.path)):
                 os.makedirs(config.path, exist_ok=True)
             self._tree = Tree(config.path.resolve())
-        except BaseException:
-            self._state.close()
-            raise
-        remote = Remote(
-            config.url,
-            headers=config.headers,
-            max_bytes=config.max_torrent_bytes,
-            wait=around.wait,
-        )
-        self._releases = Releases(remote, config.url, self._state)
-        self._torrent: Torrent | None = None
-        self._seeded: Release | None = None
-        self._peers: tuple[tuple[str, int], ...] = ()
+            opened.callback(self._tree.close)
+            self._around = replace(around, sink=self._noting_stages(around.sink))
+            self._voice = Voice(config.name, self._around.sink)
+            remote = Remote(
+                config.url,
+                headers=config.headers,
+                max_bytes=config.max_torrent_bytes,
+                wait=around.wait,
+            )
+            self._releases = Releases(remote, config.url, self._state)
+            self._seeding = Seeding(
+                config, self._tree, self._state, self._releases, self._around, self._voice
+            )
+            opened.callback(self._seeding.stop)
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Leave the swarm and close the state."""
-        try:
-            self._leave_swarm()
-        finally:
-            self._tree.close()
-            self._state.close()
+        """Leave the swarm, close tree and state."""
+        self._opened.close()
+
+    def resume_seeding(self) -> None:
+        """Seed what the ledger vouches for of the synced release; nothing is hashed.
+
+        Raises:
+            TorsyncError: the tree cannot be looked at, or the session refuses.
+        """
+        self._seeding.resume()
 
     # --- check ------------------------------------------------------------------------------
 
@@ -133,66 +105,69 @@ class Subscription:
         """
         started = time.monotonic()
         try:
-            self._say(EventStage.CHECKING_REMOTE, self.config.url)
-            release = self._releases.poll(force=force)
-            while True:
-                try:
-                    report = self._bring_to(release, dry_run=dry_run)
-                    break
-                except _Superseded as newer:
-                    release = newer.release
-                    self._tell(
-                        Level.INFO,
-                        "superseded",
-                        f"a newer release appeared: {release.manifest.name}",
-                    )
+            report = self._check(force=force, dry_run=dry_run)
         except TorsyncError as error:
-            self._note_failure(error)
+            with suppress(TorsyncError):
+                self._state.put(last_error=error.message, last_error_hint=error.hint)
             raise
         report.seconds = time.monotonic() - started
         if not dry_run:
-            self._state.put(
-                last_check_s=str(self._around.now_s()), last_error="", last_error_hint=""
-            )
+            now = str(self._around.now_s())
+            self._state.put(last_check_s=now, last_error="", last_error_hint="")
         return report
 
-    def _note_failure(self, error: TorsyncError) -> None:
-        self._state.put(last_error=error.message, last_error_hint=error.hint)
+    def _check(self, *, force: bool, dry_run: bool) -> CheckReport:
+        self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
+        release = self._releases.poll(force=force)
+        while True:
+            look = self._look(release.manifest, trust_ledger=True)
+            plan = look.plan(keep=self._keep, clean=self.config.clean)
+            report = _forecast(self.config.name, release, plan)
+            report.bytes_hashed = look.hashed.bytes_hashed
+            if dry_run:
+                report.dry_run = True
+                return report
+            try:
+                self._apply(release, plan, look, report)
+            except _Superseded as newer:
+                release = newer.release
+                label = release.manifest.name
+                self._voice.notice(Level.INFO, "superseded", f"a newer release is there: {label}")
+            else:
+                return report
 
-    def _bring_to(self, release: Release, *, dry_run: bool) -> CheckReport:
-        look = self._look(release.manifest, trust_ledger=True)
-        plan = self._plan(look, self.config.clean)
-        report = _check_report(self.config.name, release, plan, look)
-        if dry_run:
-            report.dry_run = True
-            return report
-        self._apply(release, plan, look, report)
-        return report
-
-    def _apply(self, release: Release, plan: Plan, look: _Look, report: CheckReport) -> None:
-        """Carry out a plan and fill the report with what was really done."""
-        synced = self._releases.synced()
-        same_content = (
-            synced is not None and synced.manifest.info_hash == release.manifest.info_hash
-        )
-        if not plan.is_empty or not same_content:
-            self._leave_swarm()
-        update = Update(
+    def _look(self, manifest: Manifest, *, trust_ledger: bool) -> Look:
+        return take_look(
             self._tree,
-            self._state,
-            plan,
-            name=self.config.name,
-            sink=self._around.sink,
+            manifest,
+            self._state.load_ledger(),
+            self._voice,
+            keep=self._keep if trust_ledger else _nothing,
+            trust_ledger=trust_ledger,
             stopping=self._around.stopping,
         )
+
+    def _apply(self, release: Release, plan: Plan, look: Look, report: CheckReport) -> None:
+        """Carry out a plan, and fill the report with what was really done."""
+        synced = self._releases.synced()
+        if not plan.is_empty or synced is None or not _same_content(synced, release):
+            self._seeding.stop()
+        update = Update(
+            self._tree, self._state, plan, voice=self._voice, stopping=self._around.stopping
+        )
         try:
-            if update.needs_stage():
-                self._build(update, release)
+            if update.needs_stage:
+                update.build(
+                    release.body,
+                    self._fetcher(release),
+                    peers=self._seeding.peers(),
+                    web_seeds=self.config.web_seeds,
+                )
             trash = Trash(self._tree, self._around.now_s())
             outcome = update.commit(trash, synced=synced.manifest if synced else None)
         except BaseException:
-            report.bytes_fetched = update.fetched.bytes_fetched
-            self._seed_synced()
+            report.bytes_fetched += update.fetched.bytes_fetched
+            self._seeding.resume()
             raise
         report.changed = bool(outcome.patched or outcome.fetched or outcome.trashed)
         report.patched, report.fetched = outcome.patched, outcome.fetched
@@ -202,35 +177,37 @@ class Subscription:
         report.bytes_hashed += update.bytes_hashed
         self._record(release, outcome.rows, look.ledger, report)
         update.clear_stage()
-        self._peers = update.fetched.peers or self._peers
-        self._seed(release, _right_files(plan))
+        self._seeding.remember_peers(update.fetched.peers)
+        self._seeding.start(release, _right_files(plan))
 
-    def _build(self, update: Update, release: Release) -> None:
-        fetcher = Fetcher(
+    def _fetcher(self, release: Release) -> Fetcher:
+        return Fetcher(
             self._around.pool(),
-            name=self.config.name,
-            sink=self._around.sink,
+            self._voice,
             stopping=self._around.stopping,
             patience_s=self._around.patience_s,
             look_out=lambda: self._look_out(release),
             look_out_every_s=self.config.interval_s,
         )
-        update.build(
-            release.body,
-            fetcher,
-            peers=(*self._peers, *_resolve_peers(self.config.peers)),
-            web_seeds=self.config.web_seeds,
-        )
+
+    def _look_out(self, current: Release) -> None:
+        """See whether the release that is being fetched is still the newest."""
+        try:
+            newest = self._releases.poll()
+        except TorsyncError as error:
+            self._voice.notice(Level.DEBUG, error.code, error.message, error.hint)
+            return
+        if not _same_content(newest, current):
+            raise _Superseded(newest)
 
     def _record(
         self,
         release: Release,
         rows: dict[str, LedgerRow],
-        ledger: dict[str, LedgerRow],
+        ledger: Mapping[str, LedgerRow],
         report: CheckReport,
     ) -> None:
-        synced = self._state.synced
-        if rows == ledger and synced == release.digest:
+        if rows == ledger and self._state.synced == release.digest:
             return
         history = None
         if report.changed:
@@ -238,68 +215,6 @@ class Subscription:
             history = (now_s, report.info_hash, report.release, report.as_json())
         self._state.record_sync(rows, synced=release.digest, history=history)
         self._state.forget_bodies(keep={release.digest})
-
-    def _look_out(self, current: Release) -> None:
-        """See whether the release that is being fetched is still the newest."""
-        try:
-            newest = self._releases.poll()
-        except TorsyncError as error:
-            self._tell(Level.DEBUG, error.code, error.message)
-            return
-        if newest.manifest.info_hash != current.manifest.info_hash:
-            raise _Superseded(newest)
-
-    # --- look and plan ----------------------------------------------------------------------
-
-    def _look(self, manifest: Manifest, *, trust_ledger: bool) -> _Look:
-        self._say(EventStage.LOOKING)
-        self._tree.forget_folders()
-        index = self._tree.scan()
-        for path, problem in sorted(index.problems.items()):
-            self._tell(
-                Level.WARNING,
-                "unreadable",
-                f"{path or '.'!r} could not be read: {problem}",
-                hint="make it readable; nothing is removed while that is so",
-            )
-        ledger = self._state.load_ledger()
-        keep = self._keep if trust_ledger else _nothing
-        assessment = assess(manifest, index, ledger, keep=keep, trust_ledger=trust_ledger)
-        look = _Look(assessment, ledger)
-        doubtful = list(assessment.doubtful_pieces())
-        if doubtful:
-            look.hashed = self._hash(manifest, doubtful)
-        return look
-
-    def _hash(self, manifest: Manifest, pieces: Sequence[int]) -> HashedPieces:
-        self._say(EventStage.VERIFYING)
-        total = sum(manifest.piece_size(piece) for piece in pieces)
-        done = 0
-
-        def on_bytes(count: int) -> None:
-            nonlocal done
-            done += count
-            self._around.sink(
-                Progress(self.config.name, EventStage.VERIFYING, bytes_done=done, bytes_total=total)
-            )
-
-        return hash_pieces(
-            manifest,
-            pieces,
-            lambda index: self._tree.open(manifest.files[index].path),
-            stopping=self._around.stopping,
-            on_bytes=on_bytes,
-        )
-
-    def _plan(self, look: _Look, clean: CleanMode) -> Plan:
-        return plan_update(
-            look.assessment,
-            look.hashed.good,
-            look.ledger,
-            keep=self._keep,
-            clean=clean,
-            unreadable=look.hashed.unreadable,
-        )
 
     # --- verify -----------------------------------------------------------------------------
 
@@ -335,112 +250,40 @@ class Subscription:
         )
         report.bytes_hashed = look.hashed.bytes_hashed
         report.dry_run = dry_run
-        if repair or clean:
-            if not dry_run:
-                self._mend(release, look, report, repair=repair, clean=clean)
-        else:
+        look = look.with_local(self._keep)
+        if not (repair or clean):
             self._remember_verified(release, look)
+        elif not dry_run:
+            self._mend(release, look, report, repair=repair, clean=clean)
         report.seconds = time.monotonic() - started
         return report
 
-    def _remember_verified(self, release: Release, look: _Look) -> None:
+    def _remember_verified(self, release: Release, look: Look) -> None:
         """Vouch from now on for what was found right, and no longer for what was not."""
-        rows = self._plan(self._with_local_files(look), CleanMode.OFF).rows_of_kept()
+        rows = look.plan(keep=self._keep, clean=CleanMode.OFF).rows_of_kept()
         if rows != look.ledger:
             self._state.record_sync(rows, synced=release.digest, history=None)
 
     def _mend(
-        self, release: Release, look: _Look, report: VerifyReport, *, repair: bool, clean: bool
+        self, release: Release, look: Look, report: VerifyReport, *, repair: bool, clean: bool
     ) -> None:
-        mode = CleanMode.MIRROR if clean else CleanMode.OFF
-        if clean and not look.assessment.index.complete:
+        unreadable = look.assessment.index.problems
+        if clean and unreadable:
             raise TreeError(
                 "nothing was removed, as not everything in the tree could be read: "
-                + ", ".join(repr(path or ".") for path in sorted(look.assessment.index.problems)),
+                + ", ".join(repr(path or ".") for path in sorted(unreadable)),
                 hint="make it readable, then try again",
             )
-        plan = self._plan(self._with_local_files(look), mode)
+        plan = look.plan(keep=self._keep, clean=CleanMode.MIRROR if clean else CleanMode.OFF)
         if not repair:
             plan = plan.without_mending()
-        done = CheckReport(self.config.name)
-        done.info_hash, done.release = release.manifest.info_hash, release.manifest.name
+        done = _forecast(self.config.name, release, plan)
         self._apply(release, plan, look, done)
         replaced = {*done.patched, *done.fetched}
         report.repaired = sorted(replaced)
         report.cleaned = [path for path in done.trashed if path not in replaced]
         report.bytes_fetched = done.bytes_fetched
         report.bytes_hashed += done.bytes_hashed
-
-    def _with_local_files(self, look: _Look) -> _Look:
-        """Take files under ``keep`` that are there for what they are: not ours to mend."""
-        assessment = look.assessment
-        here = tuple(
-            Here.LOCAL
-            if seen is Here.DOUBTFUL
-            and self._keep(file.path)
-            and not all(piece in look.hashed.good for piece in assessment.wanted.pieces_of(index))
-            else seen
-            for index, (file, seen) in enumerate(
-                zip(assessment.wanted.files, assessment.here, strict=True)
-            )
-        )
-        return _Look(
-            Assessment(assessment.wanted, assessment.index, here), look.ledger, look.hashed
-        )
-
-    # --- seeding ----------------------------------------------------------------------------
-
-    def resume_seeding(self) -> None:
-        """Seed what the ledger vouches for of the synced release; nothing is hashed."""
-        if self._torrent is None:
-            self._seed_synced()
-
-    def _seed_synced(self) -> None:
-        release = self._releases.synced() if self._around.seed else None
-        if release is None or not self.config.seed:
-            return
-        index = self._tree.scan()
-        assessment = assess(release.manifest, index, self._state.load_ledger(), keep=_nothing)
-        self._seed(release, bytes(here is Here.RIGHT for here in assessment.here))
-
-    def _seed(self, release: Release, right: bytes) -> None:
-        if not (self._around.seed and self.config.seed) or self._around.stopping():
-            return
-        if self._torrent is not None:
-            if self._seeded is not None and self._seeded.digest != release.digest:
-                self._torrent.replace_sources(
-                    release.manifest.trackers,
-                    (*release.manifest.web_seeds, *self.config.web_seeds),
-                )
-                self._seeded = release
-            return
-        from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
-
-        manifest = release.manifest
-        placement = place_for_seeding(manifest, right)
-        self._torrent = self._around.pool().add(
-            AddRequest(
-                metainfo=release.body,
-                save_path=str(self._tree.root),
-                paths=tuple(file.path for file in manifest.files),
-                sizes=tuple(file.size for file in manifest.files),
-                have=placement.have,
-                wanted=placement.wanted,
-                peers=(*self._peers, *_resolve_peers(self.config.peers)),
-                web_seeds=self.config.web_seeds,
-            )
-        )
-        self._seeded = release
-        self._say(EventStage.SEEDING)
-
-    def _leave_swarm(self) -> None:
-        if self._torrent is None:
-            return
-        torrent, self._torrent, self._seeded = self._torrent, None, None
-        self._peers = torrent.listening_peers() or self._peers
-        torrent.remove()
-
-    # --- talk -------------------------------------------------------------------------------
 
     def _noting_stages(self, sink: EventSink) -> EventSink:
         """Leave the stage where ``status`` finds it."""
@@ -451,12 +294,6 @@ class Subscription:
             sink(event)
 
         return note
-
-    def _say(self, stage: EventStage, detail: str = "") -> None:
-        self._around.sink(StageStarted(self.config.name, stage, detail))
-
-    def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
-        self._around.sink(Notice(self.config.name, level, code, message, hint))
 
 
 def _matcher(patterns: Iterable[str]) -> Matcher:
@@ -473,16 +310,8 @@ def _nothing(_path: str) -> bool:
     return False
 
 
-def _resolve_peers(peers: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """Look up host names; those that cannot be found are left out this time."""
-    found: list[tuple[str, int]] = []
-    for host, port in peers:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
-            continue
-        found.extend((str(answer[4][0]), port) for answer in answers)
-    return tuple(dict.fromkeys(found))
+def _same_content(one: Release, other: Release) -> bool:
+    return one.manifest.info_hash == other.manifest.info_hash
 
 
 def _right_files(plan: Plan) -> bytes:
@@ -490,13 +319,14 @@ def _right_files(plan: Plan) -> bytes:
     return bytes(planned.action not in wrong for planned in plan.files)
 
 
-def _check_report(name: str, release: Release, plan: Plan, look: _Look) -> CheckReport:
-    """What a plan would do, as a report; a commit replaces it by what was done."""
+def _forecast(name: str, release: Release, plan: Plan) -> CheckReport:
+    """What a plan would do, as a report; carrying it out replaces that by what was done."""
     entries = plan.index.entries
+    fetched = [*plan.paths(Action.FETCH), *plan.paths(Action.LINK)]
+    patched = plan.paths(Action.PATCH)
     replaced = [
         path
-        for action in (Action.PATCH, Action.FETCH, Action.LINK)
-        for path in plan.paths(action)
+        for path in (*patched, *fetched)
         if path in entries and entries[path].kind is not Kind.FOLDER
     ]
     return CheckReport(
@@ -505,15 +335,11 @@ def _check_report(name: str, release: Release, plan: Plan, look: _Look) -> Check
         info_hash=release.manifest.info_hash,
         changed=not plan.is_empty,
         kept=len(plan.paths(Action.KEEP)),
-        patched=plan.paths(Action.PATCH),
-        fetched=[*plan.paths(Action.FETCH), *plan.paths(Action.LINK)],
+        patched=patched,
+        fetched=fetched,
         trashed=[*replaced, *(removal.path for removal in plan.removals)],
         kept_local=plan.paths(Action.LOCAL),
         unreadable=plan.paths(Action.UNREADABLE),
         bytes_to_fetch=plan.bytes_to_fetch,
-        bytes_hashed=look.hashed.bytes_hashed,
         bytes_total=release.manifest.total_size,
     )
-
-
-__all__ = ["PRIVATE_FOLDER", "Subscription", "Surroundings"]

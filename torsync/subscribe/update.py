@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
-from torsync.model.events import EventSink, Progress, StageStarted
+from torsync.model.events import Progress
 from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch
 from torsync.model.plan import Action, Plan
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.fetch import Fetched
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
+from torsync.subscribe.look import bytes_of
 from torsync.subscribe.stage import Stage, StagedRecord
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
     from torsync.subscribe.fetch import Fetcher
     from torsync.subscribe.state import TreeState
+    from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.trash import Trash
     from torsync.subscribe.tree import Tree
 
@@ -33,20 +35,19 @@ class Update:
         state: TreeState,
         plan: Plan,
         *,
-        name: str,
-        sink: EventSink,
+        voice: Voice,
         stopping: Callable[[], bool],
     ) -> None:
         self._tree = tree
         self._state = state
         self._plan = plan
-        self._name = name
-        self._sink = sink
+        self._voice = voice
         self._stopping = stopping
         self._stage = Stage(tree, plan.wanted.info_hash)
         self.fetched = Fetched()
         self.bytes_hashed = 0
 
+    @property
     def needs_stage(self) -> bool:
         """Whether anything has to be staged."""
         staged = {Action.PATCH, Action.FETCH, Action.LINK}
@@ -66,7 +67,7 @@ class Update:
             TorsyncError: it could not be done; what has arrived is kept for the next try.
         """
         placement = place_for_fetch(self._plan)
-        self._say(EventStage.STAGING)
+        self._voice.stage(EventStage.STAGING)
         self._stage.prepare()
         have = self._take_over_leftovers(placement)
         self._clone()
@@ -85,15 +86,17 @@ class Update:
             for planned in self._plan.files
         )
         if files or self._plan.removals:
-            self._say(EventStage.COMMITTING)
+            self._voice.stage(EventStage.COMMITTING)
         done = 0
 
         def on_file() -> None:
             nonlocal done
             done += 1
             if done % 100 == 0 or done == files:
-                self._sink(
-                    Progress(self._name, EventStage.COMMITTING, files_done=done, files_total=files)
+                self._voice.sink(
+                    Progress(
+                        self._voice.name, EventStage.COMMITTING, files_done=done, files_total=files
+                    )
                 )
 
         commit = Commit(self._tree, self._plan, self._stage, trash, synced=synced, on_file=on_file)
@@ -101,7 +104,7 @@ class Update:
 
     def clear_stage(self) -> None:
         """Remove the stage after the commit has been recorded."""
-        if self.needs_stage():
+        if self.needs_stage:
             self._stage.remove()
 
     # --- steps ------------------------------------------------------------------------------
@@ -151,17 +154,11 @@ class Update:
             for index, planned in enumerate(self._plan.files)
             if planned.action is Action.PATCH
         )
-        copied = 0
-
-        def on_bytes(count: int) -> None:
-            nonlocal copied
-            copied += count
-            self._sink(
-                Progress(self._name, EventStage.STAGING, bytes_done=copied, bytes_total=total)
-            )
-
         self._stage.clone_patched(
-            self._plan, present=self._stage.leftovers(), stopping=self._stopping, on_bytes=on_bytes
+            self._plan,
+            present=self._stage.leftovers(),
+            stopping=self._stopping,
+            on_bytes=self._voice.bytes_meter(EventStage.STAGING, total),
         )
 
     def _fetch(
@@ -177,7 +174,7 @@ class Update:
             return
         from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
 
-        self._say(EventStage.DOWNLOADING)
+        self._voice.stage(EventStage.DOWNLOADING)
         manifest = placement.manifest
         root = str(self._tree.root)
         request = AddRequest(
@@ -232,24 +229,13 @@ class Update:
 
     def _hash(self, stage: EventStage, placement: Placement, pieces: Iterable[int]) -> HashedPieces:
         listed = list(pieces)
-        total = sum(placement.manifest.piece_size(piece) for piece in listed)
-        done = 0
-
-        def on_bytes(count: int) -> None:
-            nonlocal done
-            done += count
-            self._sink(Progress(self._name, stage, bytes_done=done, bytes_total=total))
-
-        self._say(stage)
+        self._voice.stage(stage)
         found = hash_pieces(
             placement.manifest,
             listed,
             self._stage.open_for(placement),
             stopping=self._stopping,
-            on_bytes=on_bytes,
+            on_bytes=self._voice.bytes_meter(stage, bytes_of(placement.manifest, listed)),
         )
         self.bytes_hashed += found.bytes_hashed
         return found
-
-    def _say(self, stage: EventStage) -> None:
-        self._sink(StageStarted(self._name, stage))

@@ -76,10 +76,12 @@ class SwarmNews:
     web_seeds: dict[str, str] = field(default_factory=dict)
     hash_failures: int = 0
 
-    def reasons(self) -> list[str]:
-        """Why nothing may be arriving, one sentence each."""
-        found = [f"the tracker {url} said: {said}" for url, said in self.trackers.items()]
-        found += [f"the web seed {url} failed: {said}" for url, said in self.web_seeds.items()]
+    def reasons(self, show_url: Callable[[str], str]) -> list[str]:
+        """Why nothing may be arriving, one sentence each; ``show_url`` hides secrets in URLs."""
+        found = [f"the tracker {show_url(url)} said: {said}" for url, said in self.trackers.items()]
+        found += [
+            f"the web seed {show_url(url)} failed: {said}" for url, said in self.web_seeds.items()
+        ]
         if self.hash_failures:
             found.append(
                 f"{self.hash_failures} pieces arrived with wrong content and were thrown away"

@@ -1,0 +1,126 @@
+"""Look at a tree: stat everything, hash what the ledger cannot vouch for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from torsync.model.assess import Assessment, Here, Matcher, assess
+from torsync.model.events import Level, Stage
+from torsync.model.plan import Plan, plan_update
+from torsync.subscribe.hashing import HashedPieces, hash_pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torsync.model.config import CleanMode
+    from torsync.model.manifest import Manifest
+    from torsync.model.tree_index import LedgerRow
+    from torsync.subscribe.surroundings import Voice
+    from torsync.subscribe.tree import Tree
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a tree with a release in mind.
+
+    Attributes:
+        assessment: what stat and ledger tell.
+        ledger: what torsync remembers, by path.
+        hashed: what hashing the doubtful pieces gave.
+    """
+
+    assessment: Assessment
+    ledger: dict[str, LedgerRow]
+    hashed: HashedPieces
+
+    def plan(self, *, keep: Matcher, clean: CleanMode) -> Plan:
+        """Decide what makes the tree the release; see ``plan_update``."""
+        return plan_update(
+            self.assessment,
+            self.hashed.good,
+            self.ledger,
+            keep=keep,
+            clean=clean,
+            unreadable=self.hashed.unreadable,
+        )
+
+    def with_local(self, keep: Matcher) -> Look:
+        """The same look, files under ``keep`` that differ taken for what they are: not ours."""
+        assessment, good = self.assessment, self.hashed.good
+        here = tuple(
+            Here.LOCAL
+            if seen is Here.DOUBTFUL
+            and keep(file.path)
+            and not all(piece in good for piece in assessment.wanted.pieces_of(index))
+            else seen
+            for index, (file, seen) in enumerate(
+                zip(assessment.wanted.files, assessment.here, strict=True)
+            )
+        )
+        return replace(self, assessment=replace(assessment, here=here))
+
+
+def take_look(
+    tree: Tree,
+    manifest: Manifest,
+    ledger: dict[str, LedgerRow],
+    voice: Voice,
+    *,
+    keep: Matcher,
+    trust_ledger: bool,
+    stopping: Callable[[], bool],
+) -> Look:
+    """Scan the tree and hash its doubtful pieces.
+
+    Args:
+        tree: to look at.
+        manifest: of the release that it shall equal.
+        ledger: what torsync remembers, by path.
+        voice: says what is going on, and what could not be read.
+        keep: paths that are not looked into: their local version stays.
+        trust_ledger: False to hash everything.
+        stopping: asked between pieces.
+
+    Raises:
+        TreeError: a folder that the release needs is a link, a mount point or unreadable.
+        InterruptedByUserError: ``stopping`` said so.
+    """
+    voice.stage(Stage.LOOKING)
+    tree.forget_folders()
+    index = tree.scan()
+    for path, problem in sorted(index.problems.items()):
+        voice.notice(
+            Level.WARNING,
+            "unreadable",
+            f"{path or '.'!r} could not be read: {problem}",
+            "make it readable; nothing is removed while that is so",
+        )
+    assessment = assess(manifest, index, ledger, keep=keep, trust_ledger=trust_ledger)
+    doubtful = list(assessment.doubtful_pieces())
+    hashed = HashedPieces()
+    if doubtful:
+        hashed = _hash(tree, manifest, doubtful, voice, stopping)
+    return Look(assessment, ledger, hashed)
+
+
+def _hash(
+    tree: Tree,
+    manifest: Manifest,
+    pieces: list[int],
+    voice: Voice,
+    stopping: Callable[[], bool],
+) -> HashedPieces:
+    voice.stage(Stage.VERIFYING)
+    return hash_pieces(
+        manifest,
+        pieces,
+        lambda index: tree.open(manifest.files[index].path),
+        stopping=stopping,
+        on_bytes=voice.bytes_meter(Stage.VERIFYING, bytes_of(manifest, pieces)),
+    )
+
+
+def bytes_of(manifest: Manifest, pieces: Iterable[int]) -> int:
+    """How many bytes ``pieces`` have."""
+    return sum(manifest.piece_size(piece) for piece in pieces)

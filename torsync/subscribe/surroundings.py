@@ -1,0 +1,64 @@
+"""What a subscription needs from the program around it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torsync.model.events import EventSink, Level, Notice, Progress, Stage, StageStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torsync.swarm.session import SwarmPool
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Handed to every subscription.
+
+    Attributes:
+        pool: gives the sessions; called when the first torrent is added.
+        sink: for events.
+        stopping: whether the work shall stop.
+        wait: sleeps so many seconds, True if the work shall stop.
+        seed: keep torrents in the session after an update (the service does).
+        patience_s: give up a fetch after so long without a byte; None: never.
+        now_s: the time in Unix seconds.
+    """
+
+    pool: Callable[[], SwarmPool]
+    sink: EventSink
+    stopping: Callable[[], bool]
+    wait: Callable[[float], bool]
+    seed: bool = False
+    patience_s: float | None = None
+    now_s: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Says what one subscription does, to a sink."""
+
+    name: str
+    sink: EventSink
+
+    def stage(self, stage: Stage, detail: str = "") -> None:
+        """Say that a stage begins."""
+        self.sink(StageStarted(self.name, stage, detail))
+
+    def notice(self, level: Level, code: str, message: str, hint: str = "") -> None:
+        """Say something that a person may want to know."""
+        self.sink(Notice(self.name, level, code, message, hint))
+
+    def bytes_meter(self, stage: Stage, bytes_total: int) -> Callable[[int], None]:
+        """Give a function that is told how many bytes were done since the last call."""
+        done = 0
+
+        def add(count: int) -> None:
+            nonlocal done
+            done += count
+            self.sink(Progress(self.name, stage, bytes_done=done, bytes_total=bytes_total))
+
+        return add
