@@ -1,0 +1,1 @@
+"""Timings that are looked at, not asserted."""
