@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,20 @@ def run_init(context: Context, arguments: argparse.Namespace) -> ExitCode:
     from torsync.subscribe.remote_rules import mask_url
 
     name = arguments.name or _name_from_torrent(arguments.url)
+    tree = _as_configured(arguments.path)
     config = write_subscription(
-        context.config_path, name, arguments.url, arguments.path, state_dir=context.state_dir
+        context.config_path, name, arguments.url, tree, state_dir=context.state_dir
     )
     added = config.subscriptions[name]
     context.renderer.added(name, mask_url(added.url), str(added.path), str(context.config_path))
     return ExitCode.OK
+
+
+def _as_configured(path: str) -> str:
+    """Write a path as the configuration has it: absolute, a dollar sign doubled; ``~`` stays."""
+    if path.startswith("~"):
+        return path
+    return os.path.abspath(path).replace("$", "$$")
 
 
 def _name_from_torrent(url: str) -> str:

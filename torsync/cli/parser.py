@@ -16,26 +16,20 @@ def make_parser() -> argparse.ArgumentParser:
         description="Keep a folder equal to what a remote .torrent describes, over BitTorrent.",
     )
     parser.add_argument("--version", action="version", version=f"torsync {__version__}")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="configuration (default: the user's)"
-    )
-    parser.add_argument(
-        "--state-dir", type=Path, metavar="DIR", help="where torsync remembers things"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
-    volume = parser.add_mutually_exclusive_group()
-    volume.add_argument("-q", "--quiet", action="store_true", help="only errors and warnings")
-    volume.add_argument("-v", "--verbose", action="store_true", help="everything, every path")
+    _add_globals(parser, with_defaults=True)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    anywhere = argparse.ArgumentParser(add_help=False)
+    _add_globals(anywhere, with_defaults=False)
 
-    init = commands.add_parser("init", help="add a subscription to the configuration")
+    def add_command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[anywhere])
+
+    init = add_command("init", "add a subscription to the configuration")
     init.add_argument("url", metavar="URL", help="of the .torrent: http, https or file")
     init.add_argument("path", metavar="PATH", help="the folder to keep equal to it")
     init.add_argument("--name", help="of the subscription (default: the torrent's name)")
 
-    check = commands.add_parser(
-        "check-now", help="poll now, update, return when the tree is in sync"
-    )
+    check = add_command("check-now", "poll now, update, return when the tree is in sync")
     _add_names(check)
     check.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     check.add_argument(
@@ -43,11 +37,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_timeout(check)
 
-    commands.add_parser("run", help="the service: poll, update and seed until stopped")
+    add_command("run", "the service: poll, update and seed until stopped")
 
-    verify = commands.add_parser(
-        "verify", help="hash everything; report missing, damaged and unlisted files"
-    )
+    verify = add_command("verify", "hash everything; report missing, damaged and unlisted files")
     _add_names(verify)
     verify.add_argument("--repair", action="store_true", help="fetch what is missing or damaged")
     verify.add_argument(
@@ -56,14 +48,39 @@ def make_parser() -> argparse.ArgumentParser:
     verify.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     _add_timeout(verify)
 
-    status = commands.add_parser("status", help="what is going on")
+    status = add_command("status", "what is going on")
     _add_names(status)
 
-    demo = commands.add_parser(
-        "demo", help="a publisher and a subscriber on this machine, with an update in between"
+    demo = add_command(
+        "demo", "a publisher and a subscriber on this machine, with an update in between"
     )
     demo.add_argument("--keep", type=Path, metavar="DIR", help="work in DIR and leave it there")
     return parser
+
+
+def _add_globals(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
+    """Add the options that may stand before or after the command.
+
+    Behind a command they have no defaults, so as not to undo what stood before it.
+    """
+    none = None if with_defaults else argparse.SUPPRESS
+    false = False if with_defaults else argparse.SUPPRESS
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", default=none, help="default: the user's own"
+    )
+    parser.add_argument(
+        "--state-dir", type=Path, metavar="DIR", default=none, help="where torsync remembers things"
+    )
+    parser.add_argument(
+        "--json", action="store_true", default=false, help="one JSON object per line"
+    )
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument(
+        "-q", "--quiet", action="store_true", default=false, help="only errors and warnings"
+    )
+    volume.add_argument(
+        "-v", "--verbose", action="store_true", default=false, help="everything, every path"
+    )
 
 
 def _add_names(parser: argparse.ArgumentParser) -> None:

@@ -27,21 +27,23 @@ def run_verify(context: Context, arguments: argparse.Namespace) -> ExitCode:
         )
         context.renderer.verify(report)
         nothing_unlisted = arguments.clean or subscription.config.clean is CleanMode.MIRROR
-        return verify_exit_code(report, nothing_unlisted=nothing_unlisted)
+        mended = arguments.repair and not arguments.dry_run
+        return verify_exit_code(report, mended=mended, nothing_unlisted=nothing_unlisted)
 
     with context.surroundings(config.session, patience_s=arguments.timeout) as around:
         return for_each(context, chosen, around, "torsync verify", verify)
 
 
-def verify_exit_code(report: VerifyReport, *, nothing_unlisted: bool) -> ExitCode:
+def verify_exit_code(report: VerifyReport, *, mended: bool, nothing_unlisted: bool) -> ExitCode:
     """Decide the exit code from what is left after repair and cleaning.
 
     Args:
         report: of the verify.
+        mended: whether all that was wrong with the release's files has been repaired.
         nothing_unlisted: whether a file that the manifest doesn't list is a difference.
     """
     if report.unreadable:
         return ExitCode.FAILED
-    wrong = {*report.missing, *report.damaged, *report.wrong_size} - {*report.repaired}
+    wrong = () if mended else (*report.missing, *report.damaged, *report.wrong_size)
     unlisted = {*report.unlisted} - {*report.cleaned} if nothing_unlisted else set()
     return ExitCode.DIFFERS if wrong or unlisted else ExitCode.OK

@@ -198,7 +198,7 @@ class Manifest:
         if not entry.size:
             return "empty"
         if entry.pieces_root is not None:
-            return f"root:{entry.pieces_root.hex()}"
+            return f"root:{entry.pieces_root.hex()}:{entry.size}"
         if entry.sha1 is not None:
             return f"sha1:{entry.sha1.hex()}:{entry.size}"
         return self._v1_pieces_digest(file_index)

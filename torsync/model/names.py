@@ -24,6 +24,7 @@ PRIVATE_FOLDER = ".torsync"
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4000
 MAX_DEPTH = 100
+MAX_FOLDER_CHARACTERS = 64 * 1024**2
 
 _WINDOWS_CHARACTERS = frozenset('<>:"|?*\\')
 _WINDOWS_DEVICES = frozenset(
@@ -137,13 +138,20 @@ def resolve_meeting_names(paths: Sequence[str]) -> list[str]:
 
 
 def _folder_keys(paths: Sequence[str]) -> set[str]:
+    """Every folder on the way to a file; bounded, as a path of n names has n - 1 of them."""
     found: set[str] = set()
+    characters = 0
     parents = {path.rpartition("/")[0] for path in paths}
     for parent in parents:
         key = meeting_key(parent)
         while key and key not in found:
             found.add(key)
+            characters += len(key)
             key = key.rpartition("/")[0]
+        if characters > MAX_FOLDER_CHARACTERS:
+            raise ManifestError(
+                f"the paths of its folders have more than {MAX_FOLDER_CHARACTERS} characters"
+            )
     return found
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from torsync.model.config import CleanMode
     from torsync.model.manifest import Manifest
+    from torsync.model.reports import VerifyReport
     from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.tree import Tree
@@ -45,18 +46,23 @@ class Look:
             unreadable=self.hashed.unreadable,
         )
 
-    def with_local(self, keep: Matcher) -> Look:
-        """The same look, files under ``keep`` that differ taken for what they are: not ours."""
-        assessment, good = self.assessment, self.hashed.good
+    def judged(self, report: VerifyReport) -> Look:
+        """The same look with a verify's verdict: edited ``keep`` files are not ours to mend.
+
+        A file that is right, but shares a wrong piece with one that isn't, is right from here on.
+        """
+        wrong = {*report.missing, *report.damaged, *report.wrong_size, *report.unreadable}
+        local = {*report.kept_local}
+
+        def verdict(seen: Here, path: str) -> Here:
+            if path in local:
+                return Here.LOCAL
+            return seen if seen is not Here.DOUBTFUL or path in wrong else Here.RIGHT
+
+        assessment = self.assessment
         here = tuple(
-            Here.LOCAL
-            if seen is Here.DOUBTFUL
-            and keep(file.path)
-            and not all(piece in good for piece in assessment.wanted.pieces_of(index))
-            else seen
-            for index, (file, seen) in enumerate(
-                zip(assessment.wanted.files, assessment.here, strict=True)
-            )
+            verdict(seen, file.path)
+            for seen, file in zip(assessment.here, assessment.wanted.files, strict=True)
         )
         return replace(self, assessment=replace(assessment, here=here))
 

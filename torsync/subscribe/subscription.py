@@ -250,7 +250,7 @@ class Subscription:
         )
         report.bytes_hashed = look.hashed.bytes_hashed
         report.dry_run = dry_run
-        look = look.with_local(self._keep)
+        look = look.judged(report)
         if not (repair or clean):
             self._remember_verified(release, look)
         elif not dry_run:
