@@ -523,7 +523,7 @@ def test_hybrid_halves_cannot_smuggle_a_file_past_each_other() -> None:
 
 
 def test_folders_that_would_fill_the_memory_are_refused() -> None:
-    names = [b"%02d" % level + b"x" * 36 for level in range(99)]
+    names = [b"%02d" % level + b"x" * 36 for level in range(98)]
     files = [{b"length": 0, b"path": [b"%06d" % number, *names, b"file"]} for number in range(400)]
     info = {b"files": files, b"name": b"deep", b"piece length": 16384, b"pieces": b""}
     with pytest.raises(ManifestError, match="the paths of its folders"):

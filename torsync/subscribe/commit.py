@@ -120,7 +120,7 @@ class Commit:
                 fd = self._tree.open(path, os.O_RDWR | (0 if file.size else os.O_CREAT))
                 try:
                     self._check_size(fd, file, path)
-                    if planned.action is Action.PATCH and self._is_unchanged(fd, file):
+                    if self._is_unchanged(fd, file):
                         self._outcome.unchanged += 1
                         continue
                     self._set_attributes(fd, file)
@@ -142,9 +142,9 @@ class Commit:
             )
 
     def _is_unchanged(self, staged_fd: int, file: FileEntry) -> bool:
-        """Whether a patched file is what it was: its pieces were fetched for a neighbour's sake."""
+        """Whether a file is what it was: its pieces were fetched for a neighbour's sake."""
         entry = self._plan.index.entries.get(file.path)
-        if entry is None or entry.size != file.size:
+        if entry is None or entry.kind is not Kind.FILE or entry.size != file.size:
             return False
         fd = self._tree.open(file.path)
         try:
