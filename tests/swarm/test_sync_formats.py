@@ -229,7 +229,7 @@ def test_a_release_of_one_byte_arrives(
     tmp_path: Path, torsync: Torsync, publisher: Publisher, format_: str
 ) -> None:
     folder = write_tree(tmp_path / "pack", {"only": b"1"})
-    publisher.publish(make_libtorrent(folder, format=format_, piece_size=PIECE), folder)
+    publisher.publish(make_libtorrent(folder / "only", format=format_, piece_size=PIECE), folder)
     torsync.run("check-now").assert_ok()
     assert_same_tree(torsync.tree, folder)
 
