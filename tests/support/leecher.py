@@ -24,6 +24,9 @@ SETTINGS = {
     "announce_to_all_trackers": True,
     "announce_to_all_tiers": True,
     "tick_interval": 100,
+    "stop_tracker_timeout": 1,
+    # Transmission closes a connection while it shakes hands with another of the same address.
+    "min_reconnect_time": 1,
     "alert_queue_size": 20_000,
 }
 

@@ -1,6 +1,6 @@
-"""Seeders of three makes, each in a process of its own on loopback.
+"""A seeder by libtorrent, in a process of its own on loopback; others are in foreign_seeders.
 
-All are context managers, listen for peers on ``.port``, and announce to the trackers that a
+It is a context manager, listens for peers on ``.port``, and announces to the trackers that a
 torrent names, from 127.0.0.1.
 """
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import libtorrent as lt
 
+from tests.support.processes import HOST, end
 from tests.support.torrents import info_hash, is_single_file, root_name
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
-
-HOST = "127.0.0.1"
 
 
 class SeederError(AssertionError):
@@ -137,19 +136,19 @@ class LibtorrentSeeder:
 
     def uploaded(self, torrent: bytes | str) -> int:
         """Payload bytes sent for a torrent (its bytes or hex info-hash) since it was added."""
-        return self._ask("status", info_hash=_key(torrent))["uploaded"]
+        return self._ask("status", info_hash=torrent_key(torrent))["uploaded"]
 
     def status(self, torrent: bytes | str) -> dict[str, Any]:
         """``uploaded``, ``peers`` (connected now), ``is_seeding``, ``announced``."""
-        return self._ask("status", info_hash=_key(torrent))
+        return self._ask("status", info_hash=torrent_key(torrent))
 
     def connect(self, torrent: bytes | str, peer: tuple[str, int]) -> None:
         """Make it connect to a peer, as if it had heard of it."""
-        self._ask("connect", info_hash=_key(torrent), host=peer[0], port=peer[1])
+        self._ask("connect", info_hash=torrent_key(torrent), host=peer[0], port=peer[1])
 
     def remove(self, torrent: bytes | str) -> None:
         """Stop seeding a torrent, and return when it is gone from the session."""
-        self._ask("remove", info_hash=_key(torrent))
+        self._ask("remove", info_hash=torrent_key(torrent))
 
     def close(self) -> None:
         """End the process and wait for it; does nothing the second time."""
@@ -220,18 +219,6 @@ def save_path_for(torrent: bytes, folder: Path, scratch: str) -> Path:
     return parent
 
 
-def end(process: subprocess.Popen[bytes], *, patience_s: float = 0) -> None:
-    """End a child process and wait for it: by itself in time, else SIGTERM, else SIGKILL."""
-    try:
-        process.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _key(torrent: bytes | str) -> str:
+def torrent_key(torrent: bytes | str) -> str:
+    """The hex info-hash of a torrent that is given by its bytes or by that hash."""
     return torrent if isinstance(torrent, str) else info_hash(torrent)

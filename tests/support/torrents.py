@@ -77,10 +77,8 @@ def make_libtorrent(
 ) -> bytes:
     """A torrent by libtorrent; links and executable bits are recorded (BEP 47).
 
-    A folder that holds a single file makes a single-file torrent, named after that file.
-
     Args:
-        folder: what is published; its name is the root name.
+        folder: what is published; its name is the root name. A file makes a single-file torrent.
         format: ``v1``, ``v2`` or ``hybrid``; ``v1`` is unpadded.
         piece_size: bytes, a power of two of at least 16 KiB.
         trackers: one tier each.
@@ -119,7 +117,10 @@ def make_mktorrent(
     web_seeds: Sequence[str] = (),
     name: str | None = None,
 ) -> bytes:
-    """A v1 torrent by mktorrent; it follows links and records no executable bits."""
+    """A v1 torrent by mktorrent; it follows links and records no executable bits.
+
+    The piece size is at least 32 KiB.
+    """
     arguments = ["-l", str(piece_size.bit_length() - 1), "-t", "1", "-d"]
     for url in trackers:
         arguments += ["-a", url]
@@ -133,7 +134,10 @@ def make_mktorrent(
 def make_transmission(
     folder: Path, *, piece_size: int | None = 64 * 1024, trackers: Sequence[str] = ()
 ) -> bytes:
-    """A v1 torrent by transmission-create; it follows links and records no executable bits."""
+    """A v1 torrent by transmission-create.
+
+    It follows links, leaves empty files out, and records no executable bits.
+    """
     arguments = [] if piece_size is None else ["-s", str(piece_size // 1024)]
     for url in trackers:
         arguments += ["-t", url]

@@ -13,7 +13,7 @@ import os
 import secrets
 import signal
 from typing import TYPE_CHECKING, Any, Union
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import bencode2
 
@@ -36,6 +36,12 @@ class Tracker(ServerProcess):
 
     Info-hashes can be given as the bytes of a ``.torrent``, as 20 or 32 bytes, or in hex;
     those of v2 are cut to 20 bytes, as on the wire (BEP 52).
+
+    Attributes:
+        host: an address of the loopback interface, another one for each tracker: libtorrent
+            keeps connection ids of UDP trackers (BEP 15) for a minute per process and address,
+            and a tracker refuses those that are another's.
+        port: for TCP and UDP.
     """
 
     def __init__(self, info_hashes: Iterable[Named] = (), *, port: int | None = None) -> None:
@@ -43,7 +49,7 @@ class Tracker(ServerProcess):
 
         Args:
             info_hashes: what it serves; ``allow`` adds to it.
-            port: of 127.0.0.1, TCP and UDP; None takes a free one.
+            port: TCP and UDP; None takes a free one.
         """
         program = require("opentracker")
         super().__init__()
@@ -53,9 +59,10 @@ class Tracker(ServerProcess):
             self._allowed: list[bytes] = []
             for given in info_hashes:
                 self._allowed += _hashes(given)
+            self.host = f"127.{_number()}.{_number()}.{_number()}"
             self.port = free_port(udp=True) if port is None else port
             probe = self._write_whitelist()
-            place = ["-i", HOST, "-p", str(self.port), "-P", str(self.port)]
+            place = ["-i", self.host, "-p", str(self.port), "-P", str(self.port)]
             # It refuses to run as root; any other user cannot change to another one.
             user = ["-u", "nobody"] if os.geteuid() == 0 else []
             self._start([program, *place, *user, "-d", str(self.folder), "-w", _WHITELIST])
@@ -67,12 +74,12 @@ class Tracker(ServerProcess):
     @property
     def http_url(self) -> str:
         """The announce URL over TCP."""
-        return f"http://{HOST}:{self.port}/announce"
+        return f"http://{self.host}:{self.port}/announce"
 
     @property
     def udp_url(self) -> str:
         """The announce URL over UDP (BEP 15)."""
-        return f"udp://{HOST}:{self.port}/announce"
+        return f"udp://{self.host}:{self.port}/announce"
 
     def allow(self, info_hash: Named) -> None:
         """Serve one more torrent; returns once that is in force. Peers are not forgotten."""
@@ -156,12 +163,17 @@ class Tracker(ServerProcess):
         return files.get(wanted, {})
 
     def _get(self, path: str, **query: Any) -> dict[bytes, Any]:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
         try:
-            connection.request("GET", f"{path}?{urlencode(query)}")
+            # A plus sign would not be read as the byte 0x20.
+            connection.request("GET", f"{path}?{urlencode(query, quote_via=quote)}")
             return bencode2.bdecode(connection.getresponse().read())
         finally:
             connection.close()
+
+
+def _number() -> int:
+    return 1 + secrets.randbelow(254)
 
 
 def _hashes(given: Named) -> list[bytes]:
