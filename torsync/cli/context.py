@@ -27,6 +27,7 @@ class Context:
     Attributes:
         json: whether standard output is for scripts.
         stop: set when the command shall end.
+        signal: the number of the signal that asked for it; 0 before.
     """
 
     config_path: Path
@@ -34,6 +35,7 @@ class Context:
     renderer: Renderer
     json: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
+    signal: int = 0
 
     def load_config(self) -> Config:
         """Read the configuration.

@@ -53,43 +53,51 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         try:
-            outcome.append(command(context, arguments))
+            code = command(context, arguments)
+            stopped = arguments.command == "run" and context.signal
+            outcome.append(stopped_code("run", context.signal) if stopped else code)
         except TorsyncError as error:
             renderer.error(error)
             outcome.append(error.exit_code)
 
     try:
-        code = _run_interruptibly(work, context.stop, outcome)
-        if code is None:
-            renderer.error(InterruptedByUserError("stopped while waiting for the network"))
-        renderer.result(ExitCode.INTERRUPTED if code is None else code, time.monotonic() - started)
+        ended = _run_interruptibly(work, context)
+        if not ended:
+            code = stopped_code(arguments.command, context.signal)
+            if code is not ExitCode.OK:
+                renderer.error(InterruptedByUserError("stopped while waiting for the network"))
+        else:
+            code = outcome[0]
+        renderer.result(code, time.monotonic() - started)
     finally:
         renderer.close()
-    if code is None:
-        _leave_at_once(ExitCode.INTERRUPTED)
+    if not ended:
+        _leave_at_once(code)
     return int(code)
 
 
-def _run_interruptibly(
-    work: Callable[[], None], stop: threading.Event, outcome: list[ExitCode]
-) -> ExitCode | None:
+def _run_interruptibly(work: Callable[[], None], context: Context) -> bool:
     """Run ``work`` in a thread, so that a signal is answered even while the network is silent.
 
     Returns:
-        The exit code; None if the work did not end in time after a signal. What it waits for
-        then writes nothing, or can be cut off at any moment.
+        Whether the work ended; False if it did not do so in time after a signal. What it waits
+        for then writes nothing, or can be cut off at any moment.
     """
     crash: list[BaseException] = []
+    ended = threading.Event()  # a join that a signal cuts off would take the thread for ended
 
     def guarded() -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             crash.append(error)
+        finally:
+            ended.set()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
-        stop.set()
+        context.signal = number
+        context.stop.set()
         raise _Stopped
 
     thread = threading.Thread(target=guarded, name="command", daemon=True)
@@ -97,12 +105,21 @@ def _run_interruptibly(
         signal.signal(number, on_signal)
     try:
         thread.start()
-        thread.join()
+        ended.wait()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
     except _Stopped:
-        thread.join(_STOP_PATIENCE_S)
+        ended.wait(_STOP_PATIENCE_S)
     if crash:
         raise crash[0]
-    return outcome[0] if outcome else None
+    return ended.is_set()
+
+
+def stopped_code(command: str, number: int) -> ExitCode:
+    """Decide what a command that a signal stopped ends with: the service may be told to."""
+    if command == "run" and number == signal.SIGTERM:
+        return ExitCode.OK
+    return ExitCode.INTERRUPTED
 
 
 def _leave_at_once(code: ExitCode) -> NoReturn:

@@ -81,6 +81,7 @@ class Commit:
         self._synced = synced
         self._on_file = on_file
         self._outcome = CommitOutcome()
+        self._unchanged: set[int] = set()  # files that were staged in vain
         self._touched: set[str] = set()  # by others, while this commit was under way
 
     def run(self) -> CommitOutcome:
@@ -104,6 +105,7 @@ class Commit:
         if not self._plan.is_empty:
             self._tree.sync()
         self._write_rows()
+        self._outcome.unchanged = len(self._unchanged)
         return self._outcome
 
     # --- staged files -----------------------------------------------------------------------
@@ -121,7 +123,7 @@ class Commit:
                 try:
                     self._check_size(fd, file, path)
                     if self._is_unchanged(fd, file):
-                        self._outcome.unchanged += 1
+                        self._unchanged.add(index)
                         continue
                     self._set_attributes(fd, file)
                 finally:
@@ -238,7 +240,8 @@ class Commit:
         for index, planned in enumerate(self._plan.files):
             file = self._plan.wanted.files[index]
             entry = self._plan.index.entries.get(file.path)
-            if planned.action is not Action.KEEP or entry is None or file.link_target is not None:
+            stays = planned.action is Action.KEEP or index in self._unchanged
+            if not stays or entry is None or file.link_target is not None:
                 continue
             if self._attributes_are_right(file, entry):
                 continue
