@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tests.support.foreign_seeders import Aria2Seeder, TransmissionSeeder
     from tests.support.seeders import LibtorrentSeeder
+
+    Seeder = Union[LibtorrentSeeder, TransmissionSeeder, Aria2Seeder]
 
 Json = dict[str, Any]
 Argument = Union[str, Path]
@@ -312,7 +315,7 @@ class Publisher:
         seeder: seeds every release that was published.
     """
 
-    def __init__(self, folder: Path, seeder: LibtorrentSeeder) -> None:
+    def __init__(self, folder: Path, seeder: Seeder) -> None:
         folder.mkdir(exist_ok=True)
         self.file = folder / "newest.torrent"
         self.seeder = seeder

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import Publisher, Torsync, staged, trash_contents
-from tests.support.seeders import LibtorrentSeeder
 from tests.support.torrents import (
     info_hash,
     is_single_file,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
     Maker = Callable[[Path], bytes]
@@ -84,12 +84,6 @@ MAKERS = [
     pytest.param(_transmission, id="transmission-create", marks=pytest.mark.programs),
     *[pytest.param(_libtorrent(name), id=f"libtorrent-{name}") for name in FORMATS],
 ]
-
-
-@pytest.fixture
-def seeder() -> Iterator[LibtorrentSeeder]:
-    with LibtorrentSeeder() as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.cli import Publisher, Torsync, snapshot, staged, trash_contents
-from tests.support.seeders import LibtorrentSeeder
 from tests.support.torrents import make_libtorrent
 from tests.support.trees import assert_same_tree, tree_bytes, write_tree
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
 PIECE = 16 * 1024
@@ -29,12 +29,6 @@ ENTRIES: dict[str, Content] = {
     "settings/game.ini": 2 * PIECE,
     "z.bin": PIECE,
 }
-
-
-@pytest.fixture
-def seeder() -> Iterator[LibtorrentSeeder]:
-    with LibtorrentSeeder() as running:
-        yield running
 
 
 @pytest.fixture
