@@ -1,0 +1,58 @@
+"""``python -m tests.benchmarks``: measure torsync beside its peers and print one table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import libtorrent as lt
+
+from tests.benchmarks.cases import CASES, Options, run_cases
+from tests.benchmarks.table import format_table
+
+_SCALES = {"full": 1, "small": 20}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CASES)}")
+    parser.add_argument("--size", choices=_SCALES, default="full")
+    parser.add_argument("--repeat", type=int, default=3, help="the best of so many counts")
+    parser.add_argument("--checks", type=int, default=5, help="the same, where nothing changed")
+    parser.add_argument("--format", choices=("v1", "v2", "hybrid"), default="v1")
+    parser.add_argument("--only", action="append", default=[], metavar="CONTESTANT")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every run, for later")
+    parser.add_argument("--dir", type=Path, help="where trees are made (default: temporary)")
+    arguments = parser.parse_args(argv)
+    unknown = set(arguments.names) - set(CASES)
+    if unknown:
+        parser.error(f"there is no case {min(unknown)!r}; there are {', '.join(CASES)}")
+    if arguments.dir is not None:
+        arguments.dir.mkdir(parents=True, exist_ok=True)
+    options = Options(
+        scale=_SCALES[arguments.size],
+        repeat=arguments.repeat,
+        checks=arguments.checks,
+        format=arguments.format,
+        only=tuple(arguments.only),
+        folder=arguments.dir,
+    )
+    machine = (
+        f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"libtorrent {lt.__version__}, load {os.getloadavg()[0]:.1f} at the start; "
+        f"size {arguments.size}, torrents {arguments.format}, best of {arguments.repeat}"
+    )
+    rows = run_cases(arguments.names, options)
+    sys.stdout.write(f"{machine}\n\n{format_table(rows)}\n")
+    if arguments.json is not None:
+        report = {"machine": machine, "rows": [row.as_json() for row in rows]}
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The rows of the benchmarks, and how they are printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tests.benchmarks.measure import Run
+
+_HEADINGS = ("case", "contestant", "seconds", "ratio", "MB fetched", "peak MB", "note")
+_TEXT = {0, 1, 6}
+
+
+@dataclass
+class Row:
+    """What one contestant did in one case.
+
+    Attributes:
+        runs: in the order they were made; the best one counts.
+        compared: how often the tree was found equal to what was published, byte for byte.
+        reference: the row whose time is 1; None where this is it, or there is none.
+        goals: figure ("seconds", "ratio", "peak MB") → what it shall be at most.
+    """
+
+    case: str
+    contestant: str
+    note: str = ""
+    runs: list[Run] = field(default_factory=list)
+    compared: int = 0
+    reference: Row | None = None
+    goals: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Run | None:
+        """The fastest run."""
+        return min(self.runs, key=lambda run: run.seconds, default=None)
+
+    @property
+    def ratio(self) -> float | None:
+        """Its best time by the reference's best time."""
+        mine, other = self.best, (self.reference or self).best
+        return mine.seconds / other.seconds if mine and other else None
+
+    def figures(self) -> dict[str, float | None]:
+        """The numbers of the table, by heading."""
+        best = self.best
+        fetched = best.fetched_bytes if best else None
+        return {
+            "seconds": best.seconds if best else None,
+            "ratio": self.ratio,
+            "MB fetched": fetched / 1e6 if fetched is not None else None,
+            "peak MB": max(run.peak_bytes for run in self.runs) / 1e6 if self.runs else None,
+        }
+
+    def verdicts(self) -> list[str]:
+        """Whether each goal is reached."""
+        figures = self.figures()
+        said = []
+        for name, most in self.goals.items():
+            value = figures[name]
+            if value is not None:
+                said.append(f"{name} {'within' if value <= most else 'MISSES'} {most:.3g}")
+        return said
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that was measured."""
+        return {
+            "case": self.case,
+            "contestant": self.contestant,
+            **{name.replace(" ", "_"): value for name, value in self.figures().items()},
+            "median_seconds": median(run.seconds for run in self.runs) if self.runs else None,
+            "runs": [
+                {
+                    "seconds": run.seconds,
+                    "user_s": run.user_s,
+                    "system_s": run.system_s,
+                    "peak_bytes": run.peak_bytes,
+                    "fetched_bytes": run.fetched_bytes,
+                }
+                for run in self.runs
+            ],
+            "trees_compared": self.compared,
+            "goals": self.goals,
+            "note": self.note,
+        }
+
+    def cells(self) -> tuple[str, ...]:
+        """What is printed."""
+        figures = self.figures()
+        formats = {"seconds": ".3f", "ratio": ".2f", "MB fetched": ",.1f", "peak MB": ".0f"}
+        shown = [
+            "-" if figures[name] is None else format(figures[name], formats[name])
+            for name in formats
+        ]
+        note = "; ".join(part for part in (*self.verdicts(), self.note) if part)
+        return (self.case, self.contestant, *shown, note)
+
+
+def format_table(rows: Iterable[Row]) -> str:
+    """Align the rows under their headings."""
+    lines: list[Sequence[str]] = [_HEADINGS, *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column in _TEXT else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
