@@ -199,8 +199,9 @@ class Commit:
             self._trash.save(path)
             self._outcome.trashed.append(path)
         with doing("put in place", path):
-            target_fd, target = self._tree.locate(path, create=True)
-            source_fd, source = self._tree.locate(staged)
+            (source_fd, source), (target_fd, target) = self._tree.locate_both(
+                staged, path, create=True
+            )
             os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
     def _is_there(self, path: str) -> bool:

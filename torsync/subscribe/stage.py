@@ -156,7 +156,6 @@ class Stage:
         on_bytes: Callable[[int], None],
     ) -> None:
         target = self.path(index, Place.STAGE)
-        folder, name = self._tree.locate(target)
         source_fd = self._tree.open(path)
         try:
             target_fd = self._tree.open(f"{target}.part", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
@@ -171,6 +170,7 @@ class Stage:
             raise TreeError(
                 f"{path!r} changed while it was being copied", path=path, hint="try again"
             )
+        folder, name = self._tree.locate(target)
         os.rename(f"{name}.part", name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def discard(self, name: str) -> None:

@@ -53,13 +53,11 @@ class Trash:
             TreeError: that was not possible; the file is where it was.
         """
         with doing("move to the trash", path):
-            target_fd, target_name = self._target(path)
-            folder_fd, name = self._tree.locate(path)
+            (folder_fd, name), (target_fd, target_name) = self._places(path)
             os.rename(name, target_name, src_dir_fd=folder_fd, dst_dir_fd=target_fd)
 
     def _link(self, path: str) -> bool:
-        target_fd, target_name = self._target(path)
-        folder_fd, name = self._tree.locate(path)
+        (folder_fd, name), (target_fd, target_name) = self._places(path)
         try:
             os.link(
                 name,
@@ -74,10 +72,10 @@ class Trash:
             return False
         return True
 
-    def _target(self, path: str) -> tuple[int, str]:
+    def _places(self, path: str) -> tuple[tuple[int, str], tuple[int, str]]:
         if not self._folder:
             self._folder = self._make_folder()
-        return self._tree.locate(f"{self._folder}/{path}", create=True)
+        return self._tree.locate_both(path, f"{self._folder}/{path}", create=True)
 
     def _make_folder(self) -> str:
         trash_fd = self._tree.folder_fd(_TRASH, create=True)

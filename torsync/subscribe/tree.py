@@ -79,6 +79,7 @@ class Tree:
             self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.device = os.fstat(self._root_fd).st_dev
         self._folders: OrderedDict[str, int] = OrderedDict()
+        self._pinned = ""  # a folder that must stay open for now
         self._opening = threading.Lock()
 
     def close(self) -> None:
@@ -96,17 +97,25 @@ class Tree:
     def folder_fd(self, folder: str, *, create: bool = False) -> int:
         """Open a folder ("" is the tree itself); the descriptor stays the tree's.
 
+        It is good until the next folder is opened: the oldest are then closed.
+
         Raises:
             OSError: it is not there, or a component is a link or no folder.
         """
-        if not folder:
-            return self._root_fd
-        known = self._folders.get(folder)
-        if known is not None:
-            self._folders.move_to_end(folder)
-            return known
-        parent, _, name = folder.rpartition("/")
-        parent_fd = self.folder_fd(parent, create=create)
+        missing: list[str] = []
+        at = folder
+        while at and at not in self._folders:
+            missing.append(at)
+            at = at.rpartition("/")[0]
+        fd = self._folders[at] if at else self._root_fd
+        if at:
+            self._folders.move_to_end(at)
+        while missing:
+            fd = self._open_folder(fd, missing.pop(), create=create)
+        return fd
+
+    def _open_folder(self, parent_fd: int, folder: str, *, create: bool) -> int:
+        name = folder.rpartition("/")[2]
         try:
             fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent_fd)
         except FileNotFoundError:
@@ -117,13 +126,31 @@ class Tree:
             fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent_fd)
         self._folders[folder] = fd
         if len(self._folders) > _OPEN_FOLDERS:
-            os.close(self._folders.popitem(last=False)[1])
+            oldest = next(known for known in self._folders if known != self._pinned)
+            os.close(self._folders.pop(oldest))
         return fd
 
     def locate(self, path: str, *, create: bool = False) -> tuple[int, str]:
         """Give the descriptor of the folder that ``path`` lies in, and its last component."""
         folder, _, name = path.rpartition("/")
         return self.folder_fd(folder, create=create), name
+
+    def locate_both(
+        self, source: str, target: str, *, create: bool = False
+    ) -> tuple[tuple[int, str], tuple[int, str]]:
+        """``locate`` two paths, of which the first stays open while the second is opened.
+
+        Args:
+            source: the first.
+            target: the second.
+            create: make the folders of ``target``.
+        """
+        found = self.locate(source)
+        self._pinned = source.rpartition("/")[0]
+        try:
+            return found, self.locate(target, create=create)
+        finally:
+            self._pinned = ""
 
     def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
         """Open a regular file and give its descriptor; never a link, a FIFO or a device.
@@ -203,10 +230,13 @@ class Tree:
                     pending.append(path)
 
     def sync(self) -> None:
-        """Have the file system write everything to the disk (``syncfs``, else ``sync``)."""
-        syncfs = _libc_syncfs()
-        if syncfs is None or syncfs(self._root_fd) != 0:
-            os.sync()
+        """Have the file system write everything to the disk (``syncfs``, else ``sync``).
+
+        Raises:
+            TreeError: the disk did not take something that was written.
+        """
+        with doing("write to the disk what is in", str(self.root)):
+            _sync_file_system(self._root_fd)
 
 
 def disk_entry(found: os.stat_result, device: int, link_target: str = "") -> DiskEntry:
@@ -231,8 +261,12 @@ def _kind(found: os.stat_result, device: int) -> Kind:
     return Kind.LINK if stat.S_ISLNK(mode) else Kind.OTHER
 
 
-def _libc_syncfs() -> Callable[[int], int] | None:
+def _sync_file_system(fd: int) -> None:
     import ctypes  # noqa: PLC0415 - costs start-up time, and only a commit needs it
 
-    function: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "syncfs", None)
-    return function
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+    elif syncfs(fd) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
