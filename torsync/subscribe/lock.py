@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -13,6 +13,8 @@ from torsync.model.errors import BusyError, StateError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_PATIENCE_S = 0.2  # longer than ``holder_pid`` of another process has it
 
 
 @contextmanager
@@ -30,25 +32,24 @@ def hold_tree(folder: Path, *, name: str, command: str) -> Iterator[None]:
     """
     holder = folder / "holder"
     lock = FileLock(folder / "lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BusyError(
-            f"{name!r} is in use by {_read_holder(holder)}",
-            hint="wait until it is done, or stop it",
-        ) from None
-    except OSError as error:
-        raise StateError(
-            f"the lock {str(folder / 'lock')!r} could not be made: {error.strerror}",
-            hint="check the permissions of the state directory",
-        ) from error
-    try:
-        holder.write_text(f"{os.getpid()} {command}\n", encoding="utf-8")
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock.acquire(timeout=_PATIENCE_S, poll_interval=_PATIENCE_S / 10)
+            held.callback(lock.release)
+            held.callback(holder.unlink, missing_ok=True)
+            holder.write_text(f"{os.getpid()} {command}\n", encoding="utf-8")
+        except Timeout:
+            raise BusyError(
+                f"{name!r} is in use by {_read_holder(holder)}",
+                hint="wait until it is done, or stop it",
+            ) from None
+        except OSError as error:
+            raise StateError(
+                f"the lock {str(folder / 'lock')!r} could not be made: {error.strerror}",
+                hint="check the disk and the permissions of the state directory",
+            ) from error
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
 
 
 def holder_pid(folder: Path) -> int | None:
@@ -74,6 +75,6 @@ def _read_holder(holder: Path) -> str:
 
 def _read(holder: Path) -> str:
     try:
-        return holder.read_text(encoding="utf-8").strip()
+        return holder.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

@@ -72,14 +72,11 @@ class TreeState:
             self._file, timeout=10, isolation_level=None, check_same_thread=False
         )
         try:
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                database.executescript(
-                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;"
-                )
-                version = _SCHEMA_VERSION
-            self._check_version(version)
-            database.execute("PRAGMA journal_mode=WAL")
+            if _version(database) == 0:
+                _make_tables(database)
+            self._check_version(_version(database))
+            with suppress(sqlite3.OperationalError):  # another process is just doing the same
+                database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=FULL")
         except BaseException:
             database.close()
@@ -153,7 +150,7 @@ class TreeState:
         digest = sha256(body).hexdigest()
         target = self._body_file(digest)
         with self._guarded():
-            if not target.exists():
+            if self.load_body(digest) is None:
                 _write_durably(target, body)
         return digest
 
@@ -239,6 +236,20 @@ class TreeState:
         return None if row[0] is None else float(row[0])
 
 
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    """Make the tables, unless another process was faster."""
+    database.execute("BEGIN IMMEDIATE")
+    if _version(database) == 0:
+        for statement in _SCHEMA.split(";"):
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+    database.execute("COMMIT")
+
+
 def _put(database: sqlite3.Connection, facts: Mapping[str, str]) -> None:
     for key, value in facts.items():
         if value:
@@ -257,11 +268,15 @@ def _insert(database: sqlite3.Connection, rows: Mapping[str, LedgerRow]) -> None
 def _write_durably(target: Path, data: bytes) -> None:
     """Write beside, fsync, rename, fsync the folder: the file is there whole or not at all."""
     temporary = target.with_suffix(".part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
