@@ -88,7 +88,7 @@ def mounted(target: Path, *arguments: str | Path) -> Iterator[Path]:
     try:
         yield target
     finally:
-        subprocess.run(["umount", target], check=True)
+        subprocess.run(["umount", "--lazy", target], check=True)
 
 
 def tmpfs(options: str = "size=1m") -> list[str]:

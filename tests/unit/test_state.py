@@ -1,0 +1,403 @@
+"""What torsync remembers of a tree: all of a change or nothing, and never a silent loss."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+from torsync.model.errors import StateError
+from torsync.model.tree_index import LedgerRow
+from torsync.subscribe.state import PollState, TreeState, state_folder
+
+from tests.unit.test_tree import mounted, tmpfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REPORT = {"type": "subscription", "changed": True}
+
+
+def row(number: int = 1, digest: str = "empty") -> LedgerRow:
+    return LedgerRow(number, 2**62 + number, 2**61, 2**63 - 1, digest)
+
+
+def rows(count: int, digest: str = "empty") -> dict[str, LedgerRow]:
+    return {f"folder {number % 7}/{number}": row(number, digest) for number in range(count)}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[TreeState]:
+    opened = TreeState(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+def reopened(state: TreeState) -> TreeState:
+    state.close()
+    return TreeState(state.folder)
+
+
+# --- what is remembered ---------------------------------------------------------------------
+
+
+def test_a_new_state_remembers_nothing(state: TreeState) -> None:
+    assert state.synced == ""
+    assert state.load_ledger() == {}
+    assert state.load_poll() is None
+    assert state.last_update_s() is None
+    assert state.get("anything") == ""
+    assert state.noted_stage() == ""
+    assert state.load_body("00" * 32) is None
+
+
+def test_facts_last_and_an_empty_text_removes_one(state: TreeState) -> None:
+    state.put(one="1", two="zwei \N{SNOWMAN}")
+    again = reopened(state)
+    assert (again.get("one"), again.get("two")) == ("1", "zwei \N{SNOWMAN}")
+    again.put(one="", two="2")
+    assert (again.get("one"), again.get("two")) == ("", "2")
+    again.close()
+
+
+def test_a_sync_replaces_the_ledger_and_moves_the_synced_release(state: TreeState) -> None:
+    state.put(staged="something")
+    state.record_sync(rows(30), synced="first", history=(10.5, "aa", "one", REPORT))
+    state.record_sync(rows(10, "new"), synced="second", history=None)
+    again = reopened(state)
+    assert again.load_ledger() == rows(10, "new")
+    assert again.synced == "second"
+    assert again.get("staged") == ""
+    assert again.last_update_s() == 10.5
+    again.close()
+
+
+def test_rows_that_are_recorded_are_added_or_replaced(state: TreeState) -> None:
+    state.record_sync(rows(3), synced="x", history=None)
+    state.record_rows({"new": row(5), "folder 1/1": row(9)})
+    assert state.load_ledger() == rows(3) | {"new": row(5), "folder 1/1": row(9)}
+    assert state.synced == "x"
+
+
+def test_the_newest_update_counts(state: TreeState) -> None:
+    for at_s in (5.0, 7.25, 6.0):
+        state.record_sync({}, synced="x", history=(at_s, "aa", "r", REPORT))
+    assert state.last_update_s() == 7.25
+
+
+def test_the_last_poll_is_remembered(state: TreeState) -> None:
+    poll = PollState("http://host/x?key=1", "ab" * 32, '"etag"', "Sat, 01 Jan 2000 00:00:00 GMT")
+    state.store_poll(poll)
+    again = reopened(state)
+    assert again.load_poll() == poll
+    again.close()
+
+
+def test_the_stage_is_noted_beside(state: TreeState) -> None:
+    state.note_stage("downloading")
+    assert state.noted_stage() == "downloading"
+
+
+# --- all or nothing -------------------------------------------------------------------------
+
+
+class BadRowError(Exception):
+    pass
+
+
+class _BreakingRows(dict[str, LedgerRow]):
+    """Rows of which the last cannot be had."""
+
+    def items(self):
+        yield from list(super().items())[:-1]
+        raise BadRowError
+
+
+def test_a_sync_that_fails_half_way_changes_nothing(state: TreeState) -> None:
+    state.record_sync(rows(5), synced="first", history=(1.0, "aa", "one", REPORT))
+    state.put(staged="kept")
+    with pytest.raises(BadRowError):
+        state.record_sync(
+            _BreakingRows(rows(3000, "new")), synced="second", history=(2.0, "bb", "two", REPORT)
+        )
+    with pytest.raises(TypeError):
+        state.record_sync(rows(2), synced="third", history=(3.0, "cc", "three", {"x": object()}))
+    for _time in range(2):
+        assert state.load_ledger() == rows(5)
+        assert (state.synced, state.get("staged")) == ("first", "kept")
+        assert state.last_update_s() == 1.0
+        state = reopened(state)
+    state.record_sync(rows(6), synced="second", history=None)
+    assert state.load_ledger() == rows(6)
+    state.close()
+
+
+_KILLED_IN_A_SYNC = """
+import os, signal, sys
+from pathlib import Path
+from torsync.model.tree_index import LedgerRow
+from torsync.subscribe.state import TreeState
+
+class Rows(dict):
+    def items(self):
+        for number in range(20000):
+            yield f"new {number}", LedgerRow(1, 2, 3, 4, "new")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+TreeState(Path(sys.argv[1])).record_sync(Rows(), synced="second", history=None)
+"""
+
+
+def test_a_process_killed_in_a_sync_leaves_what_was(state: TreeState) -> None:
+    state.record_sync(rows(5), synced="first", history=None)
+    state.close()
+    done = subprocess.run([sys.executable, "-c", _KILLED_IN_A_SYNC, state.folder], timeout=60)
+    assert done.returncode == -9
+    again = TreeState(state.folder)
+    assert again.load_ledger() == rows(5)
+    assert again.synced == "first"
+    again.close()
+
+
+def test_a_full_disk_is_told_and_leaves_what_was(tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", *tmpfs("size=1m")) as folder:
+        state = TreeState(folder / "state")
+        state.record_sync(rows(5), synced="first", history=None)
+        for _attempt in range(2):
+            with pytest.raises(StateError, match="full") as caught:
+                state.record_sync(rows(50_000), synced="second", history=None)
+            assert "state.sqlite" in caught.value.message
+            assert state.load_ledger() == rows(5)
+            assert state.synced == "first"
+        with pytest.raises(StateError, match="No space") as caught:
+            state.store_body(os.urandom(4 * 1024**2))
+        assert os.listdir(folder / "state" / "releases") == []
+        state.record_sync(rows(6), synced="third", history=None)
+        assert state.synced == "third"
+        state.close()
+
+
+# --- not usable -----------------------------------------------------------------------------
+
+
+def test_a_state_from_a_newer_torsync_is_refused_and_left_alone(state: TreeState) -> None:
+    state.record_sync(rows(5), synced="first", history=None)
+    state.close()
+    file = state.folder / "state.sqlite"
+    with sqlite3.connect(file) as database:
+        database.execute("PRAGMA user_version=2")
+    database.close()
+    before = file.read_bytes()
+    with pytest.raises(StateError, match="has version 2, this torsync knows version 1") as caught:
+        TreeState(state.folder)
+    assert str(file) in caught.value.message
+    assert "move that file away" in caught.value.hint
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "zeroed page", "other tables"])
+def test_a_damaged_file_is_named(state: TreeState, damage: str) -> None:
+    state.record_sync(rows(3000), synced="first", history=None)
+    state.close()
+    file = state.folder / "state.sqlite"
+    data = file.read_bytes()
+    if damage == "other tables":
+        file.unlink()
+        with sqlite3.connect(file) as database:
+            database.execute("CREATE TABLE meta (x)")
+        database.close()
+    else:
+        ruined = {
+            "garbage": os.urandom(len(data)),
+            "cut": data[: len(data) // 2 + 100],
+            "zeroed page": data[:4096] + bytes(len(data) - 4096),
+        }
+        file.write_bytes(ruined[damage])
+
+    def use() -> None:
+        opened = TreeState(state.folder)
+        try:
+            opened.load_ledger()
+            opened.record_sync(rows(10), synced="second", history=None)
+        finally:
+            opened.close()
+
+    with pytest.raises(StateError) as caught:
+        use()
+    assert str(file) in caught.value.message
+    assert "move it away" in caught.value.hint
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StateError, match="Not a directory") as caught:
+        TreeState(tmp_path / "file" / "state")
+    assert str(tmp_path / "file" / "state") in caught.value.message
+
+
+# --- bodies ---------------------------------------------------------------------------------
+
+
+def test_a_body_is_found_by_its_digest(state: TreeState) -> None:
+    bodies = [os.urandom(size) for size in (1, 100, 70_000)]
+    digests = [state.store_body(body) for body in bodies]
+    assert digests == [sha256(body).hexdigest() for body in bodies]
+    again = reopened(state)
+    assert [again.load_body(digest) for digest in digests] == bodies
+    assert again.store_body(bodies[1]) == digests[1]
+    again.close()
+
+
+def test_a_damaged_body_is_not_given_out_and_is_replaced(state: TreeState) -> None:
+    digest = state.store_body(b"the body")
+    file = state.folder / "releases" / f"{digest}.torrent"
+    for damaged in (b"", b"the bodx", b"the body and more"):
+        file.write_bytes(damaged)
+        assert state.load_body(digest) is None
+        state.store_body(b"the body")
+        assert state.load_body(digest) == b"the body"
+
+
+def test_a_body_is_on_disk_before_it_has_its_name(
+    state: TreeState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases = state.folder / "releases"
+    seen: list[tuple[str, list[str]]] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        what = os.readlink(f"/proc/self/fd/{fd}")
+        seen.append((what.removeprefix(f"{releases}"), sorted(os.listdir(releases))))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    digest = state.store_body(b"the body")
+    assert seen == [
+        (f"/{digest}.part", [f"{digest}.part"]),
+        ("", [f"{digest}.torrent"]),
+    ]
+
+
+def test_a_half_written_body_does_not_hinder(state: TreeState) -> None:
+    digest = sha256(b"the body").hexdigest()
+    (state.folder / "releases" / f"{digest}.part").write_bytes(b"the")
+    assert state.load_body(digest) is None
+    assert state.store_body(b"the body") == digest
+    assert state.load_body(digest) == b"the body"
+
+
+def test_bodies_that_are_not_kept_are_removed(state: TreeState) -> None:
+    one, two, three = (state.store_body(body) for body in (b"1", b"2", b"3"))
+    (state.folder / "releases" / "left.part").write_bytes(b"")
+    state.forget_bodies(keep={one, three})
+    assert sorted(os.listdir(state.folder / "releases")) == sorted(
+        [f"{one}.torrent", f"{three}.torrent"]
+    )
+    assert state.load_body(two) is None
+    assert state.load_body(three) == b"3"
+    state.forget_bodies(keep=())
+    assert os.listdir(state.folder / "releases") == []
+
+
+# --- several processes ----------------------------------------------------------------------
+
+_READ_ALONG = """
+import sys
+from pathlib import Path
+from torsync.subscribe.state import TreeState
+
+state = TreeState(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    synced, ledger = state.synced, state.load_ledger()
+    digests = {row.digest for row in ledger.values()}
+    if len(digests) > 1 or len(ledger) != 2000:
+        sys.exit(f"mixed: {len(ledger)} rows of {digests}")
+    if synced == "last":
+        sys.exit(0)
+"""
+
+
+def test_another_process_reads_along_and_never_sees_a_half_of_a_sync(state: TreeState) -> None:
+    state.record_sync(rows(2000, "first"), synced="first", history=None)
+    with subprocess.Popen(
+        [sys.executable, "-c", _READ_ALONG, state.folder], stdout=subprocess.PIPE
+    ) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        for number in range(20):
+            state.record_sync(rows(2000, f"{number}"), synced=f"{number}", history=None)
+        state.record_sync(rows(2000, "last"), synced="last", history=None)
+        assert reader.wait(30) == 0
+
+
+_OPEN_AT_ONCE = """
+import sys
+from pathlib import Path
+from torsync.subscribe.state import TreeState
+
+print("ready", flush=True)
+for line in sys.stdin:
+    TreeState(Path(line.strip())).close()
+    print("done", flush=True)
+"""
+
+
+def test_two_processes_may_make_the_state_at_once(tmp_path: Path) -> None:
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", _OPEN_AT_ONCE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    with start() as one, start() as other:
+        for process in (one, other):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for number in range(40):
+            for process in (one, other):
+                assert process.stdin is not None
+                process.stdin.write(f"{tmp_path / str(number)}\n")
+                process.stdin.flush()
+            for process in (one, other):
+                assert process.stdout is not None
+                assert process.stderr is not None
+                assert process.stdout.readline() == "done\n", process.stderr.read()
+        for process in (one, other):
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait(10) == 0
+
+
+# --- where it is ----------------------------------------------------------------------------
+
+
+def test_each_tree_has_a_folder_of_its_own_whatever_way_leads_there(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tmp_path / "way").symlink_to(tree)
+    folders = {
+        state_folder(tmp_path, path)
+        for path in (tree, tmp_path / "way", tmp_path / "x" / ".." / "tree")
+    }
+    assert len(folders) == 1
+    other = tmp_path / "other" / "tree"
+    assert state_folder(tmp_path, other) not in folders
+    assert state_folder(tmp_path, tmp_path / ("long " * 50)).name.startswith("long long")
+
+
+def test_a_tree_whose_name_is_no_utf8_has_a_state(tmp_path: Path) -> None:
+    tree = tmp_path / os.fsdecode(b"\xff name")
+    state = TreeState(state_folder(tmp_path / "state", tree))
+    state.put(x="1")
+    state = reopened(state)
+    assert state.get("x") == "1"
+    state.close()
