@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torsync.model.names import PRIVATE_FOLDER
-from torsync.model.tree_index import Kind
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
@@ -24,7 +23,10 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
 class Trash:
-    """The trash folder of one update; made when the first file goes there."""
+    """The trash folder of one update; made when the first file goes there.
+
+    Should a path go there twice, because others write to the tree, it gets a further folder.
+    """
 
     def __init__(self, tree: Tree, now_s: float) -> None:
         self._tree = tree
@@ -32,18 +34,16 @@ class Trash:
         self._folder = ""
 
     def save(self, path: str) -> None:
-        """Give the file at ``path`` a second name in the trash; it stays where it is.
+        """Give the file or link at ``path`` a second name in the trash; it stays where it is.
 
-        Where the file system has no hard links it is moved, as are links and special files.
+        Where the file system has no hard links it is moved.
 
         Raises:
             TreeError: that was not possible; the file is where it was.
         """
         with doing("move to the trash", path):
             entry = self._tree.stat(path)
-            if entry is None:
-                return
-            if entry.kind is not Kind.FILE or not self._link(path):
+            if entry is not None and not self._link(path):
                 self.take(path)
 
     def take(self, path: str) -> None:
@@ -73,9 +73,16 @@ class Trash:
         return True
 
     def _places(self, path: str) -> tuple[tuple[int, str], tuple[int, str]]:
-        if not self._folder:
+        if not self._folder or self._has(path):
             self._folder = self._make_folder()
         return self._tree.locate_both(path, f"{self._folder}/{path}", create=True)
+
+    def _has(self, path: str) -> bool:
+        """Whether something is here under that path, or in the way of it."""
+        try:
+            return self._tree.stat(f"{self._folder}/{path}") is not None
+        except NotADirectoryError:
+            return True
 
     def _make_folder(self) -> str:
         trash_fd = self._tree.folder_fd(_TRASH, create=True)
