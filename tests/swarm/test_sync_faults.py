@@ -68,7 +68,7 @@ def test_garbage_beside_an_honest_peer_is_thrown_away(
     publisher: Publisher,
     new_seeder: Callable[..., LibtorrentSeeder],
 ) -> None:
-    folder = write_tree(tmp_path / "pack", {"a": 60 * PIECE, "b": 40 * PIECE + 5})
+    folder = write_tree(tmp_path / "pack", {"a": 30 * PIECE, "b": 20 * PIECE + 5})
     torrent = make_libtorrent(folder, piece_size=PIECE)
     # At an address of its own: libtorrent bans all that is at the address of a liar.
     liar = new_seeder(host="127.0.0.2")
