@@ -22,7 +22,7 @@ from torsync.subscribe.trash import Trash, remove_emptied_folders
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterable
 
     from torsync.model.manifest import FileEntry, Manifest
     from torsync.subscribe.stage import Stage
@@ -95,11 +95,12 @@ class Commit:
         if not self._plan.is_empty:
             self._tree.sync()
         removed = self._remove(self._plan.in_the_way)
-        remove_emptied_folders(self._tree, [f"{path}/x" for path in self._replaced_folders()])
+        self._remove_replaced_folders()
         for index in staged:
             self._place(index)
         self._place_links()
-        removed += self._remove(self._plan.removals)
+        gone = set(removed)
+        removed += self._remove(entry for entry in self._plan.removals if entry.path not in gone)
         remove_emptied_folders(self._tree, removed)
         self._mend_attributes()
         if not self._plan.is_empty:
@@ -148,11 +149,12 @@ class Commit:
         entry = self._plan.index.entries.get(file.path)
         if entry is None or entry.kind is not Kind.FILE or entry.size != file.size:
             return False
-        fd = self._tree.open(file.path)
-        try:
-            return _same_content(fd, staged_fd, file.size)
-        finally:
-            os.close(fd)
+        with doing("read", file.path):
+            fd = self._tree.open(file.path)
+            try:
+                return _same_content(fd, staged_fd, file.size)
+            finally:
+                os.close(fd)
 
     def _set_attributes(self, fd: int, file: FileEntry) -> None:
         mode = os.fstat(fd).st_mode & 0o7777
@@ -177,15 +179,23 @@ class Commit:
 
     # --- the visible tree -------------------------------------------------------------------
 
-    def _replaced_folders(self) -> list[str]:
+    def _remove_replaced_folders(self) -> None:
+        """Remove the folders that are where a file or link goes, and the empty ones in them."""
         entries = self._plan.index.entries
-        return [
+        replaced = {
             file.path
             for file, planned in zip(self._plan.wanted.files, self._plan.files, strict=True)
             if planned.action in {Action.FETCH, Action.LINK}
             and (entry := entries.get(file.path)) is not None
             and entry.kind is Kind.FOLDER
-        ]
+        }
+        self._tree.forget_folders()
+        for path in sorted(entries, reverse=True) if replaced else ():
+            if entries[path].kind is Kind.FOLDER and _is_in(path, replaced):
+                with doing("make room at", path), suppress(FileNotFoundError):
+                    folder_fd, name = self._tree.locate(path)
+                    os.rmdir(name, dir_fd=folder_fd)
+        self._tree.forget_folders()
 
     def _place(self, index: int) -> None:
         file = self._plan.wanted.files[index]
@@ -195,7 +205,7 @@ class Commit:
         self._on_file()
 
     def _rename_into_place(self, staged: str, path: str) -> None:
-        if path in self._plan.index.entries and self._is_there(path):
+        if self._is_there(path):
             self._trash.save(path)
             self._outcome.trashed.append(path)
         with doing("put in place", path):
@@ -224,7 +234,7 @@ class Commit:
             self._outcome.fetched.append(file.path)
             self._on_file()
 
-    def _remove(self, removals: tuple[Removal, ...]) -> list[str]:
+    def _remove(self, removals: Iterable[Removal]) -> list[str]:
         removed = []
         for path, _reason in removals:
             with doing("look at", path):
@@ -276,6 +286,13 @@ class Commit:
                     entry = self._tree.stat(file.path)
             if entry is not None:
                 self._outcome.rows[file.path] = ledger_row(entry, self._plan.wanted.digest(index))
+
+
+def _is_in(path: str, folders: Container[str]) -> bool:
+    """Whether ``path`` is one of ``folders`` or lies in one."""
+    while path and path not in folders:
+        path = path.rpartition("/")[0]
+    return bool(path)
 
 
 def _same_content(one: int, other: int, size: int) -> bool:
