@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
-from torsync.model.events import Progress
+from torsync.model.events import Level, Progress
 from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch
 from torsync.model.plan import Action, Plan
@@ -14,6 +14,7 @@ from torsync.subscribe.fetch import Fetched
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 from torsync.subscribe.look import bytes_of
 from torsync.subscribe.stage import Stage, StagedRecord
+from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -176,6 +177,15 @@ class Update:
 
         self._voice.stage(EventStage.DOWNLOADING)
         manifest = placement.manifest
+        use_web_seeds = web_seeds_work(manifest)
+        if not use_web_seeds and (manifest.web_seeds or web_seeds):
+            self._voice.notice(
+                Level.WARNING,
+                "web_seeds_unusable",
+                "web seeds are not used: libtorrent gets pieces of v2-only torrents wrong from "
+                f"them if they are as small as {manifest.piece_length // 1024} KiB",
+                "the publisher should use pieces of 128 KiB or more, or v1 or hybrid",
+            )
         root = str(self._tree.root)
         request = AddRequest(
             metainfo=metainfo,
@@ -193,6 +203,7 @@ class Update:
             wanted=placement.wanted,
             peers=peers,
             web_seeds=web_seeds,
+            use_web_seeds=use_web_seeds,
         )
         self._state.put(staged="")
         try:

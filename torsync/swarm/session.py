@@ -187,7 +187,8 @@ def _parameters(request: AddRequest) -> lt.add_torrent_params:
         | lt.torrent_flags.update_subscribe
     )
     parameters.peers = list(request.peers)
-    parameters.url_seeds = [*parameters.url_seeds, *request.web_seeds]
+    web_seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
+    parameters.url_seeds = web_seeds
     return parameters
 
 

@@ -43,6 +43,7 @@ class AddRequest:
         wanted: one byte per piece; 0 for pieces that are not to be fetched.
         peers: host and port of peers to try besides those found.
         web_seeds: URLs besides those in the torrent.
+        use_web_seeds: False to use none, not even the torrent's own.
     """
 
     metainfo: bytes
@@ -53,6 +54,7 @@ class AddRequest:
     wanted: bytes
     peers: tuple[tuple[str, int], ...] = ()
     web_seeds: tuple[str, ...] = ()
+    use_web_seeds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
