@@ -43,9 +43,11 @@ class Context:
         Raises:
             ConfigError: with all its problems.
         """
-        from torsync.service.config_file import load_config
+        from torsync.service.config_file import LibtorrentSettings, load_config
 
-        return load_config(self.config_path, state_dir=self.state_dir)
+        return load_config(
+            self.config_path, state_dir=self.state_dir, setting_types=LibtorrentSettings()
+        )
 
     def chosen(self, config: Config, names: list[str]) -> list[SubscriptionConfig]:
         """Find the subscriptions that were named; all if none was.

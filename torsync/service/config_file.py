@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from torsync.model.config_parse import parse_config
 from torsync.model.errors import BusyError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from torsync.model.config import Config
 
@@ -32,6 +34,26 @@ def default_state_dir() -> Path:
     from platformdirs import user_state_path  # noqa: PLC0415 - costs start-up time
 
     return user_state_path("torsync")
+
+
+class LibtorrentSettings(Mapping[str, type]):
+    """libtorrent's settings and their types; it is imported when the first one is looked up."""
+
+    def __getitem__(self, name: str) -> type:
+        return _setting_types()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_setting_types())
+
+    def __len__(self) -> int:
+        return len(_setting_types())
+
+
+@cache
+def _setting_types() -> dict[str, type]:
+    from torsync.swarm.settings import setting_types  # noqa: PLC0415 - costs start-up time
+
+    return setting_types()
 
 
 def load_config(
