@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.config import CleanMode, SubscriptionConfig
-from torsync.model.errors import NotSyncedError, TorsyncError, TreeError
+from torsync.model.errors import InterruptedByUserError, NotSyncedError, TorsyncError, TreeError
 from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
 from torsync.model.plan import Action, Plan
 from torsync.model.reports import CheckReport, VerifyReport
@@ -106,6 +106,8 @@ class Subscription:
         started = time.monotonic()
         try:
             report = self._check(force=force, dry_run=dry_run)
+        except InterruptedByUserError:
+            raise
         except TorsyncError as error:
             with suppress(TorsyncError):
                 self._state.put(last_error=error.message, last_error_hint=error.hint)
