@@ -46,6 +46,23 @@ class Look:
             unreadable=self.hashed.unreadable,
         )
 
+    def rows_to_carry(self, trashed: Iterable[str]) -> dict[str, LedgerRow]:
+        """What the ledger goes on to say of files that an update left alone, by path.
+
+        They stay torsync's to remove later: what the release no longer lists and could not be
+        removed (for want of a complete look), and what could not be read.
+        """
+        index = self.assessment.index
+        here = dict(zip(self.assessment.wanted.by_path, self.assessment.here, strict=True))
+        gone = set(trashed)
+        return {
+            path: row
+            for path, row in self.ledger.items()
+            if path not in gone
+            and here.get(path) is not Here.LOCAL
+            and (path in index.entries or not index.complete)
+        }
+
     def judged(self, report: VerifyReport) -> Look:
         """The same look with a verify's verdict: edited ``keep`` files are not ours to mend.
 

@@ -177,7 +177,8 @@ class Subscription:
         report.kept += outcome.unchanged
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
-        self._record(release, outcome.rows, look.ledger, report)
+        rows = look.rows_to_carry(outcome.trashed) | outcome.rows
+        self._record(release, rows, look.ledger, report)
         update.clear_stage()
         self._seeding.remember_peers(update.fetched.peers)
         self._seeding.start(release, _right_files(plan))
