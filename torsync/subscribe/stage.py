@@ -14,6 +14,7 @@ import json
 import os
 import stat
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,9 +95,8 @@ class Stage:
             TreeError: the tree cannot be written.
         """
         with doing("prepare", self.folder):
-            for name in os.listdir(self._tree.folder_fd(_STAGES, create=True)):
-                if name != self.info_hash:
-                    self._remove(f"{_STAGES}/{name}")
+            self._tree.folder_fd(_STAGES, create=True)
+            self._remove_all(but=self.info_hash)
             self._tree.folder_fd(self.folder, create=True)
 
     def leftovers(self) -> dict[str, DiskEntry]:
@@ -179,9 +179,18 @@ class Stage:
             os.unlink(name, dir_fd=self._tree.folder_fd(self.folder))
 
     def remove(self) -> None:
-        """Remove the stage with all that is in it."""
-        with doing("remove", self.folder):
-            self._remove(self.folder)
+        """Remove this stage, and what interrupted updates to other releases have left.
+
+        Raises:
+            TreeError: that was not possible.
+        """
+        with doing("remove", _STAGES), suppress(FileNotFoundError):
+            self._remove_all()
+
+    def _remove_all(self, *, but: str = "") -> None:
+        for name in os.listdir(self._tree.folder_fd(_STAGES)):
+            if name != but:
+                self._remove(f"{_STAGES}/{name}")
 
     def _remove(self, folder: str) -> None:
         """Remove a stage: it has files only, never folders."""

@@ -165,7 +165,9 @@ class TreeState:
     def forget_bodies(self, keep: Iterable[str]) -> None:
         """Remove all ``.torrent`` files but those named in ``keep``."""
         kept = {f"{digest}.torrent" for digest in keep}
-        for file in (self.folder / "releases").iterdir():
+        with self._guarded():
+            files = list((self.folder / "releases").iterdir())
+        for file in files:
             if file.name not in kept:
                 with suppress(OSError):
                     file.unlink()

@@ -77,7 +77,8 @@ class Tree:
         self.root = root
         with doing("open", str(root)):
             self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.device = os.fstat(self._root_fd).st_dev
+            with _closed_on_failure(self._root_fd):
+                self.device = os.fstat(self._root_fd).st_dev
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._pinned = ""  # a folder that must stay open for now
         self._opening = threading.Lock()
@@ -162,9 +163,9 @@ class Tree:
         with self._opening:
             folder_fd, name = self.locate(path)
             fd = os.open(name, guarded, mode, dir_fd=folder_fd)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise OSError(errno.EINVAL, "not a regular file", path)
+        with _closed_on_failure(fd):
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
         return fd
 
     def stat(self, path: str) -> DiskEntry | None:
@@ -237,6 +238,15 @@ class Tree:
         """
         with doing("write to the disk what is in", str(self.root)):
             _sync_file_system(self._root_fd)
+
+
+@contextmanager
+def _closed_on_failure(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        os.close(fd)
+        raise
 
 
 def disk_entry(found: os.stat_result, device: int, link_target: str = "") -> DiskEntry:

@@ -104,9 +104,14 @@ class Update:
         return commit.run()
 
     def clear_stage(self) -> None:
-        """Remove the stage after the commit has been recorded."""
-        if self.needs_stage:
-            self._stage.remove()
+        """Remove the stage after the commit has been recorded.
+
+        An update that was cut off after its commit may have left one where none was needed now.
+
+        Raises:
+            TreeError: that was not possible.
+        """
+        self._stage.remove()
 
     # --- steps ------------------------------------------------------------------------------
 
