@@ -1,0 +1,336 @@
+"""An update whose n-th file-system call fails, for every n until a run has none left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from torsync.model.config import SubscriptionConfig
+from torsync.model.errors import TorsyncError, TreeError
+from torsync.model.events import Event, Notice
+from torsync.model.metainfo import parse_metainfo
+from torsync.subscribe.subscription import Subscription
+from torsync.subscribe.surroundings import Surroundings
+from torsync.swarm.torrent import SwarmNews, TorrentProgress
+
+from tests.support.torrents import RawFile, link, make_raw
+from tests.support.trees import random_bytes, tree_bytes, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torsync.model.reports import CheckReport
+    from torsync.swarm.torrent import AddRequest
+
+    from tests.support.trees import Found
+
+PIECE = 16 * 1024
+LONG = random_bytes(5 * PIECE, "long")
+
+OLD: dict[str, bytes | RawFile] = {
+    "empties": b"123",
+    "gone/deep/file": b"gone",
+    "gone/other": b"gone too",
+    "half gone/file": b"gone as well",
+    "keep.bin": random_bytes(2 * PIECE, "keep"),
+    "link": link("keep.bin"),
+    "patched.bin": LONG,
+    "replaced/inside.txt": b"old",
+    "shrinks.bin": LONG[::-1],
+    "tool": b"tool",
+    "x": b"file",
+    "y/inside/deep": b"in a folder",
+    "y/other": b"in a folder as well",
+}
+NEW: dict[str, bytes | RawFile] = {
+    "empties": b"",
+    "keep.bin": random_bytes(2 * PIECE, "keep"),
+    "link": link("patched.bin"),
+    "new/folder/file": b"new",
+    "patched.bin": LONG[: 2 * PIECE] + b"patched" + LONG[2 * PIECE + 7 :],
+    "replaced/inside.txt": b"newer",
+    "shrinks.bin": LONG[::-1][: 2 * PIECE + 100],
+    "tool": RawFile(b"tool", {b"attr": b"x", b"mtime": 1_000_000}),
+    "x/inside": b"file in a folder",
+    "y": b"a file now",
+}
+MINE = {"half gone/mine": b"mine", "mine": b"mine too"}
+
+# What the modules call to look at the disk and to change it.
+CALLS = [
+    "copy_file_range",
+    "fchmod",
+    "fsync",
+    "fstat",
+    "ftruncate",
+    "link",
+    "listdir",
+    "makedirs",
+    "mkdir",
+    "open",
+    "pread",
+    "preadv",
+    "pwrite",
+    "readlink",
+    "rename",
+    "replace",
+    "rmdir",
+    "scandir",
+    "stat",
+    "symlink",
+    "unlink",
+    "utime",
+]
+
+
+def found(files: Mapping[str, bytes | RawFile]) -> dict[str, Found]:
+    """What ``tree_bytes`` gives where these files are."""
+    seen: dict[str, Found] = {}
+    for path, given in files.items():
+        file = given if isinstance(given, RawFile) else RawFile(given)
+        target = file.keys.get(b"symlink path")
+        seen[path] = ("link", b"/".join(target).decode()) if target else file.content
+    return seen
+
+
+class HandTorrent:
+    """Stands for a torrent in a swarm: what is wanted is there at once, where it was asked for."""
+
+    def __init__(self, request: AddRequest, files: Mapping[str, bytes | RawFile]) -> None:
+        self.news = SwarmNews()
+        self._have = bytearray(request.have)
+        self._fetched = 0
+        manifest = parse_metainfo(request.metainfo, windows=False)
+        contents = list(found(files).values())
+        for piece, wanted in enumerate(request.wanted):
+            if wanted and not request.have[piece]:
+                self._have[piece] = 1
+                for index, offset, length in manifest.segments(piece):
+                    if index is not None:
+                        target = Path(request.save_path, request.paths[index])
+                        self._write(target, offset, contents[index][offset : offset + length])
+
+    def _write(self, target: Path, offset: int, data: Any) -> None:
+        assert "/.torsync/stage/" in str(target), f"{target} is not in the stage"
+        with target.open("ab"):
+            pass
+        with target.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+        self._fetched += len(data)
+
+    def wait(self, _timeout_s: float) -> bool:
+        return True
+
+    def raise_failure(self) -> None:
+        pass
+
+    def progress(self) -> TorrentProgress:
+        return TorrentProgress(self._fetched, self._fetched, self._fetched, 0, 0, 0, 1)
+
+    def pieces(self) -> bytes:
+        return bytes(self._have)
+
+    def listening_peers(self) -> tuple[()]:
+        return ()
+
+    def remove(self) -> None:
+        pass
+
+
+class Scene:
+    """A tree that was brought to the old release, and the new one at its URL."""
+
+    def __init__(self, folder: Path, published: str = "old") -> None:
+        """``published`` tells which release is at the URL already."""
+        self.folder = folder
+        self.tree = folder / "tree"
+        self._url_file = folder / "pack.torrent"
+        self._files: Mapping[str, bytes | RawFile] = OLD if published == "old" else NEW
+        self.notices: list[Notice] = []
+
+    def prepare(self) -> None:
+        """Make the tree, and publish the new release."""
+        self.publish(OLD)
+        self.check_now()
+        write_tree(self.tree, MINE)
+        assert tree_bytes(self.tree) == found(OLD) | MINE
+        self.publish(NEW)
+
+    def publish(self, files: Mapping[str, bytes | RawFile]) -> None:
+        """Put the release at the URL, unpadded: small files share pieces."""
+        self._files = files
+        self._url_file.write_bytes(make_raw(files, roots=True))
+
+    def check_now(self) -> CheckReport:
+        """What ``torsync check-now`` does, without a swarm."""
+        config = SubscriptionConfig("pack", self._url_file.as_uri(), self.tree)
+        around = Surroundings(
+            pool=lambda: self,  # type: ignore[arg-type,return-value]
+            sink=self._note,
+            stopping=lambda: False,
+            wait=lambda _seconds: False,
+        )
+        subscription = Subscription(config, self.folder / "state", around)
+        try:
+            return subscription.check_now()
+        finally:
+            subscription.close()
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.notices.append(event)
+
+    def add(self, request: AddRequest) -> HandTorrent:
+        """Be the pool of sessions."""
+        return HandTorrent(request, self._files)
+
+    def trashed(self) -> dict[str, set[Found]]:
+        """Every content that is in the trash, by path."""
+        contents: dict[str, set[Found]] = {}
+        trash = self.tree / ".torsync/trash"
+        for folder in trash.iterdir() if trash.exists() else ():
+            for path, content in tree_bytes(folder).items():
+                contents.setdefault(path, set()).add(content)
+        return contents
+
+    def check_cut_off(self) -> None:
+        """Each path has its old or its new content, and nothing is lost."""
+        old, new = found(OLD), found(NEW)
+        seen, trashed = tree_bytes(self.tree), self.trashed()
+        for path in old.keys() | new.keys():
+            allowed = {release[path] for release in (old, new) if path in release}
+            if path in seen:
+                assert seen[path] in allowed, f"{path!r} is neither old nor new"
+            else:
+                assert not (path in old and path in new), f"{path!r} is absent"
+        for path, content in old.items():
+            kept = seen.get(path) == content or content in trashed.get(path, set())
+            assert kept, f"the old content of {path!r} is lost"
+        assert {path: seen.get(path) for path in MINE} == MINE
+        assert seen.keys() <= old.keys() | new.keys() | MINE.keys()
+
+    def check_finished(self) -> None:
+        """The tree is the new release, and what it replaced is in the trash."""
+        old, new = found(OLD), found(NEW)
+        assert tree_bytes(self.tree) == new | MINE
+        assert (self.tree / "tool").stat().st_mode & 0o100
+        assert (self.tree / "tool").stat().st_mtime == 1_000_000
+        trashed = self.trashed()
+        for path, content in old.items():
+            assert new.get(path) == content or content in trashed[path], path
+        stages = self.tree / ".torsync/stage"
+        assert [name for _folder, _folders, names in os.walk(stages) for name in names] == []
+
+
+@contextmanager
+def fast_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: syncing all of a disk takes long."""
+    memory = "/dev/shm"
+    folder = tempfile.mkdtemp(prefix="faults-", dir=memory if os.path.isdir(memory) else None)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+class Strike(NamedTuple):
+    """The call that was hit."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+@contextmanager
+def nth_call(number: int, hit: Callable[[Strike], None]) -> Iterator[list[Strike]]:
+    """Call ``hit`` before the ``number``-th (from 0) call of ``CALLS``; gives what was hit."""
+    count = 0
+    struck: list[Strike] = []
+    real = {name: getattr(os, name) for name in CALLS}
+
+    def wrap(name: str) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number + 1:
+                struck.append(Strike(name, arguments))
+                hit(struck[0])
+            return real[name](*arguments, **options)
+
+        return wrapped
+
+    for name in CALLS:
+        setattr(os, name, wrap(name))
+    try:
+        yield struck
+    finally:
+        for name, function in real.items():
+            setattr(os, name, function)
+
+
+def _fail_at(number: int, error: int) -> tuple[Strike | None, TorsyncError | None]:
+    """Run the update with one failing call, and check what it leaves."""
+
+    def fail(_strike: Strike) -> None:
+        raise OSError(error, os.strerror(error))
+
+    with fast_folder() as folder:
+        scene = Scene(folder)
+        scene.prepare()
+        raised = report = None
+        descriptors = sorted(os.listdir("/proc/self/fd"))
+        with nth_call(number, fail) as struck:
+            try:
+                report = scene.check_now()
+            except TorsyncError as caught:
+                raised = caught
+        assert sorted(os.listdir("/proc/self/fd")) == descriptors
+        scene.check_cut_off()
+        if report is not None and tree_bytes(scene.tree) != found(NEW) | MINE:
+            assert report.unreadable or scene.notices, "something was left alone without a word"
+        scene.check_now()
+        scene.check_finished()
+    return (struck[0] if struck else None), raised
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_wherever_a_call_fails_nothing_is_lost_and_the_next_run_ends_in_the_new_release(
+    error: int,
+) -> None:
+    seen: set[str] = set()
+    silent: list[Strike] = []
+    number = 0
+    while True:
+        try:
+            strike, raised = _fail_at(number, error)
+            if raised is not None:
+                _check_error(raised, error, strike)
+        except BaseException as failure:
+            failure.args = (f"call {number}: {failure}", *failure.args)
+            raise
+        if strike is None:
+            break
+        seen.add(strike.name)
+        if raised is None:
+            silent.append(strike)
+        number += 1
+    assert number > 100
+    assert seen >= {"copy_file_range", "fchmod", "link", "mkdir", "open"}
+    assert seen >= {"rename", "rmdir", "symlink", "unlink", "utime", "pread", "preadv"}
+    loud = {"copy_file_range", "fchmod", "link", "rename", "replace", "symlink", "utime", "fsync"}
+    assert loud.isdisjoint(strike.name for strike in silent), silent
+
+
+def _check_error(raised: TorsyncError, error: int, strike: Strike) -> None:
+    assert os.strerror(error) in raised.message or isinstance(raised, TreeError), strike
+    assert re.search(r"'[^']+'|file://", raised.message), f"{raised.message!r} names no path"
+    if isinstance(raised, TreeError):
+        assert raised.path or "'.'" in raised.message, raised.message

@@ -1,0 +1,65 @@
+"""An update that is killed before its n-th file-system call, for every n until it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.test_fail_everywhere import Scene, Strike, fast_folder, nth_call
+
+_ROOT = Path(__file__).parents[2]
+_SERVE = "from tests.faults.test_kill_everywhere import serve; serve()"
+
+
+def serve() -> None:
+    """For each line "number folder": fork a child that updates, and tell what became of it."""
+    for line in sys.stdin:
+        number, _, folder = line.rstrip("\n").partition(" ")
+        child = os.fork()
+        if child == 0:
+            try:
+                with nth_call(int(number), _kill_me):
+                    Scene(Path(folder), "new").check_now()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _kill_me(_strike: Strike) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.timeout(300)
+def test_wherever_it_is_killed_nothing_is_lost_and_the_next_run_ends_in_the_new_release() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVE],
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        number = 0
+        status = -signal.SIGKILL
+        while status == -signal.SIGKILL:
+            with fast_folder() as folder:
+                scene = Scene(folder)
+                scene.prepare()
+                server.stdin.write(f"{number} {folder}\n")
+                server.stdin.flush()
+                status = int(server.stdout.readline())
+                scene.check_cut_off()
+                report = scene.check_now()
+                scene.check_finished()
+                assert report.unreadable == []
+            number += 1
+        server.stdin.close()
+    assert status == 0
+    assert number > 100
