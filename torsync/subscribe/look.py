@@ -46,17 +46,18 @@ class Look:
             unreadable=self.hashed.unreadable,
         )
 
-    def rows_to_carry(self, trashed: Iterable[str]) -> dict[str, LedgerRow]:
-        """What the ledger goes on to say of files that an update left alone, by path.
+    def rows_to_carry(self, trashed: Iterable[str] = ()) -> dict[str, LedgerRow]:
+        """What the ledger goes on to say of files that were left alone, by path.
 
-        They stay torsync's to remove later: what the release no longer lists and could not be
-        removed (for want of a complete look), and what could not be read.
+        They stay torsync's to remove later: those that the release no longer lists and that
+        could not be removed for want of a complete look, and those that are wrong or could not
+        be read, for whose content nobody vouches now.
         """
         index = self.assessment.index
         here = dict(zip(self.assessment.wanted.by_path, self.assessment.here, strict=True))
         gone = set(trashed)
         return {
-            path: row
+            path: row._replace(digest="") if path in here else row
             for path, row in self.ledger.items()
             if path not in gone
             and here.get(path) is not Here.LOCAL

@@ -263,7 +263,8 @@ class Subscription:
 
     def _remember_verified(self, release: Release, look: Look) -> None:
         """Vouch from now on for what was found right, and no longer for what was not."""
-        rows = look.plan(keep=self._keep, clean=CleanMode.OFF).rows_of_kept()
+        kept = look.plan(keep=self._keep, clean=CleanMode.OFF).rows_of_kept()
+        rows = look.rows_to_carry() | kept
         if rows != look.ledger:
             self._state.record_sync(rows, synced=release.digest, history=None)
 
