@@ -249,8 +249,16 @@ class Strike(NamedTuple):
 
 
 @contextmanager
-def nth_call(number: int, hit: Callable[[Strike], None]) -> Iterator[list[Strike]]:
-    """Call ``hit`` before the ``number``-th (from 0) call of ``CALLS``; gives what was hit."""
+def nth_call(
+    number: int,
+    hit: Callable[[Strike], None],
+    *,
+    of: Callable[[Strike], bool] = lambda _call: True,
+) -> Iterator[list[Strike]]:
+    """Call ``hit`` before the ``number``-th (from 0) call of ``CALLS`` that is one ``of``.
+
+    Gives a list that then holds that call.
+    """
     count = 0
     struck: list[Strike] = []
     real = {name: getattr(os, name) for name in CALLS}
@@ -258,10 +266,11 @@ def nth_call(number: int, hit: Callable[[Strike], None]) -> Iterator[list[Strike
     def wrap(name: str) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
             nonlocal count
-            count += 1
-            if count == number + 1:
-                struck.append(Strike(name, arguments))
-                hit(struck[0])
+            call = Strike(name, arguments)
+            count += of(call)
+            if count == number + 1 and not struck:
+                struck.append(call)
+                hit(call)
             return real[name](*arguments, **options)
 
         return wrapped
@@ -334,3 +343,23 @@ def _check_error(raised: TorsyncError, error: int, strike: Strike) -> None:
     assert re.search(r"'[^']+'|file://", raised.message), f"{raised.message!r} names no path"
     if isinstance(raised, TreeError):
         assert raised.path or "'.'" in raised.message, raised.message
+
+
+def test_a_file_that_could_not_be_read_is_removed_once_it_can_be_and_is_not_listed() -> None:
+    def fail(_strike: Strike) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with fast_folder() as folder:
+        scene = Scene(folder)
+        scene.prepare()
+        (scene.tree / "patched.bin").touch()
+        with nth_call(0, fail, of=lambda call: call.arguments[:1] == ("patched.bin",)) as struck:
+            report = scene.check_now()
+        assert struck
+        assert report.unreadable == ["patched.bin"]
+        scene.check_cut_off()
+        assert tree_bytes(scene.tree)["patched.bin"] == LONG
+        scene.publish({"keep.bin": NEW["keep.bin"]})
+        scene.check_now()
+        assert tree_bytes(scene.tree) == {"keep.bin": NEW["keep.bin"]} | MINE
+        assert scene.trashed()["patched.bin"] == {LONG}
