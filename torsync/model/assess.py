@@ -69,10 +69,10 @@ class Assessment:
         for segment in self.wanted.segments(piece):
             if segment.file_index is None:
                 continue
-            if self.here[segment.file_index] not in {Here.RIGHT, Here.DOUBTFUL}:
-                return False
             entry = self.entry(segment.file_index)
-            if entry is None or entry.size < segment.file_offset + segment.length:
+            if entry is None or entry.kind is not Kind.FILE:
+                return False
+            if entry.size < segment.file_offset + segment.length:
                 return False
         return True
 
@@ -91,7 +91,8 @@ def assess(
         wanted: the release that the tree shall equal.
         index: what is on disk.
         ledger: what torsync remembers, by path.
-        keep: paths whose local version stays, whatever it is.
+        keep: paths whose local version stays, whatever it is. It is read only for the sake of
+            neighbours that share a piece with it.
         trust_ledger: False to have everything hashed (``verify``).
 
     Raises:
@@ -102,20 +103,18 @@ def assess(
     here = []
     for file_index, file in enumerate(wanted.files):
         entry = index.entries.get(file.path)
-        if entry is None:
-            here.append(Here.UNREADABLE if file.path in index.problems else Here.ABSENT)
-        elif file.link_target is not None:
-            here.append(_link_here(entry, link_text(file.path, file.link_target), keep(file.path)))
-        elif entry.kind is not Kind.FILE:
+        row = ledger.get(file.path) if trust_ledger else None
+        if file.path in index.problems:
+            here.append(Here.UNREADABLE)
+        elif entry is None:
             here.append(Here.ABSENT)
-        elif (not file.size and not entry.size) or (
-            trust_ledger and _is_vouched(ledger.get(file.path), entry, wanted, file_index)
-        ):
+        elif _is_right(entry, row, wanted, file_index):
             here.append(Here.RIGHT)
         elif keep(file.path):
             here.append(Here.LOCAL)
         else:
-            here.append(Here.DOUBTFUL if entry.size and file.size else Here.ABSENT)
+            to_hash = entry.kind is Kind.FILE and entry.size and file.size
+            here.append(Here.DOUBTFUL if to_hash else Here.ABSENT)
     return Assessment(wanted, index, tuple(here))
 
 
@@ -132,14 +131,26 @@ def link_text(path: str, target: str) -> str:
     return "/".join([".."] * (len(folder) - common) + to[common:])
 
 
-def _link_here(entry: DiskEntry, text: str, kept: bool) -> Here:
-    if entry.kind is Kind.LINK and entry.link_target == text:
-        return Here.RIGHT
-    return Here.LOCAL if kept else Here.ABSENT
+def is_vouched(
+    row: LedgerRow | None, entry: DiskEntry | None, wanted: Manifest, file_index: int
+) -> bool:
+    """Whether the ledger says that a file is untouched and has the content that is wanted."""
+    return (
+        row is not None
+        and entry is not None
+        and row.vouches_for(entry)
+        and row.digest == wanted.digest(file_index)
+    )
 
 
-def _is_vouched(row: LedgerRow | None, entry: DiskEntry, wanted: Manifest, index: int) -> bool:
-    return row is not None and row.vouches_for(entry) and row.digest == wanted.digest(index)
+def _is_right(entry: DiskEntry, row: LedgerRow | None, wanted: Manifest, file_index: int) -> bool:
+    file = wanted.files[file_index]
+    if file.link_target is not None:
+        text = link_text(file.path, file.link_target)
+        return entry.kind is Kind.LINK and entry.link_target == text
+    if entry.kind is not Kind.FILE:
+        return False
+    return (not file.size and not entry.size) or is_vouched(row, entry, wanted, file_index)
 
 
 def _check_folders(wanted: Manifest, index: DiskIndex, ledger: Mapping[str, LedgerRow]) -> None:
