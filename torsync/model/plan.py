@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     from torsync.model.manifest import Manifest
-    from torsync.model.tree_index import DiskIndex, LedgerRow
+    from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
 
 
 class Action(Enum):
@@ -156,7 +156,7 @@ def plan_update(
             good[piece] = 1
     files = tuple(
         FilePlan(Action.UNREADABLE, "it could not be read")
-        if index in unreadable
+        if index in unreadable and assessment.here[index] is not Here.LOCAL
         else _plan_file(assessment, index, good)
         for index in range(len(wanted.files))
     )
@@ -240,7 +240,7 @@ def _plan_obstacles(
         if entry is None or entry.kind is Kind.FOLDER:
             continue
         if not may_go(folder):
-            raise _obstacle(folder, entry.kind, "folder")
+            raise _obstacle(folder, "folder", folder, entry.kind)
         found.append(Removal(folder, "the release has a folder there"))
     blocked = [
         file.path
@@ -248,27 +248,41 @@ def _plan_obstacles(
         if planned.action in {Action.FETCH, Action.LINK} and _is_folder(entries, file.path)
     ]
     for path in blocked:
-        prefix = f"{path}/"
-        inside = [
-            found_path
-            for found_path, entry in entries.items()
-            if found_path.startswith(prefix) and entry.kind is not Kind.FOLDER
-        ]
-        if not all(may_go(found_path) for found_path in inside):
-            raise _obstacle(path, Kind.FOLDER, "file")
-        found.extend(Removal(found_path, "the release has a file there") for found_path in inside)
+        _check_is_read(assessment.index, path)
+        for inside, entry in entries.items():
+            if entry.kind is Kind.FOLDER or not f"{inside}/".startswith(f"{path}/"):
+                continue
+            if entry.kind is Kind.MOUNT or not may_go(inside):
+                raise _obstacle(path, "file", inside, entry.kind)
+            found.append(Removal(inside, "the release has a file there"))
     return tuple(found)
 
 
-def _is_folder(entries: Mapping[str, object], path: str) -> bool:
-    return getattr(entries.get(path), "kind", None) in {Kind.FOLDER, Kind.MOUNT}
+def _is_folder(entries: Mapping[str, DiskEntry], path: str) -> bool:
+    entry = entries.get(path)
+    return entry is not None and entry.kind in {Kind.FOLDER, Kind.MOUNT}
 
 
-def _obstacle(path: str, kind: Kind, wanted: str) -> TreeError:
+def _check_is_read(index: DiskIndex, folder: str) -> None:
+    """Refuse to replace a folder that may hold more than could be seen."""
+    for path, problem in index.problems.items():
+        if path.startswith(f"{folder}/"):
+            raise TreeError(
+                f"the release has a file at {folder!r}, where a folder is in the way that could "
+                f"not be read: {path!r}: {problem}",
+                path=path,
+                hint="make it readable, or move the folder away, then try again",
+            )
+
+
+def _obstacle(path: str, wanted: str, found: str, kind: Kind) -> TreeError:
+    what = f"a {kind.value}" if found == path else f"the {kind.value} {found!r}"
+    way_out = (
+        "move it away, or have unlisted files moved to the trash with `torsync verify --clean`"
+    )
     return TreeError(
-        f"the release has a {wanted} at {path!r}, where a {kind.value} that torsync did not "
-        "put there is in the way",
-        path=path,
-        hint="move it away, or have unlisted files moved to the trash with "
-        "`torsync verify --clean`, then try again",
+        f"the release has a {wanted} at {path!r}, where {what} that torsync did not put there "
+        "is in the way",
+        path=found,
+        hint=f"{'unmount it' if kind is Kind.MOUNT else way_out}, then try again",
     )
