@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.model.assess import Assessment, Here, Matcher
+from torsync.model.assess import Assessment, Here, Matcher, is_vouched
 from torsync.model.reports import VerifyReport
-from torsync.model.tree_index import DiskEntry, Kind, LedgerRow
+from torsync.model.tree_index import Kind, LedgerRow
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -42,23 +42,29 @@ def judge(
         info_hash=wanted.info_hash,
         bytes_total=wanted.total_size,
     )
-    suspects = _Suspects(assessment, good, ledger)
+    suspects = _Suspects(assessment, good, unreadable, ledger)
     for file_index, file in enumerate(wanted.files):
         entry = index.entries.get(file.path)
         here = assessment.here[file_index]
+        kind = Kind.FILE if file.link_target is None else Kind.LINK
         if here is Here.UNREADABLE or file_index in unreadable:
             report.unreadable.append(file.path)
         elif here is Here.RIGHT:
             report.ok += 1
-        elif entry is None or (entry.kind is not Kind.FILE and file.link_target is None):
+        elif entry is None:
             report.missing.append(file.path)
-        elif not (bad := suspects.bad_pieces(file_index)) and entry.size == file.size:
-            if file.link_target is None:
-                report.ok += 1
-            else:
-                (report.kept_local if keep(file.path) else report.damaged).append(file.path)
+        elif (
+            (entry.kind, entry.size) == (Kind.FILE, file.size)
+            and kind is Kind.FILE
+            and not (bad := suspects.bad_pieces(file_index))
+        ):
+            report.ok += 1
         elif keep(file.path):
             report.kept_local.append(file.path)
+        elif entry.kind is not kind:
+            report.missing.append(file.path)
+        elif kind is Kind.LINK:
+            report.damaged.append(file.path)
         elif entry.size != file.size:
             report.wrong_size.append(file.path)
         else:
@@ -79,11 +85,17 @@ class _Suspects:
     """Whose fault a wrong piece is."""
 
     def __init__(
-        self, assessment: Assessment, good: Container[int], ledger: Mapping[str, LedgerRow]
+        self,
+        assessment: Assessment,
+        good: Container[int],
+        unreadable: Container[int],
+        ledger: Mapping[str, LedgerRow],
     ) -> None:
         self._assessment = assessment
         self._good = good
+        self._unreadable = unreadable
         self._ledger = ledger
+        self._vouched: dict[int, bool] = {}  # asked once per neighbour of a small file
 
     def bad_pieces(self, file_index: int) -> list[int]:
         """The wrong pieces that count against a file."""
@@ -97,15 +109,15 @@ class _Suspects:
         return wrong
 
     def _others_may_have_done_it(self, piece: int) -> bool:
-        return any(not self._is_vouched(other) for other in self._assessment.wanted.files_in(piece))
+        return any(
+            other in self._unreadable or not self._is_vouched(other)
+            for other in self._assessment.wanted.files_in(piece)
+        )
 
     def _is_vouched(self, file_index: int) -> bool:
-        file = self._assessment.wanted.files[file_index]
-        entry: DiskEntry | None = self._assessment.index.entries.get(file.path)
-        row = self._ledger.get(file.path)
-        return (
-            entry is not None
-            and row is not None
-            and entry.size == file.size
-            and row.vouches_for(entry)
-        )
+        if file_index not in self._vouched:
+            wanted = self._assessment.wanted
+            row = self._ledger.get(wanted.files[file_index].path)
+            entry = self._assessment.entry(file_index)
+            self._vouched[file_index] = is_vouched(row, entry, wanted, file_index)
+        return self._vouched[file_index]
