@@ -1,0 +1,360 @@
+"""Trees in memory that stand before an update: what the pure decisions are tested on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from hypothesis import strategies as st
+from torsync.model.assess import Assessment, assess, link_text
+from torsync.model.config import CleanMode
+from torsync.model.plan import Action, Plan, plan_update
+from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
+
+from tests.support.releases import (
+    LAYOUTS,
+    PIECE_LENGTH,
+    Content,
+    Link,
+    Release,
+    make_release,
+    read_piece,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torsync.model.manifest import FileEntry, Manifest
+
+
+class Item(NamedTuple):
+    """One directory entry; ``stamp`` stands for its times and inode."""
+
+    kind: Kind = Kind.FILE
+    content: bytes = b""
+    target: str = ""
+    stamp: int = 0
+
+    def entry(self) -> DiskEntry:
+        """What stat says of it."""
+        size = len(self.target if self.kind is Kind.LINK else self.content)
+        return DiskEntry(self.kind, size, self.stamp, self.stamp, self.stamp, 0o644, self.target)
+
+
+def parents(path: str) -> list[str]:
+    """The folders that a path lies in, the nearest first."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:depth]) for depth in range(len(parts), 0, -1)]
+
+
+def is_under(path: str, folder: str) -> bool:
+    """Whether ``path`` lies in ``folder``, however deep."""
+    return path.startswith(f"{folder}/")
+
+
+def with_folders(items: Mapping[str, Item]) -> dict[str, Item]:
+    """A possible tree: the folders on the way are there, and nothing lies in a file."""
+    tree: dict[str, Item] = {}
+    for path in sorted(items):
+        above = [tree.get(folder, Item(Kind.FOLDER)) for folder in parents(path)]
+        if all(item.kind is Kind.FOLDER for item in above):
+            tree |= dict.fromkeys(parents(path), Item(Kind.FOLDER))
+            tree[path] = items[path]
+    return tree
+
+
+class Hashed(NamedTuple):
+    """What hashing the asked pieces found."""
+
+    good: set[int]
+    unreadable: set[int]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that a plan is decided from.
+
+    Attributes:
+        release: that is wanted.
+        disk: the tree.
+        ledger: what torsync remembers, by path.
+        keep: the paths that ``keep`` matches.
+        clean: what is removed.
+        problems: what could not be looked at.
+        unreadable: files of the tree that stat sees, and that cannot be read.
+    """
+
+    release: Release
+    disk: Mapping[str, Item] = field(default_factory=dict)
+    ledger: Mapping[str, LedgerRow] = field(default_factory=dict)
+    keep: frozenset[str] = frozenset()
+    clean: CleanMode = CleanMode.MANAGED
+    problems: Mapping[str, str] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.release.manifest
+
+    @property
+    def index(self) -> DiskIndex:
+        entries = {path: item.entry() for path, item in self.disk.items()}
+        return DiskIndex(entries, dict(self.problems))
+
+    def assess(self) -> Assessment:
+        """Assess as ``check-now`` does."""
+        return assess(self.manifest, self.index, self.ledger, keep=self.keep.__contains__)
+
+    def content(self, index: int) -> bytes | None:
+        """What can be read at the path of a wanted file."""
+        path = self.manifest.files[index].path
+        item = self.disk.get(path)
+        readable = item is not None and item.kind is Kind.FILE and path not in self.unreadable
+        return item.content if item is not None and readable else None
+
+    def has_piece(self, piece: int) -> bool:
+        """Whether the disk holds the right bytes of a piece."""
+        return read_piece(self.manifest, piece, self.content) == self.release.piece(piece)
+
+    def hash(self, pieces: Iterable[int]) -> Hashed:
+        """Hash as ``hash_pieces`` does: by comparing with the right content."""
+        hashed = Hashed(set(), set())
+        for piece in pieces:
+            if self.has_piece(piece):
+                hashed.good.add(piece)
+            for index in self.manifest.files_in(piece):
+                if self.manifest.files[index].path in self.unreadable:
+                    hashed.unreadable.add(index)
+        return hashed
+
+    def plan(self) -> Plan:
+        """Assess, hash and plan as ``check-now`` does."""
+        assessment = self.assess()
+        hashed = self.hash(assessment.doubtful_pieces())
+        return plan_update(
+            assessment,
+            hashed.good,
+            self.ledger,
+            keep=self.keep.__contains__,
+            clean=self.clean,
+            unreadable=hashed.unreadable,
+        )
+
+    def staged(self, plan: Plan, index: int, *, pieces: Iterable[int]) -> bytes:
+        """What the stage holds of a file: its clone if it is patched, and the fetched pieces."""
+        size = self.manifest.files[index].size
+        patched = plan.files[index].action is Action.PATCH
+        data = bytearray((self.content(index) or b"")[:size] if patched else b"")
+        for piece in pieces:
+            for file_index, offset, length in self.manifest.segments(piece):
+                if file_index == index:
+                    data.extend(bytes(max(0, offset + length - len(data))))
+                    right = self.release.contents[index]
+                    data[offset : offset + length] = right[offset : offset + length]
+        return bytes(data)
+
+    def after(self, plan: Plan, *, stamp: int = 10_000) -> Situation:
+        """The situation once the plan has been carried out and its ledger recorded."""
+        disk = dict(self.disk)
+        for removal in plan.in_the_way:
+            assert disk.pop(removal.path).kind not in {Kind.FOLDER, Kind.MOUNT}
+        rows = {}
+        for index, (file, planned) in enumerate(zip(self.manifest.files, plan.files, strict=True)):
+            if planned.action in {Action.LOCAL, Action.UNREADABLE}:
+                continue
+            if planned.action is not Action.KEEP:
+                _make_room(disk, file.path)
+                disk[file.path] = self._built(plan, index, stamp + index)
+            rows[file.path] = ledger_row(disk[file.path].entry(), self.manifest.digest(index))
+        gone = {removal.path for removal in plan.in_the_way}
+        for removal in plan.removals:
+            if removal.path not in gone:
+                assert disk.pop(removal.path).kind not in {Kind.FOLDER, Kind.MOUNT}
+        assert with_folders(disk).keys() >= disk.keys(), "something lies in a file"
+        return Situation(
+            self.release,
+            with_folders(disk),
+            rows,
+            self.keep,
+            self.clean,
+            self.problems,
+            self.unreadable - {path for path in self.disk if disk.get(path) != self.disk[path]},
+        )
+
+    def _built(self, plan: Plan, index: int, stamp: int) -> Item:
+        file = self.manifest.files[index]
+        if plan.files[index].action is Action.LINK:
+            assert file.link_target is not None
+            return Item(Kind.LINK, target=link_text(file.path, file.link_target), stamp=stamp)
+        return Item(content=self.staged(plan, index, pieces=plan.needed), stamp=stamp)
+
+
+def _make_room(disk: dict[str, Item], path: str) -> None:
+    for folder in parents(path):
+        assert disk.setdefault(folder, Item(Kind.FOLDER)).kind is Kind.FOLDER
+    inside = [found for found in disk if is_under(found, path)]
+    assert all(disk[found].kind is Kind.FOLDER for found in inside)
+    for found in inside:
+        del disk[found]
+    if path in disk:
+        assert disk[path].kind is not Kind.MOUNT
+
+
+# --- what hypothesis draws from -------------------------------------------------------------
+
+_PATHS = ("a", "b", "c", "d", "d/x", "d/y", "e/f/g", "e/f/h", "e/i", "z")
+_STRAY = ("a/user", "d/user", "d/x/user", "e/f/user", "user")
+_CONTENT = st.one_of(
+    st.sampled_from([b"", b"A" * 5, b"A" * 8, b"A" * 16, b"AAAAAAAABBBBBBBBCCC"]),
+    st.binary(max_size=PIECE_LENGTH),
+    st.binary(min_size=PIECE_LENGTH, max_size=4 * PIECE_LENGTH),
+)
+_CHANGES = (
+    *(["untouched"] * 8),
+    *("touched", "unknown", "edited", "truncated", "extended", "emptied", "missing", "wanted"),
+)
+_OBSTACLES = ("folder", "full folder", "link", "special", "mount", "unreadable", "problem")
+
+
+@st.composite
+def situations(
+    draw: st.DrawFn,
+    *,
+    obstacles: bool = True,
+    rot: bool = False,
+    layouts: tuple[str, ...] = LAYOUTS,
+) -> Situation:
+    """An older release on disk, changed in every way that a disk can be, and the one wanted.
+
+    The ledger is honest: a row vouches only for the content that its digest names.
+
+    Args:
+        draw: by hypothesis.
+        obstacles: folders, links, mount points, special files where files should be, and what
+            cannot be looked at or read.
+        rot: content may have changed under a row that vouches for it.
+        layouts: of the releases.
+    """
+    layout = draw(st.sampled_from(layouts))
+    digests = draw(st.sampled_from(["", "root", "sha1"]))
+    wanted = draw(_release_contents())
+    old = draw(_older_contents(wanted))
+    release = make_release(wanted, layout=layout, digests=digests)
+    before = make_release(old, layout=layout, digests=digests, name="before")
+    changes = _CHANGES + (_OBSTACLES if obstacles else ()) + (("rotten",) if rot else ())
+    items: dict[str, Item] = {}
+    ledger: dict[str, LedgerRow] = {}
+    problems = {}
+    unreadable = set()
+    for index, file in enumerate(before.manifest.files):
+        change = draw(st.sampled_from(changes))
+        item = _item(file, before.contents[index], stamp=index)
+        if change == "problem":
+            problems[file.path] = "Permission denied"
+        if change == "unreadable":
+            unreadable.add(file.path)
+        if change != "unknown":
+            ledger[file.path] = ledger_row(item.entry(), before.manifest.digest(index))
+        items |= _changed(draw, change, file.path, item, wanted.get(file.path, b""))
+    for path in draw(st.lists(st.sampled_from([*_PATHS, *_STRAY]), max_size=2)):
+        items.setdefault(path, Item(content=draw(_CONTENT), stamp=900))
+    tree = with_folders(items)
+    if obstacles and draw(st.integers(0, 9)) == 0:
+        folder = draw(st.sampled_from(["", *tree]))
+        if not folder or tree[folder].kind is Kind.FOLDER:
+            problems[folder] = "Permission denied"
+            tree = {
+                path: item for path, item in tree.items() if folder and not is_under(path, folder)
+            }
+    return Situation(
+        release,
+        tree,
+        ledger,
+        draw(st.frozensets(st.sampled_from([*_PATHS, *_STRAY]), max_size=2)),
+        draw(st.sampled_from(CleanMode)),
+        {path: problem for path, problem in problems.items() if _is_problem(path, tree)},
+        frozenset(path for path in unreadable if tree.get(path, Item(Kind.LINK)).kind is Kind.FILE),
+    )
+
+
+@st.composite
+def _release_contents(
+    draw: st.DrawFn, *, min_size: int = 1, max_size: int = 6
+) -> dict[str, Content]:
+    paths = st.lists(st.sampled_from(_PATHS), min_size=min_size, max_size=max_size, unique=True)
+    return _possible(
+        {
+            path: Link("a") if draw(st.integers(0, 9)) == 9 else draw(_CONTENT)
+            for path in draw(paths)
+        }
+    )
+
+
+@st.composite
+def _older_contents(draw: st.DrawFn, newer: Mapping[str, Content]) -> dict[str, Content]:
+    """A release before ``newer``: some files are the same, some changed, some new, some gone."""
+    older = draw(_release_contents(min_size=0, max_size=3))
+    for path, content in newer.items():
+        change = draw(st.sampled_from(["same", "same", "edited", "replaced", "added"]))
+        if change == "same":
+            older[path] = content
+        elif change == "edited" and not isinstance(content, Link):
+            older[path] = _edited(draw, content)
+        elif change == "replaced":
+            older[path] = draw(_CONTENT)
+    return _possible(older)
+
+
+def _possible(contents: Mapping[str, Content]) -> dict[str, Content]:
+    return {
+        path: content
+        for path, content in contents.items()
+        if not any(is_under(other, path) for other in contents)
+    }
+
+
+def _edited(draw: st.DrawFn, content: bytes) -> bytes:
+    at = draw(st.integers(0, len(content) - 1)) if content else 0
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] if content else b""
+
+
+def _is_problem(path: str, tree: Mapping[str, Item]) -> bool:
+    """Whether a scan could have met it: a folder it lists, or an entry it could not stat."""
+    there = tree.get(path, Item(Kind.FOLDER)).kind is Kind.FOLDER
+    return there and all(
+        tree.get(folder, Item(Kind.FOLDER)).kind is Kind.FOLDER for folder in parents(path)
+    )
+
+
+def _item(file: FileEntry, content: bytes, *, stamp: int) -> Item:
+    if file.link_target is not None:
+        return Item(Kind.LINK, target=link_text(file.path, file.link_target), stamp=stamp)
+    return Item(content=content, stamp=stamp)
+
+
+def _changed(
+    draw: st.DrawFn, change: str, path: str, item: Item, wanted: Content
+) -> dict[str, Item]:
+    """What is on disk instead of ``item``; everything but rot leaves a trace in stat."""
+    content = item.content
+    edited = _edited(draw, content)
+    at = draw(st.integers(0, max(0, len(content) - 1)))
+    right = b"" if isinstance(wanted, Link) else wanted
+    stamp = item.stamp + 100
+    changed = {
+        "touched": {path: item._replace(stamp=stamp)},
+        "edited": {path: item._replace(content=edited, stamp=stamp)},
+        "rotten": {path: item._replace(content=edited)},
+        "truncated": {path: item._replace(content=content[:at], stamp=stamp)},
+        "extended": {path: item._replace(content=content + b"more", stamp=stamp)},
+        "emptied": {path: item._replace(content=b"", stamp=stamp)},
+        "wanted": {path: Item(content=right, stamp=stamp)},
+        "missing": {},
+        "problem": {},
+        "folder": {path: Item(Kind.FOLDER), f"{path}/sub": Item(Kind.FOLDER)},
+        "full folder": {f"{path}/user": Item(content=b"mine", stamp=stamp)},
+        "link": {path: Item(Kind.LINK, target="elsewhere", stamp=stamp)},
+        "special": {path: Item(Kind.OTHER, stamp=stamp)},
+        "mount": {path: Item(Kind.MOUNT, stamp=stamp)},
+    }
+    return changed.get(change, {path: item})

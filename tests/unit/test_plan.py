@@ -1,0 +1,603 @@
+"""What an update does: a pure function, checked by carrying it out on trees in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from torsync.model.assess import Here
+from torsync.model.config import CleanMode
+from torsync.model.errors import TreeError
+from torsync.model.plan import Action, Plan, plan_removals, plan_update
+from torsync.model.tree_index import Kind, LedgerRow, ledger_row
+
+from tests.support.releases import LAYOUTS, Link, Release, make_release
+from tests.support.situations import Item, Situation, is_under, parents, situations, with_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+patient = settings(
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+UNTOUCHED = {Action.KEEP, Action.LOCAL, Action.UNREADABLE}
+
+
+def planned(situation: Situation) -> Plan:
+    """The plan; situations that are refused say nothing here."""
+    try:
+        return situation.plan()
+    except TreeError:
+        event("refused")
+        assume(False)
+        raise
+
+
+def actions(plan: Plan) -> dict[str, Action]:
+    return {
+        file.path: file_plan.action
+        for file, file_plan in zip(plan.wanted.files, plan.files, strict=True)
+    }
+
+
+def rows(release: Release, disk: Mapping[str, Item], *paths: str) -> dict[str, LedgerRow]:
+    """A ledger that vouches for ``paths`` as what the release wants."""
+    manifest = release.manifest
+    return {
+        path: ledger_row(disk[path].entry(), manifest.digest(manifest.by_path[path]))
+        for path in paths
+    }
+
+
+def managing(disk: Mapping[str, Item], *paths: str) -> dict[str, LedgerRow]:
+    """A ledger that lists ``paths`` as content of an older release."""
+    return {path: ledger_row(disk[path].entry(), f"old {path}") for path in paths}
+
+
+class TestFiles:
+    """Files of 12, 3 and 9 bytes side by side, in pieces of 8."""
+
+    RELEASE = make_release({"a": b"aaaaaaaaaaaa", "b": b"bbb", "c": b"ccccccccc"}, digests="root")
+
+    def plan(self, disk: Mapping[str, Item], **changes: object) -> Plan:
+        return Situation(self.RELEASE, disk, **changes).plan()  # type: ignore[arg-type]
+
+    def full(self, **contents: bytes | None) -> dict[str, Item]:
+        right = {"a": b"aaaaaaaaaaaa", "b": b"bbb", "c": b"ccccccccc"}
+        return {
+            path: Item(content=content)
+            for path, content in {**right, **contents}.items()
+            if content is not None
+        }
+
+    def test_an_empty_folder_needs_everything(self) -> None:
+        plan = self.plan({})
+        assert set(plan.files) == {(Action.FETCH, "not there")}
+        assert plan.needed == (0, 1, 2)
+        assert plan.bytes_to_fetch == 24
+        assert not plan.is_empty
+
+    def test_right_content_stays_without_a_ledger(self) -> None:
+        plan = self.plan(self.full())
+        assert set(plan.files) == {(Action.KEEP, "its content is right")}
+        assert plan.is_empty
+        assert plan.needed == ()
+        assert plan.bytes_to_fetch == 0
+
+    def test_what_the_ledger_vouches_for_is_unchanged(self) -> None:
+        disk = self.full()
+        plan = self.plan(disk, ledger=rows(self.RELEASE, disk, "a", "b", "c"))
+        assert set(plan.files) == {(Action.KEEP, "unchanged")}
+        assert plan.good == b"\1\1\1"
+
+    @pytest.mark.parametrize(
+        ("contents", "expected", "needed"),
+        [
+            ({"a": b"Xaaaaaaaaaaa"}, "PKK", (0,)),
+            ({"a": b"aaaaaaaaaaaX"}, "PFP", (1,)),
+            ({"a": b"Xaaaaaaaaaax"}, "FFP", (0, 1)),
+            ({"a": b"aaaaaaaaaaaa and more"}, "PKK", ()),
+            ({"a": b"aaaaaaaaaaa"}, "PFP", (1,)),
+            ({"a": b"aaaaaaaa"}, "PFP", (1,)),
+            ({"a": b"aaaaaaa"}, "FFP", (0, 1)),
+            ({"a": b""}, "FFP", (0, 1)),
+            ({"b": None}, "PFP", (1,)),
+            ({"b": b"BBB"}, "PFP", (1,)),
+            ({"b": b"bbbb"}, "KPK", ()),
+            ({"c": b"cccccccc"}, "KKP", (2,)),
+            ({"c": b"c"}, "KKP", (2,)),
+            ({"c": b"ccccccccX"}, "KKP", (2,)),
+            ({"c": None}, "PFF", (1, 2)),
+        ],
+    )
+    def test_only_wrong_pieces_are_fetched(
+        self, contents: dict[str, bytes | None], expected: str, needed: tuple[int, ...]
+    ) -> None:
+        plan = self.plan(self.full(**contents))
+        letters = {"P": Action.PATCH, "F": Action.FETCH, "K": Action.KEEP}
+        assert list(actions(plan).values()) == [letters[letter] for letter in expected]
+        assert plan.needed == needed
+
+    def test_a_vouched_neighbour_of_a_wrong_piece_stays(self) -> None:
+        disk = self.full(b=None)
+        plan = self.plan(disk, ledger=rows(self.RELEASE, disk, "a", "c"))
+        assert actions(plan) == {"a": Action.KEEP, "b": Action.FETCH, "c": Action.KEEP}
+        assert plan.needed == (1,)
+        assert plan.bytes_to_fetch == 8
+
+    def test_reasons_tell_what_was_found(self) -> None:
+        disk = self.full(a=b"aaaaaaaaaaaX", b=b"BBB")
+        reasons = [file_plan.reason for file_plan in self.plan(disk).files]
+        assert reasons == ["1 of 2 pieces are right", "its content differs", *reasons[:1]]
+
+    @pytest.mark.parametrize("kind", [Kind.FOLDER, Kind.LINK, Kind.OTHER])
+    def test_something_else_in_its_place_is_replaced(self, kind: Kind) -> None:
+        plan = self.plan({**self.full(), "b": Item(kind, target="x")})
+        assert plan.files[1] == (Action.FETCH, f"a {kind.value} is in its place")
+        assert plan.needed == (1,)
+
+    def test_a_kept_file_stays_and_its_right_pieces_serve_its_neighbours(self) -> None:
+        plan = self.plan(self.full(a=b"Xaaaaaaaaaaa"), keep=frozenset("a"))
+        assert actions(plan) == {"a": Action.LOCAL, "b": Action.KEEP, "c": Action.KEEP}
+        assert plan.files[0].reason == "matches a keep pattern"
+        assert plan.needed == ()
+        assert plan.is_empty
+
+    def test_a_kept_file_that_cannot_be_read_is_still_only_kept(self) -> None:
+        plan = self.plan(self.full(), keep=frozenset("b"), unreadable=frozenset("b"))
+        assert actions(plan) == {"a": Action.PATCH, "b": Action.LOCAL, "c": Action.PATCH}
+        assert plan.needed == (1,)
+
+    def test_a_kept_file_that_is_missing_is_fetched(self) -> None:
+        plan = self.plan(self.full(b=None), keep=frozenset("b"))
+        assert actions(plan)["b"] is Action.FETCH
+
+    def test_what_cannot_be_read_is_left_alone(self) -> None:
+        plan = self.plan(self.full(), unreadable=frozenset("c"))
+        assert plan.files[2] == (Action.UNREADABLE, "it could not be read")
+        assert actions(plan) == {"a": Action.PATCH, "b": Action.FETCH, "c": Action.UNREADABLE}
+        assert plan.needed == (1,)
+
+    def test_what_cannot_be_looked_at_is_left_alone(self) -> None:
+        plan = self.plan(self.full(c=None), problems={"c": "Input/output error"})
+        assert plan.files[2] == (Action.UNREADABLE, "it could not be looked at")
+        assert plan.needed == (1,)
+
+    def test_pieces_that_nobody_asked_to_hash_count_for_nothing(self) -> None:
+        situation = Situation(self.RELEASE, self.full(b=None))
+        plan = plan_update(
+            situation.assess(),
+            {0, 1, 2, 99},
+            {},
+            keep=lambda _path: False,
+            clean=CleanMode.MANAGED,
+        )
+        assert list(plan.good) == [1, 0, 1]
+
+    def test_an_empty_file_needs_no_piece(self) -> None:
+        release = make_release({"empty": b""})
+        for disk, reason in [
+            ({}, "not there"),
+            ({"empty": Item(content=b"x")}, "it must be empty"),
+        ]:
+            plan = Situation(release, disk).plan()
+            assert plan.files == ((Action.FETCH, reason),)
+            assert plan.needed == ()
+        assert Situation(release, {"empty": Item()}).plan().is_empty
+
+    def test_a_link_is_made_or_left(self) -> None:
+        release = make_release({"d/link": Link("a")})
+        assert Situation(release).plan().files == ((Action.LINK, "a link to a"),)
+        disk = with_folders({"d/link": Item(Kind.LINK, target="../a")})
+        assert Situation(release, disk).plan().is_empty
+
+    def test_padding_is_not_fetched(self) -> None:
+        release = make_release({"a": b"12345", "b": b"123456789"}, layout="padded")
+        plan = Situation(release).plan()
+        assert plan.needed == (0, 1, 2)
+        assert plan.bytes_to_fetch == 14
+
+
+class TestRemovals:
+    RELEASE = make_release({"d/a": b"a"})
+    DISK = with_folders(
+        {
+            "d/a": Item(content=b"a"),
+            "d/old": Item(content=b"old"),
+            "user": Item(content=b"mine"),
+            "old link": Item(Kind.LINK, target="x"),
+            "socket": Item(Kind.OTHER),
+            "mount": Item(Kind.MOUNT),
+            "empty": Item(Kind.FOLDER),
+        }
+    )
+    LEDGER = managing(DISK, "d/a", "d/old", "old link", "mount", "empty")
+
+    def removed(self, clean: CleanMode, **changes: object) -> dict[str, str]:
+        found = Situation(
+            self.RELEASE,
+            self.DISK,
+            self.LEDGER,
+            clean=clean,
+            **changes,  # type: ignore[arg-type]
+        ).plan()
+        return dict(found.removals)
+
+    def test_managed_removes_what_torsync_installed(self) -> None:
+        assert self.removed(CleanMode.MANAGED) == {
+            "d/old": "no longer in the release",
+            "old link": "no longer in the release",
+        }
+
+    def test_mirror_removes_all_files_that_are_not_listed(self) -> None:
+        assert self.removed(CleanMode.MIRROR) == {
+            "d/old": "no longer in the release",
+            "old link": "no longer in the release",
+            "user": "not in the release",
+            "socket": "not in the release",
+        }
+
+    def test_off_removes_nothing(self) -> None:
+        assert self.removed(CleanMode.OFF) == {}
+
+    @pytest.mark.parametrize("clean", list(CleanMode))
+    def test_an_incomplete_index_removes_nothing(self, clean: CleanMode) -> None:
+        assert self.removed(clean, problems={"elsewhere": "Permission denied"}) == {}
+
+    @pytest.mark.parametrize("clean", list(CleanMode))
+    def test_kept_files_are_never_removed(self, clean: CleanMode) -> None:
+        keep = frozenset({"d/old", "user"})
+        assert keep.isdisjoint(self.removed(clean, keep=keep))
+
+    def test_what_is_gone_already_is_not_removed(self) -> None:
+        ledger = {**self.LEDGER, "gone": ledger_row(Item().entry(), "x")}
+        found = plan_removals(
+            self.RELEASE.manifest,
+            Situation(self.RELEASE, {}).index,
+            ledger,
+            keep=lambda _path: False,
+            clean=CleanMode.MIRROR,
+        )
+        assert found == ()
+
+    def test_a_plan_that_only_removes_is_not_empty(self) -> None:
+        disk = {**self.DISK}
+        plan = Situation(self.RELEASE, disk, managing(disk, "d/old")).plan()
+        assert set(actions(plan).values()) <= UNTOUCHED
+        assert not plan.is_empty
+
+
+class TestInTheWay:
+    TO_FOLDER = make_release({"x/new": b"12345678"})
+    TO_FILE = make_release({"x": b"12345678"})
+    TO_LINK = make_release({"x": Link("y")})
+
+    def test_a_file_of_an_older_release_gives_way_to_a_folder(self) -> None:
+        disk = {"x": Item(content=b"old")}
+        for clean in CleanMode:
+            plan = Situation(self.TO_FOLDER, disk, managing(disk, "x"), clean=clean).plan()
+            assert plan.in_the_way == (("x", "the release has a folder there"),)
+            assert actions(plan) == {"x/new": Action.FETCH}
+
+    def test_a_link_of_an_older_release_gives_way_to_a_folder(self) -> None:
+        disk = {"x": Item(Kind.LINK, target="y")}
+        plan = Situation(self.TO_FOLDER, disk, managing(disk, "x")).plan()
+        assert plan.in_the_way == (("x", "the release has a folder there"),)
+
+    @pytest.mark.parametrize("release", [TO_FILE, TO_LINK])
+    def test_a_folder_of_an_older_release_gives_way_to_a_file(self, release: Release) -> None:
+        disk = with_folders({"x/a": Item(content=b"a"), "x/deep/b": Item(content=b"b")})
+        ledger = managing(disk, "x/a", "x/deep/b")
+        plan = Situation(release, disk, ledger, clean=CleanMode.OFF).plan()
+        assert sorted(removal.path for removal in plan.in_the_way) == ["x/a", "x/deep/b"]
+
+    def test_an_empty_folder_gives_way_to_a_file(self) -> None:
+        disk = with_folders({"x/empty": Item(Kind.FOLDER)})
+        plan = Situation(self.TO_FILE, disk).plan()
+        assert plan.in_the_way == ()
+        assert actions(plan) == {"x": Action.FETCH}
+
+    @pytest.mark.parametrize("release", [TO_FILE, TO_LINK])
+    def test_a_users_file_does_not_give_way(self, release: Release) -> None:
+        disk = with_folders({"x/old": Item(content=b"old"), "x/user": Item(content=b"mine")})
+        with pytest.raises(TreeError, match="at 'x', where the file 'x/user'") as caught:
+            Situation(release, disk, managing(disk, "x/old")).plan()
+        assert caught.value.path == "x/user"
+        assert "verify --clean" in caught.value.hint
+
+    @pytest.mark.parametrize("kind", [Kind.FILE, Kind.OTHER])
+    def test_a_users_file_where_a_folder_goes_does_not_give_way(self, kind: Kind) -> None:
+        with pytest.raises(TreeError, match=f"a {kind.value} that torsync did not put") as caught:
+            Situation(self.TO_FOLDER, {"x": Item(kind)}).plan()
+        assert caught.value.path == "x"
+
+    def test_mirror_lets_a_users_file_give_way(self) -> None:
+        disk = with_folders({"x/user": Item(content=b"mine")})
+        plan = Situation(self.TO_FILE, disk, clean=CleanMode.MIRROR).plan()
+        assert [removal.path for removal in plan.in_the_way] == ["x/user"]
+        plan = Situation(self.TO_FOLDER, {"x": Item()}, clean=CleanMode.MIRROR).plan()
+        assert [removal.path for removal in plan.in_the_way] == ["x"]
+
+    @pytest.mark.parametrize("clean", list(CleanMode))
+    def test_a_kept_file_never_gives_way(self, clean: CleanMode) -> None:
+        disk = with_folders({"x/old": Item(content=b"mine now")})
+        ledger = managing(disk, "x/old")
+        with pytest.raises(TreeError):
+            Situation(self.TO_FILE, disk, ledger, frozenset({"x/old"}), clean).plan()
+        disk = {"x": Item(content=b"mine now")}
+        with pytest.raises(TreeError):
+            Situation(self.TO_FOLDER, disk, managing(disk, "x"), frozenset("x"), clean).plan()
+
+    @pytest.mark.parametrize("release", [TO_FILE, TO_LINK])
+    @pytest.mark.parametrize("clean", list(CleanMode))
+    def test_a_mount_point_never_gives_way(self, release: Release, clean: CleanMode) -> None:
+        with pytest.raises(TreeError, match="mount point") as caught:
+            Situation(release, {"x": Item(Kind.MOUNT)}, clean=clean).plan()
+        assert "unmount" in caught.value.hint
+        disk = with_folders({"x/deep": Item(Kind.MOUNT)})
+        with pytest.raises(TreeError):
+            Situation(release, disk, managing(disk, "x/deep"), keep=frozenset(), clean=clean).plan()
+
+    def test_a_folder_with_parts_that_could_not_be_read_does_not_give_way(self) -> None:
+        disk = with_folders({"x/old": Item(), "x/closed": Item(Kind.FOLDER)})
+        with pytest.raises(TreeError, match="Permission denied") as caught:
+            Situation(
+                self.TO_FILE,
+                disk,
+                managing(disk, "x/old"),
+                problems={"x/closed": "Permission denied"},
+            ).plan()
+        assert caught.value.path == "x/closed"
+
+    def test_a_folder_that_could_not_be_read_is_left_alone(self) -> None:
+        disk = {"x": Item(Kind.FOLDER)}
+        plan = Situation(self.TO_FILE, disk, problems={"x": "Permission denied"}).plan()
+        assert actions(plan) == {"x": Action.UNREADABLE}
+
+    def test_a_kept_folder_stays_where_a_file_would_go(self) -> None:
+        disk = with_folders({"x/user": Item(content=b"mine")})
+        plan = Situation(self.TO_FILE, disk, keep=frozenset("x")).plan()
+        assert actions(plan) == {"x": Action.LOCAL}
+        assert plan.in_the_way == ()
+
+
+class TestWithoutMending:
+    def test_files_stay_as_they_are_and_the_unlisted_goes(self) -> None:
+        release = make_release({"a": b"12345678", "b": b"12345678", "link": Link("a")})
+        disk = {"a": Item(content=b"12345678"), "user": Item(content=b"mine")}
+        plan = Situation(release, disk, clean=CleanMode.MIRROR).plan().without_mending()
+        assert actions(plan) == {"a": Action.KEEP, "b": Action.LOCAL, "link": Action.LOCAL}
+        assert plan.files[1].reason == "not to be mended now"
+        assert plan.needed == ()
+        assert [removal.path for removal in plan.removals] == ["user"]
+
+    def test_nothing_is_in_the_way_of_what_is_not_placed(self) -> None:
+        disk = {"x": Item(content=b"old")}
+        situation = Situation(make_release({"x/new": b"1"}), disk, managing(disk, "x"))
+        plan = situation.plan().without_mending()
+        assert plan.in_the_way == ()
+        assert actions(plan) == {"x/new": Action.LOCAL}
+
+    @patient
+    @given(situations())
+    def test_it_is_the_same_plan_otherwise(self, situation: Situation) -> None:
+        plan = planned(situation)
+        less = plan.without_mending()
+        assert less.removals == plan.removals
+        assert (less.needed, less.in_the_way) == ((), ())
+        for before, after in zip(plan.files, less.files, strict=True):
+            assert after == before if before.action in UNTOUCHED else after.action is Action.LOCAL
+
+
+def test_the_ledger_may_vouch_for_what_stays() -> None:
+    release = make_release({"a": b"12345678", "b": b"x", "c": b"", "l": Link("a")}, layout="padded")
+    disk = {
+        "a": Item(content=b"12345678", stamp=5),
+        "b": Item(content=b"y"),
+        "c": Item(stamp=6),
+        "l": Item(Kind.LINK, target="a", stamp=7),
+    }
+    plan = Situation(release, disk).plan()
+    assert plan.rows_of_kept() == rows(release, disk, "a", "c", "l")
+    assert plan.paths(Action.KEEP) == ["a", "c", "l"]
+    assert plan.paths(Action.FETCH) == ["b"]
+
+
+class TestAnySituation:
+    """What DESIGN promises, whatever is on disk."""
+
+    @patient
+    @given(situations())
+    def test_carrying_it_out_gives_the_wanted_content(self, situation: Situation) -> None:
+        plan = planned(situation)
+        after = situation.after(plan)
+        for index, (file, action) in enumerate(
+            zip(plan.wanted.files, actions(plan).values(), strict=True)
+        ):
+            event(action.value)
+            item = after.disk.get(file.path)
+            if action in {Action.LOCAL, Action.UNREADABLE}:
+                assert item == situation.disk.get(file.path)
+            elif file.link_target is not None:
+                assert item is not None
+                assert item.kind is Kind.LINK
+            else:
+                assert item is not None
+                assert (item.kind, item.content) == (Kind.FILE, situation.release.contents[index])
+            if action in UNTOUCHED:
+                assert item == situation.disk.get(file.path)
+
+    @patient
+    @given(situations())
+    def test_other_paths_stay_unless_they_are_removed(self, situation: Situation) -> None:
+        plan = planned(situation)
+        after = situation.after(plan).disk
+        gone = {removal.path for removal in (*plan.removals, *plan.in_the_way)}
+        for path, item in situation.disk.items():
+            if path not in plan.wanted.by_path and item.kind is not Kind.FOLDER:
+                assert (path in gone) == (path not in after) or path in plan.wanted.folders
+                assert path in gone or after[path] == item
+
+    @patient
+    @given(situations())
+    def test_no_piece_is_fetched_in_vain(self, situation: Situation) -> None:
+        plan = planned(situation)
+        changed = {
+            index
+            for index, file_plan in enumerate(plan.files)
+            if file_plan.action in {Action.PATCH, Action.FETCH}
+        }
+        assert list(plan.needed) == sorted(set(plan.needed))
+        for piece in plan.needed:
+            assert changed & set(plan.wanted.files_in(piece))
+            assert not situation.has_piece(piece)
+            assert not plan.good[piece]
+
+    @patient
+    @given(situations())
+    def test_every_changed_file_gets_all_its_pieces(self, situation: Situation) -> None:
+        plan = planned(situation)
+        for index, (action, _reason) in enumerate(plan.files):
+            pieces = plan.wanted.pieces_of(index)
+            if action in {Action.PATCH, Action.FETCH}:
+                assert all(plan.good[piece] or piece in plan.needed for piece in pieces)
+            if action is Action.FETCH:
+                assert not any(plan.good[piece] for piece in pieces)
+
+    @patient
+    @given(situations())
+    def test_good_pieces_are_good(self, situation: Situation) -> None:
+        plan = planned(situation)
+        readable = replace(situation, unreadable=frozenset())
+        for piece, good in enumerate(plan.good):
+            assert not good or readable.has_piece(piece)
+
+    @patient
+    @given(situations())
+    def test_what_keep_matches_is_never_touched(self, situation: Situation) -> None:
+        plan = planned(situation)
+        found = actions(plan)
+        assert situation.keep.isdisjoint(path for path, _reason in plan.removals)
+        assert situation.keep.isdisjoint(path for path, _reason in plan.in_the_way)
+        for path in situation.keep & situation.disk.keys() & found.keys():
+            assert found[path] in UNTOUCHED
+            assert situation.after(plan).disk[path] == situation.disk[path]
+
+    @patient
+    @given(situations())
+    def test_removals_follow_the_mode(self, situation: Situation) -> None:
+        plan = planned(situation)
+        paths = {removal.path for removal in plan.removals}
+        assert len(paths) == len(plan.removals)
+        assert paths.isdisjoint(plan.wanted.by_path)
+        if situation.problems or situation.clean is CleanMode.OFF:
+            assert not paths
+        elif situation.clean is CleanMode.MANAGED:
+            assert paths <= situation.ledger.keys()
+        unlisted = {
+            path
+            for path, item in situation.disk.items()
+            if item.kind not in {Kind.FOLDER, Kind.MOUNT} and path not in plan.wanted.by_path
+        }
+        if situation.clean is CleanMode.MIRROR and not situation.problems:
+            assert paths == unlisted - situation.keep
+
+    @patient
+    @given(situations())
+    def test_what_gives_way_is_torsyncs_or_goes_anyway(self, situation: Situation) -> None:
+        plan = planned(situation)
+        going = {removal.path for removal in plan.removals}
+        placed = {path for path, action in actions(plan).items() if action not in UNTOUCHED}
+        for path, _reason in plan.in_the_way:
+            assert path in going or path in situation.ledger
+            assert path in plan.wanted.folders or any(is_under(path, above) for above in placed)
+
+    @patient
+    @given(situations())
+    def test_only_what_must_be_refused_is_refused(self, situation: Situation) -> None:
+        if must_be_refused(situation):
+            with pytest.raises(TreeError) as caught:
+                situation.plan()
+            assert caught.value.hint
+        else:
+            situation.plan()
+
+    @patient
+    @given(situations())
+    def test_the_same_inputs_give_the_same_plan(self, situation: Situation) -> None:
+        assert planned(situation) == planned(replace(situation))
+
+    @patient
+    @given(situations())
+    def test_an_update_is_done_once(self, situation: Situation) -> None:
+        after = situation.after(planned(situation))
+        again = after.plan()
+        assert again.is_empty
+        assert (again.needed, again.in_the_way, again.removals) == ((), (), ())
+        if not situation.unreadable:
+            assert list(after.assess().doubtful_pieces()) == []
+            assert Here.DOUBTFUL not in after.assess().here
+
+    @patient
+    @given(situations(obstacles=False))
+    def test_the_ledger_after_it_vouches_for_all_that_is_torsyncs(
+        self, situation: Situation
+    ) -> None:
+        plan = planned(situation)
+        after = situation.after(plan)
+        torsyncs = {path for path, action in actions(plan).items() if action is not Action.LOCAL}
+        assert after.ledger.keys() == torsyncs
+        assert after.plan().rows_of_kept() == after.ledger
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_only_the_changed_piece_is_fetched(layout: str) -> None:
+    old = {name: name.encode() * 20 for name in "abc"}
+    before = make_release(old, layout=layout, digests="root")
+    situation = Situation(before, {path: Item(content=data) for path, data in old.items()})
+    after = situation.after(situation.plan())
+    release = make_release({**old, "b": b"B" + b"b" * 19}, layout=layout, digests="root")
+    plan = replace(after, release=release).plan()
+    assert actions(plan) == {"a": Action.KEEP, "b": Action.PATCH, "c": Action.KEEP}
+    assert len(plan.needed) == 1
+
+
+def must_be_refused(situation: Situation) -> bool:
+    """Whether something that is not torsync's to remove is where the release goes."""
+    wanted, disk = situation.manifest, situation.disk
+    if "" in situation.problems:
+        return True
+    unlisted = situation.clean is CleanMode.MIRROR and not situation.problems
+
+    def may_go(path: str) -> bool:
+        return path not in situation.keep and (path in situation.ledger or unlisted)
+
+    for folder in needed_folders(wanted.by_path):
+        item = disk.get(folder, Item(Kind.FOLDER))
+        if folder in situation.problems or item.kind is Kind.MOUNT:
+            return True
+        if item.kind is Kind.LINK and folder not in situation.ledger:
+            return True
+        if item.kind is not Kind.FOLDER and not may_go(folder):
+            return True
+    for path in wanted.by_path.keys() - situation.problems.keys() - situation.keep:
+        if path in disk and disk[path].kind is Kind.MOUNT:
+            return True
+        inside = [found for found in disk if is_under(found, path)]
+        if any(is_under(problem, path) for problem in situation.problems):
+            return True
+        for found in inside:
+            if disk[found].kind is Kind.MOUNT:
+                return True
+            if disk[found].kind is not Kind.FOLDER and not may_go(found):
+                return True
+    return False
+
+
+def needed_folders(paths: Iterable[str]) -> set[str]:
+    return {folder for path in paths for folder in parents(path)}
