@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TreeError
-from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow
+from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,14 @@ class Assessment:
     def entry(self, file_index: int) -> DiskEntry | None:
         """What is on disk at the path of a wanted file."""
         return self.index.entries.get(self.wanted.files[file_index].path)
+
+    def rows_of_right(self) -> dict[str, LedgerRow]:
+        """What the ledger may say of the files that are right, as they were when looked at."""
+        return {
+            file.path: ledger_row(self.index.entries[file.path], self.wanted.digest(index))
+            for index, (file, here) in enumerate(zip(self.wanted.files, self.here, strict=True))
+            if here is Here.RIGHT
+        }
 
     def doubtful_pieces(self) -> Iterator[int]:
         """The pieces that can only be known by hashing, and can be hashed, in order."""

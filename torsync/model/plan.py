@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync.model.assess import Assessment, Here, Matcher
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
-from torsync.model.tree_index import Kind, ledger_row
+from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -105,16 +105,6 @@ class Plan:
             for planned in self.files
         )
         return replace(self, files=files, in_the_way=())
-
-    def rows_of_kept(self) -> dict[str, LedgerRow]:
-        """What the ledger may say of the files that stay, as they were when looked at."""
-        rows = {}
-        for index, (file, planned) in enumerate(zip(self.wanted.files, self.files, strict=True)):
-            if planned.action is Action.KEEP:
-                rows[file.path] = ledger_row(
-                    self.index.entries[file.path], self.wanted.digest(index)
-                )
-        return rows
 
     def paths(self, action: Action) -> list[str]:
         """The paths of the files with that action."""

@@ -263,8 +263,7 @@ class Subscription:
 
     def _remember_verified(self, release: Release, look: Look) -> None:
         """Vouch from now on for what was found right, and no longer for what was not."""
-        kept = look.plan(keep=self._keep, clean=CleanMode.OFF).rows_of_kept()
-        rows = look.rows_to_carry() | kept
+        rows = look.rows_to_carry() | look.assessment.rows_of_right()
         if rows != look.ledger:
             self._state.record_sync(rows, synced=release.digest, history=None)
 
@@ -333,6 +332,7 @@ def _forecast(name: str, release: Release, plan: Plan) -> CheckReport:
         for path in (*patched, *fetched)
         if path in entries and entries[path].kind is not Kind.FOLDER
     ]
+    removed = (removal.path for removal in (*plan.in_the_way, *plan.removals))
     return CheckReport(
         name=name,
         release=release.manifest.name,
@@ -341,7 +341,7 @@ def _forecast(name: str, release: Release, plan: Plan) -> CheckReport:
         kept=len(plan.paths(Action.KEEP)),
         patched=patched,
         fetched=fetched,
-        trashed=[*replaced, *(removal.path for removal in plan.removals)],
+        trashed=list(dict.fromkeys([*replaced, *removed])),
         kept_local=plan.paths(Action.LOCAL),
         unreadable=plan.paths(Action.UNREADABLE),
         bytes_to_fetch=plan.bytes_to_fetch,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 import libtorrent as lt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,20 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class PeersKnown:
+    """Peers of the torrent whose listening ports are known, and that behaved; host and port."""
+
+    peers: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The session listens on this TCP port: another one than asked for, if that was taken."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class ListenFailed:
     """The session could not listen on an address."""
 
@@ -89,6 +106,8 @@ SwarmEvent = Union[
     HashFailed,
     Finished,
     Removed,
+    PeersKnown,
+    Listening,
     ListenFailed,
     AlertsDropped,
 ]
@@ -98,22 +117,30 @@ def translate(alert: lt.alert) -> SwarmEvent | None:
     """Turn an alert into an event; None for those that nobody waits for."""
     match alert:
         case lt.file_error_alert():
-            return FileFailed(alert.filename(), _system_errno(alert.error), _said(alert.error))
+            path = _text(alert.filename)
+            return FileFailed(path, _system_errno(alert.error), _said(alert.error))
         case lt.torrent_error_alert():
             return TorrentFailed(_said(alert.error))
         case lt.tracker_error_alert():
-            reason = alert.error_message() or _said(alert.error)
-            return TrackerFailed(alert.tracker_url(), reason)
+            reason = _text(alert.error_message) or _said(alert.error)
+            return TrackerFailed(_text(alert.tracker_url), reason)
         case lt.tracker_reply_alert():
-            return TrackerReplied(alert.tracker_url(), alert.num_peers)
+            return TrackerReplied(_text(alert.tracker_url), alert.num_peers)
         case lt.url_seed_alert():
-            return WebSeedFailed(alert.server_url(), alert.error_message() or _said(alert.error))
+            reason = _text(alert.error_message) or _said(alert.error)
+            return WebSeedFailed(_text(alert.server_url), reason)
         case lt.hash_failed_alert():
             return HashFailed(alert.piece_index)
         case lt.torrent_finished_alert():
             return Finished()
         case lt.torrent_removed_alert():
             return Removed()
+        case lt.save_resume_data_alert():
+            return PeersKnown(tuple((str(host), port) for host, port in alert.params.peers))
+        case lt.save_resume_data_failed_alert():
+            return PeersKnown(())
+        case lt.listen_succeeded_alert() if alert.socket_type == lt.socket_type_t.tcp:
+            return Listening(alert.port)
         case lt.listen_failed_alert():
             return ListenFailed(alert.listen_interface(), _said(alert.error))
         case lt.alerts_dropped_alert():
@@ -133,6 +160,14 @@ def info_hash_of(alert: lt.alert) -> bytes | None:
 def best_hash(hashes: lt.info_hash_t) -> bytes:
     """What a session tells torrents apart by: 20 bytes, of v2 where there is one."""
     return hashes.get_best().to_bytes()
+
+
+def _text(read: Callable[[], str]) -> str:
+    """Read a text that a tracker, a web server or a disk may have written: any bytes."""
+    try:
+        return read()
+    except UnicodeDecodeError as error:
+        return error.object.decode("utf-8", errors="replace")
 
 
 def _system_errno(error: lt.error_code) -> int:

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import libtorrent as lt
 
-from torsync.model.errors import ManifestError, SwarmError
+from torsync.model.errors import ManifestError, SwarmError, TreeError
 from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
-from torsync.swarm.alerts import AlertsDropped, ListenFailed, best_hash, info_hash_of, translate
+from torsync.swarm.alerts import (
+    AlertsDropped,
+    ListenFailed,
+    Listening,
+    Removed,
+    best_hash,
+    info_hash_of,
+    translate,
+)
 from torsync.swarm.settings import session_settings
 from torsync.swarm.torrent import AddRequest, Torrent
 
@@ -42,6 +50,7 @@ class Swarm:
         self._torrents: dict[bytes, Torrent] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._ports = {int(listen.rpartition(":")[2]) for listen in config.listen}
         try:
             self._session: lt.session = lt.session(
                 lt.session_params(cast("Any", session_settings(config)))
@@ -58,9 +67,17 @@ class Swarm:
         Raises:
             ManifestError: libtorrent cannot read the metainfo, or reads other files in it.
             DuplicateTorrentError: the session holds the info-hash already.
+            TreeError: the name of a folder cannot be told to libtorrent.
             SwarmError: libtorrent refused it.
         """
-        parameters = _parameters(request)
+        try:
+            parameters = _parameters(request)
+        except UnicodeEncodeError as error:
+            raise TreeError(
+                f"libtorrent cannot use the folder {request.save_path!r}: its name is not UTF-8",
+                path=request.save_path,
+                hint="rename it, or use another folder",
+            ) from error
         key = best_hash(parameters.info_hashes)
         with self._lock:
             if key in self._torrents:
@@ -74,7 +91,7 @@ class Swarm:
                 with self._lock:
                     self._torrents.pop(key, None)
 
-            torrent = Torrent(handle, self._session.remove_torrent, forget)
+            torrent = Torrent(handle, self._take_out, forget)
             self._torrents[key] = torrent
         return torrent
 
@@ -86,8 +103,16 @@ class Swarm:
         """Stop the session; its torrents are gone."""
         self._closing.set()
         self._drain.join()
-        self._torrents.clear()
+        with self._lock:
+            gone = list(self._torrents.values())
+            self._torrents.clear()
         del self._session
+        for torrent in gone:
+            torrent.tell(Removed())
+
+    def _take_out(self, handle: lt.torrent_handle) -> None:
+        if not self._closing.is_set():
+            self._session.remove_torrent(handle)
 
     def _drain_alerts(self) -> None:
         while not self._closing.is_set():
@@ -106,6 +131,8 @@ class Swarm:
                 f"could not listen on {event.interface}: {event.message}",
                 "peers cannot connect to this machine; set another port in [session] listen",
             )
+        elif isinstance(event, Listening):
+            self._check_port(event.port)
         elif isinstance(event, AlertsDropped):
             self._notice("alerts_dropped", "libtorrent reported more than could be taken in", "")
         else:
@@ -114,6 +141,15 @@ class Swarm:
                 torrent = self._torrents.get(key) if key is not None else None
             if torrent is not None:
                 torrent.tell(event)
+
+    def _check_port(self, port: int) -> None:
+        if port not in self._ports and 0 not in self._ports:
+            self._ports.add(port)
+            self._notice(
+                "listen_port_taken",
+                f"the port to listen on is in use by another program; peers can connect to {port}",
+                "stop the other program, or set another port in [session] listen",
+            )
 
     def _notice(self, code: str, message: str, hint: str) -> None:
         self._sink(Notice("", Level.WARNING, code, message, hint))

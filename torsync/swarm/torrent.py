@@ -16,6 +16,7 @@ from torsync.swarm.alerts import (
     FileFailed,
     Finished,
     HashFailed,
+    PeersKnown,
     Removed,
     SwarmEvent,
     TorrentFailed,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _REMOVAL_DEADLINE_S = 60.0
+_PEERS_DEADLINE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Torrent:
         self._changed = threading.Condition()
         self._finished = False
         self._removed = False
+        self._peers: tuple[tuple[str, int], ...] | None = None
         self._failure: TreeError | SwarmError | None = None
         self._fresh: deque[SwarmEvent] = deque(maxlen=100)
         self.news = SwarmNews()
@@ -123,6 +126,8 @@ class Torrent:
                     self._finished = True
                 case Removed():
                     self._removed = True
+                case PeersKnown():
+                    self._peers = event.peers
                 case FileFailed():
                     self._failure = self._failure or _file_failure(event)
                 case TorrentFailed():
@@ -198,13 +203,17 @@ class Torrent:
         return bytes(self._handle.status(lt.torrent_handle.query_pieces).pieces)
 
     def listening_peers(self) -> tuple[tuple[str, int], ...]:
-        """Connected peers that torsync called: only their ports are ones they listen on."""
-        outgoing = lt.peer_info.local_connection
-        return tuple(
-            (str(peer.ip[0]), int(peer.ip[1]))
-            for peer in self._handle.get_peer_info()
-            if peer.flags & outgoing and peer.connection_type == lt.peer_info.standard_bittorrent
-        )
+        """The peers that can be called again: host, and the port they listen on.
+
+        They need not be connected: a seed leaves as soon as there is nothing left to send. They
+        come from the torrent's resume data, which leaves out those that failed or sent garbage,
+        and those that called from a port they do not listen on.
+        """
+        with self._changed:
+            self._peers = None
+            self._handle.save_resume_data()
+            self._changed.wait_for(lambda: self._peers is not None, timeout=_PEERS_DEADLINE_S)
+            return self._peers or ()
 
     def replace_sources(self, trackers: Iterable[Iterable[str]], web_seeds: Iterable[str]) -> None:
         """Use these tracker tiers and web seeds from now on."""
