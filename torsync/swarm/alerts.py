@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
@@ -11,6 +12,10 @@ import libtorrent as lt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+# The binding gives the direction of a connection only in the text.
+_OUTGOING = re.compile(r" outgoing connection to peer \(\w+\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,17 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
-class PeersKnown:
-    """Peers of the torrent whose listening ports are known, and that behaved; host and port."""
+class PeerCalled:
+    """A peer is connected to: it listens there."""
 
-    peers: tuple[tuple[str, int], ...]
+    peer: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerNotReached:
+    """A peer could not be connected to."""
+
+    peer: tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,8 @@ SwarmEvent = Union[
     HashFailed,
     Finished,
     Removed,
-    PeersKnown,
+    PeerCalled,
+    PeerNotReached,
     Listening,
     ListenFailed,
     AlertsDropped,
@@ -135,10 +148,10 @@ def translate(alert: lt.alert) -> SwarmEvent | None:
             return Finished()
         case lt.torrent_removed_alert():
             return Removed()
-        case lt.save_resume_data_alert():
-            return PeersKnown(tuple((str(host), port) for host, port in alert.params.peers))
-        case lt.save_resume_data_failed_alert():
-            return PeersKnown(())
+        case lt.peer_connect_alert() if _OUTGOING.search(alert.message()):
+            return PeerCalled(alert.endpoint)
+        case lt.peer_disconnected_alert() if alert.op == lt.operation_t.connect:
+            return PeerNotReached(alert.endpoint)
         case lt.listen_succeeded_alert() if alert.socket_type == lt.socket_type_t.tcp:
             return Listening(alert.port)
         case lt.listen_failed_alert():

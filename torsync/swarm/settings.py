@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from torsync.model.config import SessionConfig, SettingValue
 
 _CATEGORIES = lt.alert_category
-ALERT_MASK = _CATEGORIES.error | _CATEGORIES.status | _CATEGORIES.storage | _CATEGORIES.tracker
+ALERT_MASK = (
+    _CATEGORIES.error
+    | _CATEGORIES.status
+    | _CATEGORIES.storage
+    | _CATEGORIES.tracker
+    | _CATEGORIES.connect
+)
 
 
 def setting_types() -> dict[str, type]:

@@ -16,7 +16,8 @@ from torsync.swarm.alerts import (
     FileFailed,
     Finished,
     HashFailed,
-    PeersKnown,
+    PeerCalled,
+    PeerNotReached,
     Removed,
     SwarmEvent,
     TorrentFailed,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _REMOVAL_DEADLINE_S = 60.0
-_PEERS_DEADLINE_S = 5.0
+_MOST_PEERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Torrent:
         self._changed = threading.Condition()
         self._finished = False
         self._removed = False
-        self._peers: tuple[tuple[str, int], ...] | None = None
+        self._called: dict[tuple[str, int], None] = {}
         self._failure: TreeError | SwarmError | None = None
         self._fresh: deque[SwarmEvent] = deque(maxlen=100)
         self.news = SwarmNews()
@@ -126,8 +127,10 @@ class Torrent:
                     self._finished = True
                 case Removed():
                     self._removed = True
-                case PeersKnown():
-                    self._peers = event.peers
+                case PeerCalled() if len(self._called) < _MOST_PEERS:
+                    self._called[event.peer] = None
+                case PeerNotReached():
+                    self._called.pop(event.peer, None)
                 case FileFailed():
                     self._failure = self._failure or _file_failure(event)
                 case TorrentFailed():
@@ -203,17 +206,12 @@ class Torrent:
         return bytes(self._handle.status(lt.torrent_handle.query_pieces).pieces)
 
     def listening_peers(self) -> tuple[tuple[str, int], ...]:
-        """The peers that can be called again: host, and the port they listen on.
+        """Peers that torsync called: only their ports are ones they listen on.
 
-        They need not be connected: a seed leaves as soon as there is nothing left to send. They
-        come from the torrent's resume data, which leaves out those that failed or sent garbage,
-        and those that called from a port they do not listen on.
+        They need not be connected now: seeds leave as soon as there is nothing left to send.
         """
         with self._changed:
-            self._peers = None
-            self._handle.save_resume_data()
-            self._changed.wait_for(lambda: self._peers is not None, timeout=_PEERS_DEADLINE_S)
-            return self._peers or ()
+            return tuple(self._called)
 
     def replace_sources(self, trackers: Iterable[Iterable[str]], web_seeds: Iterable[str]) -> None:
         """Use these tracker tiers and web seeds from now on."""
