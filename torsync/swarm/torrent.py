@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import libtorrent as lt
 
@@ -210,8 +211,11 @@ class Torrent:
 
         They need not be connected now: seeds leave as soon as there is nothing left to send.
         """
+        web_seeds = set(self._handle.url_seeds())
         with self._changed:
-            return tuple(self._called)
+            # libtorrent calls web seeds like peers; where a name leads is not known here.
+            web_ports = {_port(url) for url in (*web_seeds, *self.news.web_seeds)}
+            return tuple(peer for peer in self._called if peer[1] not in web_ports)
 
     def replace_sources(self, trackers: Iterable[Iterable[str]], web_seeds: Iterable[str]) -> None:
         """Use these tracker tiers and web seeds from now on."""
@@ -249,6 +253,15 @@ class Torrent:
                 f"libtorrent did not close the torrent's files within {_REMOVAL_DEADLINE_S:.0f} s",
                 hint="the disk may be stuck; look at the system's log",
             )
+
+
+def _port(url: str) -> int:
+    """The port of a web seed; 0 if the URL makes no sense."""
+    try:
+        parts = urlsplit(url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return 0
 
 
 def _file_failure(event: FileFailed) -> TreeError:
