@@ -16,7 +16,7 @@ from torsync.model.config import SessionConfig
 from torsync.model.errors import DiskFullError, ManifestError, SwarmError, TreeError
 from torsync.model.events import Level, Notice
 from torsync.model.metainfo import parse_metainfo
-from torsync.swarm.alerts import TrackerFailed
+from torsync.swarm.events import TrackerFailed
 from torsync.swarm.session import DuplicateTorrentError, Swarm, SwarmPool
 from torsync.swarm.torrent import AddRequest, Torrent
 
@@ -466,7 +466,7 @@ def test_an_honest_peer_makes_good_for_a_liar(
 ) -> None:
     # At addresses of their own: libtorrent bans all that is at the address of a liar.
     liar, honest = new_seeder(host="127.0.0.2"), new_seeder()
-    liar.add_folder(torrent, folder, bad_pieces=[0, 3])
+    liar.add_folder(torrent, folder, bad_pieces=[3])
     honest.add_folder(torrent, folder)
     target = tmp_path / "target"
     added = swarm.add(request(torrent, target, peers=(("127.0.0.2", liar.port), honest.peer)))

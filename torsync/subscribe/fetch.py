@@ -10,7 +10,7 @@ from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncEr
 from torsync.model.events import Level, Progress, Stage
 from torsync.model.units import format_duration
 from torsync.subscribe.remote_rules import mask_url
-from torsync.swarm.alerts import SwarmEvent, TrackerFailed, WebSeedFailed
+from torsync.swarm.events import SwarmEvent, TrackerFailed, WebSeedFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

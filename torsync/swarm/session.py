@@ -12,15 +12,8 @@ import libtorrent as lt
 from torsync.model.errors import ManifestError, SwarmError, TreeError
 from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
-from torsync.swarm.alerts import (
-    AlertsDropped,
-    ListenFailed,
-    Listening,
-    Removed,
-    best_hash,
-    info_hash_of,
-    translate,
-)
+from torsync.swarm.alerts import best_hash, info_hash_of, translate
+from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed
 from torsync.swarm.settings import session_settings
 from torsync.swarm.torrent import AddRequest, Torrent
 

@@ -47,6 +47,8 @@ def session_settings(config: SessionConfig) -> dict[str, SettingValue]:
         "enable_outgoing_utp": False,
         # Larger web seed requests make v2 pieces fail their hash.
         "urlseed_max_request_bytes": 1024**2,
+        # As fast as the default of 100 MB, and as much less memory.
+        "max_queued_disk_bytes": 16 * 1024**2,
         "send_redundant_have": False,
         "min_reconnect_time": 2,
         "tick_interval": 100,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import libtorrent as lt
 
 from torsync.model.errors import DiskFullError, SwarmError, TreeError
-from torsync.swarm.alerts import (
+from torsync.swarm.events import (
     FileFailed,
     Finished,
     HashFailed,
@@ -259,9 +259,10 @@ def _port(url: str) -> int:
     """The port of a web seed; 0 if the URL makes no sense."""
     try:
         parts = urlsplit(url)
-        return parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port
     except ValueError:
         return 0
+    return port or (443 if parts.scheme == "https" else 80)
 
 
 def _file_failure(event: FileFailed) -> TreeError:
