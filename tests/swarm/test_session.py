@@ -464,12 +464,15 @@ def test_an_honest_peer_makes_good_for_a_liar(
     folder: Path,
     torrent: bytes,
 ) -> None:
-    # At addresses of their own: libtorrent bans all that is at the address of a liar.
+    # At an address of its own: libtorrent bans all that is at the address of a liar. One after
+    # the other: it blames, and in the end bans, all that had a part in a wrong piece.
     liar, honest = new_seeder(host="127.0.0.2"), new_seeder()
     liar.add_folder(torrent, folder, bad_pieces=[3])
     honest.add_folder(torrent, folder)
     target = tmp_path / "target"
-    added = swarm.add(request(torrent, target, peers=(("127.0.0.2", liar.port), honest.peer)))
+    added = swarm.add(request(torrent, target, peers=(("127.0.0.2", liar.port),)))
+    wait_until(lambda: added.news.hash_failures > 0, "it is found out", deadline_s=DEADLINE_S)
+    honest.connect(torrent, (HOST, swarm.listen_port()))
     finish(added)
     added.remove()
     assert_same_tree(target, folder)
