@@ -17,7 +17,7 @@ from torsync.subscribe.stage import Stage, StagedRecord
 from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from torsync.model.manifest import Manifest
     from torsync.subscribe.fetch import Fetcher
@@ -136,7 +136,7 @@ class Update:
                 if placement.wanted[piece]
             }
         )
-        right = self._right_leftovers(placement, doubtful)
+        right = self._right_leftovers(placement, staged, doubtful)
         for piece in doubtful:
             have[piece] = piece in right
         for index, name in staged.items():
@@ -148,11 +148,25 @@ class Update:
                 have[pieces.start : pieces.stop] = expected
         return have
 
-    def _right_leftovers(self, placement: Placement, doubtful: list[int]) -> set[int]:
+    def _right_leftovers(
+        self, placement: Placement, staged: Container[int], doubtful: list[int]
+    ) -> set[int]:
         record = StagedRecord.load(self._state.get("staged"))
-        if record is not None and record == self._stage.record(record.have):
-            return {piece for piece in doubtful if record.have[piece]}
-        return self._hash(EventStage.VERIFYING, placement, doubtful).good
+        if record is None or record != self._stage.record(record.have):
+            return self._hash(EventStage.VERIFYING, placement, doubtful).good
+
+        def has_all_files(piece: int) -> bool:
+            """A file that was where it belongs then may have been edited since."""
+            return all(
+                index in staged or placement.places[index] is Place.TREE
+                for index in placement.manifest.files_in(piece)
+            )
+
+        return {
+            piece
+            for piece in doubtful
+            if record.have[piece] and (placement.have[piece] or has_all_files(piece))
+        }
 
     def _clone(self) -> None:
         total = sum(
