@@ -363,3 +363,29 @@ def test_a_file_that_could_not_be_read_is_removed_once_it_can_be_and_is_not_list
         scene.check_now()
         assert tree_bytes(scene.tree) == {"keep.bin": NEW["keep.bin"]} | MINE
         assert scene.trashed()["patched.bin"] == {LONG}
+
+
+def test_a_neighbour_that_is_edited_after_an_update_was_cut_off_is_fetched() -> None:
+    """What was staged and is still right says nothing of the other files in its pieces."""
+    head = random_bytes(2 * PIECE + PIECE // 2, "head")
+    neighbour = random_bytes(PIECE + PIECE // 2, "neighbour")
+
+    def fail(_strike: Strike) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with fast_folder() as folder:
+        scene = Scene(folder)
+        scene.publish({"a": head, "b": neighbour})
+        scene.check_now()
+        new: dict[str, bytes | RawFile] = {"a": b"new" + head[3:], "b": neighbour}
+        scene.publish(new)
+        with (
+            nth_call(0, fail, of=lambda call: call.name == "rename" and call.arguments[1] == "a"),
+            pytest.raises(TreeError),
+        ):
+            scene.check_now()
+        with (scene.tree / "b").open("r+b") as file:
+            file.write(b"edited")
+        report = scene.check_now()
+        assert tree_bytes(scene.tree) == new
+        assert report.bytes_fetched <= 2 * PIECE
