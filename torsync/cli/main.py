@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _STOP_PATIENCE_S = 1.5
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _COMMANDS = {
     "init": ("torsync.cli.init", "run_init"),
     "check-now": ("torsync.cli.check", "run_check"),
@@ -95,18 +96,23 @@ def _run_interruptibly(work: Callable[[], None], context: Context) -> bool:
             ended.set()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one means at once
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         context.signal = number
         context.stop.set()
         raise _Stopped
 
     thread = threading.Thread(target=guarded, name="command", daemon=True)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
     try:
+        # Threads inherit the mask, so that only this one gets the signals: another would not
+        # wake it from its wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, on_signal)
         thread.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         ended.wait()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
     except _Stopped:
         ended.wait(_STOP_PATIENCE_S)

@@ -13,7 +13,7 @@ from torsync.model.errors import TreeError
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from torsync.model.manifest import Manifest
     from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
@@ -83,13 +83,8 @@ class Plan:
 
     @cached_property
     def bytes_to_fetch(self) -> int:
-        """Content bytes in the needed pieces; padding is not sent."""
-        return sum(
-            segment.length
-            for piece in self.needed
-            for segment in self.wanted.segments(piece)
-            if segment.file_index is not None
-        )
+        """How much has to be fetched."""
+        return content_bytes_of(self.wanted, self.needed)
 
     @property
     def is_empty(self) -> bool:
@@ -113,6 +108,16 @@ class Plan:
             for file, planned in zip(self.wanted.files, self.files, strict=True)
             if planned.action is action
         ]
+
+
+def content_bytes_of(manifest: Manifest, pieces: Iterable[int]) -> int:
+    """How many bytes of files ``pieces`` have; padding is not sent."""
+    return sum(
+        segment.length
+        for piece in pieces
+        for segment in manifest.segments(piece)
+        if segment.file_index is not None
+    )
 
 
 def plan_update(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import InterruptedByUserError, TorsyncError
+from torsync.model.errors import InterruptedByUserError, TorsyncError, TreeError
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.subscribe.lock import hold_tree
 from torsync.subscribe.state import state_folder
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _FIRST_RETRY_S = 10.0
 _JITTER = 0.1
-_JOIN_S = 1.2
+_HEED_S = 1.0
 
 
 class Supervisor:
@@ -37,6 +38,7 @@ class Supervisor:
         *,
         on_report: Callable[[CheckReport], None],
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare.
 
@@ -46,18 +48,24 @@ class Supervisor:
             around: what they need; ``stopping`` ends them.
             on_report: told what each check that changed something did.
             jitter: gives numbers in [0, 1), so that subscribers don't poll in step.
+            clock: gives seconds that only grow.
         """
         self._subscriptions = subscriptions
         self._state_dir = state_dir
         self._around = around
         self._on_report = on_report
         self._jitter = jitter
+        self._clock = clock
+        self._crashes: list[BaseException] = []
 
     def run(self, stop: threading.Event) -> None:
         """Hold all trees, and work on them until ``stop`` is set.
 
+        A thread that fails in a way that nobody foresaw ends the service: better restarted
+        than half alive.
+
         Raises:
-            BusyError: another process holds one of the trees.
+            BusyError: another process holds one of the trees; none is worked on then.
             TorsyncError: a state directory cannot be used.
         """
         with ExitStack() as held:
@@ -67,8 +75,8 @@ class Supervisor:
                 held.enter_context(hold_tree(folder, name=config.name, command="torsync run"))
                 threads.append(
                     threading.Thread(
-                        target=self._keep_in_sync,
-                        args=(config, folder),
+                        target=self._guarded,
+                        args=(config, folder, stop),
                         name=config.name,
                         daemon=True,
                     )
@@ -77,7 +85,16 @@ class Supervisor:
                 thread.start()
             stop.wait()
             for thread in threads:
-                thread.join(_JOIN_S)
+                thread.join()  # its tree is not given up while it works
+            if self._crashes:
+                raise self._crashes[0]
+
+    def _guarded(self, config: SubscriptionConfig, folder: Path, stop: threading.Event) -> None:
+        try:
+            self._keep_in_sync(config, folder)
+        except BaseException as error:  # noqa: BLE001 - raised again by ``run``
+            self._crashes.append(error)
+            stop.set()
 
     def _keep_in_sync(self, config: SubscriptionConfig, folder: Path) -> None:
         failures = 0
@@ -96,7 +113,7 @@ class Supervisor:
             return
 
     def _loop(self, config: SubscriptionConfig, subscription: Subscription) -> None:
-        failures = 0
+        failures = alarms = 0
         self._attempt(config, subscription.resume_seeding)
         while not self._around.stopping():
             if self._attempt(config, lambda: self._check(subscription)):
@@ -104,13 +121,36 @@ class Supervisor:
             else:
                 failures += 1
             self._around.sink(StageStarted(config.name, Stage.WAITING))
-            if self._around.wait(self._delay_s(config, failures)):
-                return
+            alarmed = self._wait(config, subscription, self._delay_s(config, failures), alarms)
+            alarms = alarms + 1 if alarmed else 0
+
+    def _wait(
+        self, config: SubscriptionConfig, subscription: Subscription, delay_s: float, alarms: int
+    ) -> bool:
+        """Wait for the next check; True if what is seeded changed or failed before.
+
+        Alarms in a row are answered ever later.
+        """
+        ends = self._clock() + delay_s
+        heeds = self._clock() + (_FIRST_RETRY_S * 2.0 ** min(alarms - 1, 10) if alarms else 0.0)
+        while (left := ends - self._clock()) > 0:
+            if self._around.wait(min(left, _HEED_S)):
+                return False
+            if self._clock() >= heeds and not self._attempt(config, subscription.heed):
+                return True
+        return False
 
     def _check(self, subscription: Subscription) -> None:
         report = subscription.check_now()
-        if report.changed:
+        if report.changed or report.unreadable:
             self._on_report(report)
+        if report.unreadable:
+            paths = ", ".join(repr(path) for path in report.unreadable[:3])
+            raise TreeError(
+                f"{len(report.unreadable)} files or folders could not be read, the first: {paths}",
+                path=report.unreadable[0],
+                hint="make them readable; they are left alone until then",
+            )
 
     def _attempt(self, config: SubscriptionConfig, action: Callable[[], None]) -> bool:
         try:

@@ -10,18 +10,19 @@ from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncEr
 from torsync.model.events import Level, Progress, Stage
 from torsync.model.units import format_duration
 from torsync.subscribe.remote_rules import mask_url
-from torsync.swarm.events import SwarmEvent, TrackerFailed, WebSeedFailed
+from torsync.swarm.events import TrackerFailed, WebSeedFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torsync.subscribe.surroundings import Voice
     from torsync.swarm.session import SwarmPool
-    from torsync.swarm.torrent import AddRequest, Torrent
+    from torsync.swarm.torrent import AddRequest, Torrent, TorrentProgress
 
 _POLL_S = 0.25
 _QUIET_S = 15.0
 _REMIND_S = 120.0
+_COUNT_S = 2.0
 
 
 @dataclass
@@ -37,6 +38,23 @@ class Fetched:
     bytes_fetched: int = 0
     have: bytes = b""
     peers: tuple[tuple[str, int], ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class FetchGoal:
+    """What a fetch is to bring, to show how far it is.
+
+    Attributes:
+        bytes_total: in the pieces that are not there yet.
+        files: the pieces of each file that is being built.
+    """
+
+    bytes_total: int
+    files: tuple[range, ...]
+
+    def files_done(self, have: bytes) -> int:
+        """How many files have all their pieces; ``have`` has one byte per piece."""
+        return sum(not have.count(0, pieces.start, pieces.stop) for pieces in self.files)
 
 
 class Fetcher:
@@ -69,7 +87,7 @@ class Fetcher:
         self._look_out = look_out
         self._look_out_every_s = look_out_every_s
 
-    def fetch(self, request: AddRequest, outcome: Fetched) -> None:
+    def fetch(self, request: AddRequest, goal: FetchGoal, outcome: Fetched) -> None:
         """Fetch all wanted pieces; ``outcome`` tells how far it came, whatever happens.
 
         Raises:
@@ -79,7 +97,7 @@ class Fetcher:
         """
         torrent = self._pool.add(request)
         try:
-            self._wait(torrent)
+            self._wait(torrent, goal)
         finally:
             self._take_out(torrent, outcome)
         torrent.raise_failure()
@@ -95,10 +113,11 @@ class Fetcher:
             return
         outcome.have = have
 
-    def _wait(self, torrent: Torrent) -> None:
+    def _wait(self, torrent: Torrent, goal: FetchGoal) -> None:
         started = moved = looked = time.monotonic()
         reminded = started - _REMIND_S + _QUIET_S
         seen = -1
+        meter = _Meter(self._voice, torrent, goal)
         while not torrent.wait(_POLL_S):
             if self._stopping():
                 raise InterruptedByUserError("stopped while downloading; what has arrived is kept")
@@ -106,9 +125,8 @@ class Fetcher:
             progress = torrent.progress()
             if progress.payload_downloaded != seen:
                 seen, moved, reminded = progress.payload_downloaded, now, now - _REMIND_S + _QUIET_S
-            self._voice.sink(self._progress_event(torrent))
-            for event in torrent.fresh_failures():
-                self._tell_failure(event)
+            meter.show(progress, now)
+            tell_failures(self._voice, torrent)
             if self._patience_s is not None and now - moved > self._patience_s:
                 raise self._no_peers(torrent, now - moved)
             if now - reminded > _REMIND_S:
@@ -117,29 +135,7 @@ class Fetcher:
             if now - looked > self._look_out_every_s:
                 looked = now
                 self._look_out()
-        self._voice.sink(self._progress_event(torrent))
-
-    def _progress_event(self, torrent: Torrent) -> Progress:
-        now = torrent.progress()
-        left = now.bytes_wanted - now.bytes_done
-        return Progress(
-            self._voice.name,
-            Stage.DOWNLOADING,
-            bytes_done=now.bytes_done,
-            bytes_total=now.bytes_wanted,
-            download_rate=now.download_rate,
-            upload_rate=now.upload_rate,
-            peers=now.peers,
-            eta_s=left / now.download_rate if now.download_rate else None,
-        )
-
-    def _tell_failure(self, event: SwarmEvent) -> None:
-        if isinstance(event, TrackerFailed):
-            said = f"the tracker {mask_url(event.url)} said: {event.message}"
-            self._voice.notice(Level.WARNING, "tracker_failed", said)
-        elif isinstance(event, WebSeedFailed):
-            said = f"the web seed {mask_url(event.url)} failed: {event.message}"
-            self._voice.notice(Level.WARNING, "web_seed_failed", said)
+        meter.show(torrent.progress(), time.monotonic(), exactly=True)
 
     def _remind(self, torrent: Torrent, silent_s: float) -> None:
         peers = torrent.progress().peers
@@ -159,6 +155,48 @@ class Fetcher:
             f"{torrent.progress().peers} peers{'; ' + reasons if reasons else ''}",
             hint=_NO_PEERS_HINT + "; what has arrived is kept",
         )
+
+
+class _Meter:
+    """Shows how far a fetch is; counting files costs, so it is done now and then."""
+
+    def __init__(self, voice: Voice, torrent: Torrent, goal: FetchGoal) -> None:
+        self._voice = voice
+        self._torrent = torrent
+        self._goal = goal
+        self._files_done = 0
+        self._counted = 0.0
+
+    def show(self, now: TorrentProgress, clock_s: float, *, exactly: bool = False) -> None:
+        if exactly or clock_s - self._counted > _COUNT_S:
+            self._counted = clock_s
+            self._files_done = self._goal.files_done(self._torrent.pieces())
+        left = now.bytes_wanted - now.bytes_done
+        self._voice.sink(
+            Progress(
+                self._voice.name,
+                Stage.DOWNLOADING,
+                files_done=self._files_done,
+                files_total=len(self._goal.files),
+                bytes_done=max(0, self._goal.bytes_total - left),
+                bytes_total=self._goal.bytes_total,
+                download_rate=now.download_rate,
+                upload_rate=now.upload_rate,
+                peers=now.peers,
+                eta_s=left / now.download_rate if now.download_rate else None,
+            )
+        )
+
+
+def tell_failures(voice: Voice, torrent: Torrent) -> None:
+    """Say what trackers and web seeds failed with since the last call."""
+    for event in torrent.fresh_failures():
+        if isinstance(event, TrackerFailed):
+            said = f"the tracker {mask_url(event.url)} said: {event.message}"
+            voice.notice(Level.WARNING, "tracker_failed", said)
+        elif isinstance(event, WebSeedFailed):
+            said = f"the web seed {mask_url(event.url)} failed: {event.message}"
+            voice.notice(Level.WARNING, "web_seed_failed", said)
 
 
 _NO_PEERS_HINT = (

@@ -27,8 +27,17 @@ class Release:
 class Releases:
     """The releases of one subscription: the newest at the URL, and those stored."""
 
-    def __init__(self, remote: Remote, url: str, state: TreeState) -> None:
+    def __init__(self, remote: Remote, brisk: Remote, url: str, state: TreeState) -> None:
+        """Prepare.
+
+        Args:
+            remote: for polls.
+            brisk: the same with less patience, for ``glance``.
+            url: that both ask.
+            state: where releases are stored.
+        """
         self._remote = remote
+        self._brisk = brisk
         self._url = url
         self._state = state
         self._known: dict[str, Release] = {}
@@ -44,6 +53,17 @@ class Releases:
         Raises:
             RemoteError: the remote is unreachable, or what it sent is no usable ``.torrent``.
         """
+        return self._ask(self._remote, force=force)
+
+    def glance(self) -> Release:
+        """Poll once, without patience, while something else is under way.
+
+        Raises:
+            RemoteError: as ``poll``.
+        """
+        return self._ask(self._brisk, force=False)
+
+    def _ask(self, remote: Remote, *, force: bool) -> Release:
         previous = self._state.load_poll()
         stored = None
         if previous is not None and previous.url == self._url and not force:
@@ -51,7 +71,7 @@ class Releases:
         validators = None
         if stored is not None and previous is not None:
             validators = Validators(previous.etag, previous.last_modified)
-        answer = self._remote.poll(validators)
+        answer = remote.poll(validators)
         if not isinstance(answer, Fetched):
             assert stored is not None
             return stored

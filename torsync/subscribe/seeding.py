@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from torsync.model.assess import Here, assess
+from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
 from torsync.model.placement import place_for_seeding
+from torsync.subscribe.fetch import tell_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings, Voice
     from torsync.subscribe.tree import Tree
     from torsync.swarm.torrent import Torrent
+
+
+_LOOK_EVERY_S = 10.0
+_MOST_PEERS = 50
 
 
 class Seeding:
@@ -40,7 +48,9 @@ class Seeding:
         self._voice = voice
         self._torrent: Torrent | None = None
         self._seeded: Release | None = None
-        self._met: tuple[tuple[str, int], ...] = ()
+        self._right = b""
+        self._looks_s = 0.0
+        self._met = _load_peers(state.get("peers"))
 
     def peers(self) -> tuple[tuple[str, int], ...]:
         """Peers to try: those met in earlier swarms of this subscription, and the configured."""
@@ -48,7 +58,9 @@ class Seeding:
 
     def remember_peers(self, peers: tuple[tuple[str, int], ...]) -> None:
         """Note peers that were met while a release was fetched."""
-        self._met = peers or self._met
+        if peers and peers != self._met:
+            self._met = peers[:_MOST_PEERS]
+            self._state.put(peers=json.dumps(self._met))
 
     def resume(self) -> None:
         """Seed what the ledger vouches for of the synced release; nothing is hashed.
@@ -60,14 +72,47 @@ class Seeding:
             return
         release = self._releases.synced()
         if release is not None:
-            ledger = self._state.load_ledger()
-            assessment = assess(
-                release.manifest, self._tree.scan(), ledger, keep=lambda _path: False
-            )
-            self.start(release, bytes(here is Here.RIGHT for here in assessment.here))
+            self.start(release, self._vouched(release))
+
+    def heed(self) -> None:
+        """See to the torrent between checks: what fails is told, what changed is withdrawn.
+
+        A file that was edited behind torsync's back poisons the swarm: peers ban an honest
+        seeder for it. The tree is looked at now and then, by stat, for at most a hundredth of
+        the time.
+
+        Raises:
+            TorsyncError: the tree needs a check; nothing is seeded until then.
+        """
+        if self._torrent is None or self._seeded is None:
+            return
+        tell_failures(self._voice, self._torrent)
+        try:
+            self._torrent.raise_failure()
+            began = time.monotonic()
+            if began < self._looks_s:
+                return
+            vouched = self._vouched(self._seeded)
+            took = time.monotonic() - began
+            self._looks_s = began + max(_LOOK_EVERY_S, 100 * took)
+            if any(was and not now for was, now in zip(self._right, vouched, strict=True)):
+                raise TreeError(
+                    "files changed that were being seeded; they are withdrawn and looked at",
+                    path=str(self._tree.root),
+                )
+        except TorsyncError:
+            self.stop()
+            raise
+
+    def _vouched(self, release: Release) -> bytes:
+        """One byte per file of a release, 1 where stat and ledger say that it is right."""
+        ledger = self._state.load_ledger()
+        index = self._tree.scan()
+        assessment = assess(release.manifest, index, ledger, keep=lambda _path: False)
+        return bytes(here is Here.RIGHT for here in assessment.here)
 
     def start(self, release: Release, right: bytes) -> None:
-        """Seed a release; one that is in the session already gets its trackers and web seeds.
+        """Seed a release; if it is in the session already, with its newest sources and claims.
 
         Args:
             release: with the content that the tree has.
@@ -76,16 +121,19 @@ class Seeding:
         Raises:
             SwarmError: the session refuses.
         """
-        if not self._is_wanted():
-            return
         manifest = release.manifest
-        if self._torrent is not None:
-            if self._seeded is not None and self._seeded.digest != release.digest:
+        if not self._is_wanted() or not manifest.num_pieces:
+            return
+        if self._torrent is not None and self._seeded is not None:
+            same = self._seeded.manifest.info_hash == manifest.info_hash and self._right == right
+            if same and self._seeded.digest != release.digest:
                 self._torrent.replace_sources(
                     manifest.trackers, (*manifest.web_seeds, *self._config.web_seeds)
                 )
-            self._seeded = release
-            return
+            if same:
+                self._seeded = release
+                return
+            self.stop()
         from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
 
         placement = place_for_seeding(manifest, right)
@@ -101,7 +149,8 @@ class Seeding:
                 web_seeds=self._config.web_seeds,
             )
         )
-        self._seeded = release
+        self._seeded, self._right = release, right
+        self._looks_s = time.monotonic() + _LOOK_EVERY_S
         self._voice.stage(Stage.SEEDING)
 
     def stop(self) -> None:
@@ -117,6 +166,10 @@ class Seeding:
 
     def _is_wanted(self) -> bool:
         return self._around.seed and self._config.seed and not self._around.stopping()
+
+
+def _load_peers(text: str) -> tuple[tuple[str, int], ...]:
+    return tuple((str(host), int(port)) for host, port in json.loads(text)) if text else ()
 
 
 def _resolve(peers: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

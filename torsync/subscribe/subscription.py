@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.config import CleanMode, SubscriptionConfig
-from torsync.model.errors import InterruptedByUserError, NotSyncedError, TorsyncError, TreeError
+from torsync.model.errors import InterruptedByUserError, NotSyncedError, TorsyncError
 from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
 from torsync.model.plan import Action, Plan
 from torsync.model.reports import CheckReport, VerifyReport
@@ -18,7 +18,7 @@ from torsync.model.verdict import judge
 from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.look import Look, take_look
 from torsync.subscribe.release import Release, Releases
-from torsync.subscribe.remote import Remote
+from torsync.subscribe.remote import Remote, Timeouts
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from torsync.model.assess import Matcher
     from torsync.model.manifest import Manifest
     from torsync.model.tree_index import LedgerRow
+
+
+_GLANCE = Timeouts(connect_s=3.0, read_s=3.0, total_s=30.0, attempts=1)
 
 
 class _Superseded(Exception):  # noqa: N818 - not an error: a newer release is there
@@ -66,13 +69,12 @@ class Subscription:
             opened.callback(self._tree.close)
             self._around = replace(around, sink=self._noting_stages(around.sink))
             self._voice = Voice(config.name, self._around.sink)
-            remote = Remote(
+            self._releases = Releases(
+                _remote(config, around, Timeouts()),
+                _remote(config, around, _GLANCE),
                 config.url,
-                headers=config.headers,
-                max_bytes=config.max_torrent_bytes,
-                wait=around.wait,
+                self._state,
             )
-            self._releases = Releases(remote, config.url, self._state)
             self._seeding = Seeding(
                 config, self._tree, self._state, self._releases, self._around, self._voice
             )
@@ -90,6 +92,14 @@ class Subscription:
             TorsyncError: the tree cannot be looked at, or the session refuses.
         """
         self._seeding.resume()
+
+    def heed(self) -> None:
+        """See to what is seeded, between checks.
+
+        Raises:
+            TorsyncError: the tree needs a check.
+        """
+        self._seeding.heed()
 
     # --- check ------------------------------------------------------------------------------
 
@@ -121,22 +131,35 @@ class Subscription:
     def _check(self, *, force: bool, dry_run: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
         release = self._releases.poll(force=force)
+        bytes_fetched = bytes_hashed = 0  # for releases that were superseded meanwhile
         while True:
             look = self._look(release.manifest, trust_ledger=True)
             plan = look.plan(keep=self._keep, clean=self.config.clean)
             report = _forecast(self.config.name, release, plan)
-            report.bytes_hashed = look.hashed.bytes_hashed
+            report.bytes_fetched = bytes_fetched
+            report.bytes_hashed = bytes_hashed + look.hashed.bytes_hashed
+            report.unreadable += self._withholding(look)
             if dry_run:
                 report.dry_run = True
                 return report
             try:
                 self._apply(release, plan, look, report)
             except _Superseded as newer:
+                bytes_fetched, bytes_hashed = report.bytes_fetched, report.bytes_hashed
                 release = newer.release
                 label = release.manifest.name
                 self._voice.notice(Level.INFO, "superseded", f"a newer release is there: {label}")
             else:
                 return report
+
+    def _withholding(self, look: Look) -> list[str]:
+        """What could not be read, if something stays for that reason that would be removed."""
+        index, listed = look.assessment.index, look.assessment.wanted.by_path
+        if index.complete or self.config.clean is CleanMode.OFF:
+            return []
+        if self.config.clean is CleanMode.MANAGED and all(path in listed for path in look.ledger):
+            return []
+        return [path or "." for path in index.problems if path not in listed]
 
     def _look(self, manifest: Manifest, *, trust_ledger: bool) -> Look:
         return take_look(
@@ -149,8 +172,19 @@ class Subscription:
             stopping=self._around.stopping,
         )
 
-    def _apply(self, release: Release, plan: Plan, look: Look, report: CheckReport) -> None:
-        """Carry out a plan, and fill the report with what was really done."""
+    def _apply(
+        self,
+        release: Release,
+        plan: Plan,
+        look: Look,
+        report: CheckReport,
+        *,
+        follow: bool = True,
+    ) -> None:
+        """Carry out a plan, and fill the report with what was really done.
+
+        With ``follow``, a newer release ends it.
+        """
         synced = self._releases.synced()
         if not plan.is_empty or synced is None or not _same_content(synced, release):
             self._seeding.stop()
@@ -161,15 +195,19 @@ class Subscription:
             if update.needs_stage:
                 update.build(
                     release.body,
-                    self._fetcher(release),
+                    self._fetcher(release, follow=follow),
                     peers=self._seeding.peers(),
                     web_seeds=self.config.web_seeds,
                 )
             trash = Trash(self._tree, self._around.now_s())
             outcome = update.commit(trash, synced=synced.manifest if synced else None)
-        except BaseException:
+        except _Superseded:
             report.bytes_fetched += update.fetched.bytes_fetched
-            self._seeding.resume()
+            report.bytes_hashed += update.bytes_hashed
+            raise
+        except BaseException:
+            with suppress(TorsyncError):
+                self._seeding.resume()
             raise
         report.changed = bool(outcome.patched or outcome.fetched or outcome.trashed)
         report.patched, report.fetched = outcome.patched, outcome.fetched
@@ -183,20 +221,20 @@ class Subscription:
         self._seeding.remember_peers(update.fetched.peers)
         self._seeding.start(release, _right_files(plan))
 
-    def _fetcher(self, release: Release) -> Fetcher:
+    def _fetcher(self, release: Release, *, follow: bool) -> Fetcher:
         return Fetcher(
             self._around.pool(),
             self._voice,
             stopping=self._around.stopping,
             patience_s=self._around.patience_s,
-            look_out=lambda: self._look_out(release),
+            look_out=lambda: self._look_out(release) if follow else None,
             look_out_every_s=self.config.interval_s,
         )
 
     def _look_out(self, current: Release) -> None:
         """See whether the release that is being fetched is still the newest."""
         try:
-            newest = self._releases.poll()
+            newest = self._releases.glance()
         except TorsyncError as error:
             self._voice.notice(Level.DEBUG, error.code, error.message, error.hint)
             return
@@ -270,18 +308,18 @@ class Subscription:
     def _mend(
         self, release: Release, look: Look, report: VerifyReport, *, repair: bool, clean: bool
     ) -> None:
-        unreadable = look.assessment.index.problems
-        if clean and unreadable:
-            raise TreeError(
-                "nothing was removed, as not everything in the tree could be read: "
-                + ", ".join(repr(path or ".") for path in sorted(unreadable)),
-                hint="make it readable, then try again",
+        if clean and not look.assessment.index.complete:
+            self._voice.notice(
+                Level.ERROR,
+                "not_cleaned",
+                "nothing was removed, as not everything in the tree could be read",
+                "make it readable, then try again",
             )
         plan = look.plan(keep=self._keep, clean=CleanMode.MIRROR if clean else CleanMode.OFF)
         if not repair:
             plan = plan.without_mending()
         done = _forecast(self.config.name, release, plan)
-        self._apply(release, plan, look, done)
+        self._apply(release, plan, look, done, follow=False)
         replaced = {*done.patched, *done.fetched}
         report.repaired = sorted(replaced)
         report.cleaned = [path for path in done.trashed if path not in replaced]
@@ -297,6 +335,16 @@ class Subscription:
             sink(event)
 
         return note
+
+
+def _remote(config: SubscriptionConfig, around: Surroundings, timeouts: Timeouts) -> Remote:
+    return Remote(
+        config.url,
+        headers=config.headers,
+        max_bytes=config.max_torrent_bytes,
+        timeouts=timeouts,
+        wait=around.wait,
+    )
 
 
 def _matcher(patterns: Iterable[str]) -> Matcher:

@@ -66,7 +66,7 @@ def doing(action: str, path: str) -> Iterator[None]:
 
 
 class Tree:
-    """An open tree. One thread uses it; ``open`` alone may be called from several."""
+    """An open tree. One thread uses it; only ``open`` and ``sync`` may be called from several."""
 
     def __init__(self, root: Path) -> None:
         """Open the folder ``root``, whatever links lead to it.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Level, Progress
 from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch
-from torsync.model.plan import Action, Plan
+from torsync.model.plan import Action, Plan, content_bytes_of
 from torsync.subscribe.commit import Commit, CommitOutcome
-from torsync.subscribe.fetch import Fetched
+from torsync.subscribe.fetch import Fetched, FetchGoal
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 from torsync.subscribe.look import bytes_of
 from torsync.subscribe.stage import Stage, StagedRecord
@@ -74,7 +75,11 @@ class Update:
         self._clone()
         if self._plan.needed:
             self._fetch(metainfo, fetcher, placement, have, peers, web_seeds)
-            self._read_back(placement)
+            # The disk takes what was written while it is read back: the commit waits for less.
+            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
+                on_disk = beside.submit(self._tree.sync)
+                self._read_back(placement)
+                on_disk.result()  # a descriptor is told of an error once: here, not in the commit
 
     def commit(self, trash: Trash, *, synced: Manifest | None) -> CommitOutcome:
         """Make the staged release visible.
@@ -203,7 +208,7 @@ class Update:
                 "web_seeds_unusable",
                 "web seeds are not used: libtorrent gets pieces of v2-only torrents wrong from "
                 f"them if they are as small as {manifest.piece_length // 1024} KiB",
-                "the publisher should use pieces of 128 KiB or more, or v1 or hybrid",
+                "the publisher should use pieces of 1 MiB or more, or v1 or hybrid",
             )
         root = str(self._tree.root)
         request = AddRequest(
@@ -226,11 +231,21 @@ class Update:
         )
         self._state.put(staged="")
         try:
-            fetcher.fetch(request, self.fetched)
+            fetcher.fetch(request, self._goal(placement, have), self.fetched)
         except TorsyncError:
             self._keep_record()
             raise
         self._keep_record()
+
+    def _goal(self, placement: Placement, have: bytearray) -> FetchGoal:
+        manifest = placement.manifest
+        files = tuple(
+            manifest.pieces_of(index)
+            for index, place in enumerate(placement.places)
+            if place is Place.STAGE and manifest.files[index].size
+        )
+        missing = (piece for piece in self._plan.needed if not have[piece])
+        return FetchGoal(content_bytes_of(manifest, missing), files)
 
     def _keep_record(self) -> None:
         if self.fetched.have:

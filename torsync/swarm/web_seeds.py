@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
 
-_SMALLEST_V2_PIECE = 128 * 1024
+SMALLEST_V2_PIECE = 1024 * 1024
 
 
 def web_seeds_work(manifest: Manifest) -> bool:
     """Whether what comes from a web seed would have its right hash.
 
-    libtorrent 2.1.1 joins requests for small pieces over the ends of files, and in a v2-only
-    torrent, whose padding is not in the files, takes the bytes for those of other pieces: they
-    fail their hash, and the web seed is banned. Measured: pieces below 128 KiB, several files.
+    libtorrent 2.1.1 asks web seeds for at least 1 MiB in a row. Where that goes beyond a piece
+    and over the end of a file, it takes the bytes of a v2-only torrent, whose padding is not in
+    its files, for those of other pieces: they fail their hash, and the web seed is banned, as
+    are honest peers beside it. Measured: no download of 12 ended with pieces of 128 to 512 KiB,
+    all with 1 MiB; a single file does no harm.
     """
-    if manifest.info_hash_v1 is not None or manifest.piece_length >= _SMALLEST_V2_PIECE:
+    if manifest.info_hash_v1 is not None or manifest.piece_length >= SMALLEST_V2_PIECE:
         return True
     return sum(entry.size > 0 for entry in manifest.files) <= 1
