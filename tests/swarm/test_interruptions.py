@@ -107,7 +107,8 @@ def test_a_killed_update_is_finished_by_the_next_one(
     first, second = release(tmp_path / "one", 1), release(tmp_path / "two", 2)
     publisher.publish(make_libtorrent(first, piece_size=PIECE), first)
     torsync.run("check-now").assert_ok()
-    publisher.publish(make_libtorrent(second, piece_size=PIECE), second, upload_limit=RATE)
+    limit = RATE if stage == "downloading" else 0
+    publisher.publish(make_libtorrent(second, piece_size=PIECE), second, upload_limit=limit)
     running = torsync.start("check-now")
     if stage == "downloading":
         running.wait_for_download(at_least=SIZE // 3)

@@ -62,7 +62,6 @@ class Fault:
 
 FAULTS = {
     "404": Fault(lambda _: [reply(404, body=b"gone")], "remote_unreachable", "404"),
-    "403": Fault(lambda _: [reply(403, body=b"no")], "remote_unreachable", "403"),
     "500": Fault(lambda _: [reply(500, body=b"oops")], "remote_unreachable", "500"),
     "login-page": Fault(lambda _: [reply(body=LOGIN_PAGE)], "remote_invalid", "HTML page"),
     "empty": Fault(lambda _: [reply(body=b"")], "remote_invalid", "empty"),
@@ -81,7 +80,6 @@ FAULTS = {
         "remote_invalid",
         "larger",
     ),
-    "reset": Fault(lambda _: [], "remote_unreachable", ""),
 }
 
 

@@ -89,7 +89,7 @@ def test_garbage_alone_leaves_the_tree_and_says_that_pieces_arrived_wrong(
     torsync.run("check-now").assert_ok()
     before = visible(torsync.tree)
     publish(publisher, tmp_path / "two", SECOND, bad_pieces="all")
-    outcome = torsync.run("check-now", "--timeout", "3s")
+    outcome = torsync.run("check-now", "--timeout", "2s")
     assert outcome.exit_code == 3
     assert outcome.error["code"] == "no_peers"
     assert "wrong content" in outcome.error["message"]

@@ -242,9 +242,9 @@ def test_a_dead_web_seed_is_named_while_a_peer_delivers(
     tmp_path: Path, torsync: Torsync, web: Nginx, seeder: LibtorrentSeeder
 ) -> None:
     publisher = Publisher(tmp_path / "published", seeder)
-    folder = write_tree(tmp_path / "pack", ENTRIES)
+    folder = write_tree(tmp_path / "pack", {"a": MIB, "b": MIB})
     torrent = make_libtorrent(folder, piece_size=64 * KIB)
-    publisher.publish(torrent, folder, upload_limit=4 * MIB)
+    publisher.publish(torrent, folder, upload_limit=2 * MIB)
     gone = f"{web.url}/not here/"
     torsync.subscribe(
         url=publisher.url, peers=publisher.peers, web_seeds=[gone.replace(" ", "%20")]
@@ -260,11 +260,11 @@ def test_a_dead_web_seed_is_named_while_a_peer_delivers(
 def test_the_words_of_a_tracker_that_refuses_are_passed_on(
     tmp_path: Path, torsync: Torsync, seeder: LibtorrentSeeder, tracker: Tracker
 ) -> None:
-    folder = write_tree(tmp_path / "pack", ENTRIES)
+    folder = write_tree(tmp_path / "pack", {"a": MIB, "b": MIB})
     url = tracker.http_url
     torrent = make_libtorrent(folder, piece_size=64 * KIB)
     publisher = Publisher(tmp_path / "published", seeder)
-    publisher.publish(torrent, folder, upload_limit=4 * MIB)
+    publisher.publish(torrent, folder, upload_limit=2 * MIB)
     publisher.announce(with_trackers(torrent, [url]))
     torsync.subscribe(url=publisher.url, peers=publisher.peers)
     outcome = torsync.run("check-now", "--timeout", "15s").assert_ok()
