@@ -10,28 +10,27 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.torrents import make_raw
+from tests.support.trees import random_bytes, write_tree
+from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.assess import assess
 from torsync.model.config import CleanMode
 from torsync.model.errors import DiskFullError, InterruptedByUserError, TreeError
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.placement import Place, place_for_fetch
 from torsync.model.plan import Action, Plan, plan_update
-from torsync.model.tree_index import Kind, LedgerRow, ledger_row
+from torsync.model.tree_index import LedgerRow, ledger_row
 from torsync.subscribe.hashing import hash_pieces
 from torsync.subscribe.stage import Stage, StagedRecord
 from torsync.subscribe.tree import Tree
-
-from tests.support.torrents import make_raw
-from tests.support.trees import random_bytes, write_tree
-from tests.unit.test_tree import mounted, tmpfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from torsync.model.manifest import Manifest
-
     from tests.support.torrents import RawFile
+    from torsync.model.manifest import Manifest
 
 PIECE = 16 * 1024
 OLD = random_bytes(10 * PIECE, "old")
@@ -323,14 +322,25 @@ def test_what_other_releases_left_is_removed_and_this_ones_stays(tree: Tree, pla
     assert set(stage.leftovers()) == {"0"}
 
 
-def test_a_stage_holds_links_without_following_them(tree: Tree, plan: Plan) -> None:
+def test_what_is_no_file_of_its_own_is_removed_from_a_stage(tree: Tree, plan: Plan) -> None:
+    outside = write_tree(tree.root.parent / "outside", {"file": b"1"})
+    stage = _stage(tree, plan)
+    folder = stage_folder(stage)
+    (folder / "0").symlink_to(outside / "file")
+    (folder / "1").hardlink_to(outside / "file")
+    os.mkfifo(folder / "2")
+    write_tree(folder, {"3/inside": b"1"})
+    assert stage.leftovers() == {}
+    assert os.listdir(folder) == []
+    assert (outside / "file").read_bytes() == b"1"
+
+
+def test_a_link_in_a_stage_is_not_followed(tree: Tree, plan: Plan) -> None:
     outside = write_tree(tree.root.parent / "outside", {"file": b"1"})
     stage = _stage(tree, plan)
     (stage_folder(stage) / "1").symlink_to(outside / "file")
-    assert stage.leftovers()["1"].kind is Kind.LINK
-    placement = place_for_fetch(plan)
     with pytest.raises(OSError, match="symbolic"):
-        stage.open_for(placement)(1)
+        stage.open_for(place_for_fetch(plan))(1)
     stage.remove()
     assert (outside / "file").read_bytes() == b"1"
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torsync.subscribe.subscription import Subscription
 
 
+_AT_ONCE = 8  # one without peers must not keep the others waiting
+
+
 def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Poll now, update, return when the trees are in sync."""
     config = context.load_config()
@@ -27,4 +30,4 @@ def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
         return ExitCode.DIFFERS if report.dry_run and report.changed else ExitCode.OK
 
     with context.surroundings(config.session, patience_s=arguments.timeout) as around:
-        return for_each(context, chosen, around, "torsync check-now", check)
+        return for_each(context, chosen, around, "torsync check-now", check, at_once=_AT_ONCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import threading
@@ -39,8 +40,11 @@ def run_demo(context: Context, arguments: argparse.Namespace) -> ExitCode:
             base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torsync-demo-")))
         else:
             base = arguments.keep.absolute()
-            if base.exists() and any(base.iterdir()):
-                raise UsageError(f"the folder {str(base)!r} is not empty")
+            if base.exists() and not (base.is_dir() and not any(base.iterdir())):
+                raise UsageError(
+                    f"{str(base)!r} is not an empty folder", hint="name one that is not there yet"
+                )
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"  # all of it is here
         story = _Story(sys.stderr if context.json else sys.stdout)
         publisher = stack.enter_context(_publisher(base / "publisher", story))
         around = stack.enter_context(context.surroundings(_LOOPBACK, patience_s=_PATIENCE_S))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError, most_severe
@@ -21,33 +22,41 @@ def for_each(
     around: Surroundings,
     command: str,
     action: Callable[[Subscription], ExitCode],
+    *,
+    at_once: int = 1,
 ) -> ExitCode:
-    """Hold each tree in turn, open its subscription, act; the most severe exit code wins.
+    """Hold each tree, open its subscription, act; the most severe exit code wins.
 
     Args:
         context: of the command.
         subscriptions: in the order they are worked on.
         around: what subscriptions need.
         command: told to others who want a tree meanwhile.
-        action: on one open subscription; gives its exit code.
+        action: on one open subscription; gives its exit code. It may be called from several
+            threads.
+        at_once: how many to work on at the same time.
     """
     from torsync.subscribe.lock import hold_tree
     from torsync.subscribe.state import state_folder
     from torsync.subscribe.subscription import Subscription
 
-    codes = []
-    for config in subscriptions:
+    def work_on(config: SubscriptionConfig) -> ExitCode:
         folder = state_folder(context.state_dir, config.path)
         try:
             with hold_tree(folder, name=config.name, command=command):
                 subscription = Subscription(config, folder, around)
                 try:
-                    codes.append(action(subscription))
+                    return action(subscription)
                 finally:
                     subscription.close()
         except InterruptedByUserError:
             raise
         except TorsyncError as error:
             context.renderer.error(error, config.name)
-            codes.append(error.exit_code)
-    return most_severe(codes) if codes else ExitCode.OK
+            return error.exit_code
+
+    chosen = list(subscriptions)
+    if len(chosen) == 1:
+        return work_on(chosen[0])
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        return most_severe(list(pool.map(work_on, chosen)))

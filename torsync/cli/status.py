@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import ExitCode
+from torsync.model.errors import ExitCode, StateError
 from torsync.model.reports import StatusReport
 
 if TYPE_CHECKING:
@@ -32,7 +32,12 @@ def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
     report = StatusReport(config.name, mask_url(config.url), str(config.path), "never checked")
     if not (folder / "state.sqlite").exists():
         return report
-    state = TreeState(folder)
+    try:
+        state = TreeState(folder)
+    except StateError as error:
+        report.stage = "unknown"
+        report.last_error, report.last_error_hint = error.message, error.hint
+        return report
     try:
         report.holder_pid = holder_pid(folder)
         report.stage = state.noted_stage() if report.holder_pid else "stopped"

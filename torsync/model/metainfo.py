@@ -14,6 +14,7 @@ from torsync.model.merkle import BLOCK_SIZE, merkle_root, padding_root
 from torsync.model.names import NameChecker, resolve_meeting_names
 
 MAX_PIECES = 4 * 1024 * 1024
+MAX_PIECE_BYTES = 1 << 28  # libtorrent takes no longer ones
 MAX_FILE_BYTES = 1 << 48
 MAX_TOTAL_BYTES = 1 << 50
 
@@ -38,8 +39,8 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
     if not isinstance(info, dict):
         _refuse("it has no info dictionary")
     piece_length = _integer(info, b"piece length", "the info dictionary")
-    if not 0 < piece_length <= MAX_TOTAL_BYTES:
-        _refuse(f"the piece length must be positive, found {piece_length}")
+    if not 0 < piece_length <= MAX_PIECE_BYTES:
+        _refuse(f"the piece length must be 1 to {MAX_PIECE_BYTES}, found {piece_length}")
     has_v1, has_v2 = _formats(info)
     checker = NameChecker(windows=windows)
     files: list[FileEntry] = []

@@ -100,7 +100,7 @@ def _hash_batch(
     found = HashedPieces()
     reader = _Reader(opener)
     check = _is_right_v2 if manifest.is_v2 else _is_right_v1
-    buffer = bytearray(manifest.piece_length)
+    buffer = bytearray(max(manifest.piece_size(piece) for piece in batch))
     try:
         for piece in batch:
             if stopping():

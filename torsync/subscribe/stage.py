@@ -22,7 +22,7 @@ from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place, Placement
 from torsync.model.plan import Action, Plan
-from torsync.subscribe.tree import Tree, doing
+from torsync.subscribe.tree import FOLDER_FLAGS, Tree, disk_entry, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,12 +95,19 @@ class Stage:
             TreeError: the tree cannot be written.
         """
         with doing("prepare", self.folder):
-            self._tree.folder_fd(_STAGES, create=True)
-            self._remove_all(but=self.info_hash)
+            stages = self._tree.folder_fd(_STAGES, create=True)
+            if self.info_hash in os.listdir(stages):
+                mode = os.stat(self.info_hash, dir_fd=stages, follow_symlinks=False).st_mode
+                self._remove_all(but=self.info_hash if stat.S_ISDIR(mode) else "")
+            else:
+                self._remove_all()
             self._tree.folder_fd(self.folder, create=True)
 
     def leftovers(self) -> dict[str, DiskEntry]:
-        """What an earlier update left for this release, by name; unfinished clones are removed.
+        """What an earlier update left for this release, by name.
+
+        Unfinished clones are removed, and whatever is no file of this stage's own: libtorrent
+        opens staged files by name, and would write through a link to anywhere.
 
         Raises:
             TreeError: the stage cannot be read.
@@ -109,11 +116,12 @@ class Stage:
         with doing("read", self.folder):
             folder = self._tree.folder_fd(self.folder)
             for name in os.listdir(folder):
-                entry = self._tree.stat(f"{self.folder}/{name}")
-                if name.endswith(".part"):
-                    os.unlink(name, dir_fd=folder)
-                elif entry is not None:
-                    found[name] = entry
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+                if own and not name.endswith(".part"):
+                    found[name] = disk_entry(status, self._tree.device)
+                else:
+                    _remove(folder, name)
         return found
 
     def record(self, have: bytes) -> StagedRecord:
@@ -190,15 +198,21 @@ class Stage:
     def _remove_all(self, *, but: str = "") -> None:
         for name in os.listdir(self._tree.folder_fd(_STAGES)):
             if name != but:
-                self._remove(f"{_STAGES}/{name}")
-
-    def _remove(self, folder: str) -> None:
-        """Remove a stage: it has files only, never folders."""
-        folder_fd = self._tree.folder_fd(folder)
-        for name in os.listdir(folder_fd):
-            os.unlink(name, dir_fd=folder_fd)
+                _remove(self._tree.folder_fd(_STAGES), name)
         self._tree.forget_folders()
-        parent_fd, name = self._tree.locate(folder)
+
+
+def _remove(parent_fd: int, name: str) -> None:
+    """Remove a file, a link, or a folder with all that is in it; links are not followed."""
+    try:
+        os.unlink(name, dir_fd=parent_fd)
+    except IsADirectoryError:
+        fd = os.open(name, FOLDER_FLAGS, dir_fd=parent_fd)
+        try:
+            for inside in os.listdir(fd):
+                _remove(fd, inside)
+        finally:
+            os.close(fd)
         os.rmdir(name, dir_fd=parent_fd)
 
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from torsync.model.config import CleanMode, SubscriptionConfig
 from torsync.model.errors import InterruptedByUserError, NotSyncedError, TorsyncError
 from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
+from torsync.model.forecast import forecast
 from torsync.model.plan import Action, Plan
-from torsync.model.reports import CheckReport, VerifyReport
-from torsync.model.tree_index import Kind
 from torsync.model.verdict import judge
 from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.look import Look, take_look
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from torsync.model.assess import Matcher
     from torsync.model.manifest import Manifest
+    from torsync.model.reports import CheckReport, VerifyReport
     from torsync.model.tree_index import LedgerRow
 
 
@@ -67,6 +67,7 @@ class Subscription:
                 os.makedirs(config.path, exist_ok=True)
             self._tree = Tree(config.path.resolve())
             opened.callback(self._tree.close)
+            self._tree.hold()
             self._around = replace(around, sink=self._noting_stages(around.sink))
             self._voice = Voice(config.name, self._around.sink)
             self._releases = Releases(
@@ -135,7 +136,7 @@ class Subscription:
         while True:
             look = self._look(release.manifest, trust_ledger=True)
             plan = look.plan(keep=self._keep, clean=self.config.clean)
-            report = _forecast(self.config.name, release, plan)
+            report = forecast(self.config.name, plan)
             report.bytes_fetched = bytes_fetched
             report.bytes_hashed = bytes_hashed + look.hashed.bytes_hashed
             report.unreadable += self._withholding(look)
@@ -162,6 +163,10 @@ class Subscription:
         return [path or "." for path in index.problems if path not in listed]
 
     def _look(self, manifest: Manifest, *, trust_ledger: bool) -> Look:
+        if not self._tree.is_current():
+            self._seeding.stop()
+            self._tree.reopen()
+            self._tree.hold()
         return take_look(
             self._tree,
             manifest,
@@ -318,7 +323,7 @@ class Subscription:
         plan = look.plan(keep=self._keep, clean=CleanMode.MIRROR if clean else CleanMode.OFF)
         if not repair:
             plan = plan.without_mending()
-        done = _forecast(self.config.name, release, plan)
+        done = forecast(self.config.name, plan)
         self._apply(release, plan, look, done, follow=False)
         replaced = {*done.patched, *done.fetched}
         report.repaired = sorted(replaced)
@@ -368,30 +373,3 @@ def _same_content(one: Release, other: Release) -> bool:
 def _right_files(plan: Plan) -> bytes:
     wrong = {Action.LOCAL, Action.UNREADABLE}
     return bytes(planned.action not in wrong for planned in plan.files)
-
-
-def _forecast(name: str, release: Release, plan: Plan) -> CheckReport:
-    """What a plan would do, as a report; carrying it out replaces that by what was done."""
-    entries = plan.index.entries
-    fetched = [*plan.paths(Action.FETCH), *plan.paths(Action.LINK)]
-    patched = plan.paths(Action.PATCH)
-    replaced = [
-        path
-        for path in (*patched, *fetched)
-        if path in entries and entries[path].kind is not Kind.FOLDER
-    ]
-    removed = (removal.path for removal in (*plan.in_the_way, *plan.removals))
-    return CheckReport(
-        name=name,
-        release=release.manifest.name,
-        info_hash=release.manifest.info_hash,
-        changed=not plan.is_empty,
-        kept=len(plan.paths(Action.KEEP)),
-        patched=patched,
-        fetched=fetched,
-        trashed=list(dict.fromkeys([*replaced, *removed])),
-        kept_local=plan.paths(Action.LOCAL),
-        unreadable=plan.paths(Action.UNREADABLE),
-        bytes_to_fetch=plan.bytes_to_fetch,
-        bytes_total=release.manifest.total_size,
-    )

@@ -9,22 +9,25 @@ astray.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import stat
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import DiskFullError, TreeError
-from torsync.model.names import is_private
+from torsync.model.errors import BusyError, DiskFullError, TreeError
+from torsync.model.names import PRIVATE_FOLDER, is_private
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOUNT_ESCAPE = re.compile(rb"\\([0-7]{3})")  # proc(5): space, tab, newline and backslash
 _OPEN_FOLDERS = 64
 
 _HINTS = {
@@ -75,17 +78,24 @@ class Tree:
             TreeError: it is not there, no folder, or may not be read.
         """
         self.root = root
-        with doing("open", str(root)):
-            self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            with _closed_on_failure(self._root_fd):
-                self.device = os.fstat(self._root_fd).st_dev
+        self._lock_fd = -1
+        self._open_root()
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._pinned = ""  # a folder that must stay open for now
         self._opening = threading.Lock()
 
+    def _open_root(self) -> None:
+        with doing("open", str(self.root)):
+            self._root_fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with _closed_on_failure(self._root_fd):
+                self.device = os.fstat(self._root_fd).st_dev
+
     def close(self) -> None:
-        """Give back all descriptors."""
+        """Give back all descriptors, and the lock."""
         self.forget_folders()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
         if self._root_fd >= 0:
             os.close(self._root_fd)
             self._root_fd = -1
@@ -118,13 +128,13 @@ class Tree:
     def _open_folder(self, parent_fd: int, folder: str, *, create: bool) -> int:
         name = folder.rpartition("/")[2]
         try:
-            fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent_fd)
+            fd = os.open(name, FOLDER_FLAGS, dir_fd=parent_fd)
         except FileNotFoundError:
             if not create:
                 raise
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=parent_fd)
-            fd = os.open(name, _FOLDER_FLAGS, dir_fd=parent_fd)
+            fd = os.open(name, FOLDER_FLAGS, dir_fd=parent_fd)
         self._folders[folder] = fd
         if len(self._folders) > _OPEN_FOLDERS:
             oldest = next(known for known in self._folders if known != self._pinned)
@@ -193,13 +203,19 @@ class Tree:
         entries: dict[str, DiskEntry] = {}
         problems: dict[str, str] = {}
         pending = [""]
+        mounts = _mounts_in(self.root)
         while pending:
             folder = pending.pop()
+            if folder in mounts:
+                entries[folder] = entries[folder]._replace(kind=Kind.MOUNT)
+                continue
             try:
                 self._scan_folder(folder, entries, problems, pending)
             except OSError as error:
                 problems[folder] = os.strerror(error.errno or errno.EIO)
             on_entries(len(entries))
+        for path in mounts & entries.keys():
+            entries[path] = entries[path]._replace(kind=Kind.MOUNT)
         return DiskIndex(entries, problems)
 
     def _scan_folder(
@@ -230,6 +246,47 @@ class Tree:
                 if entry.kind is Kind.FOLDER:
                     pending.append(path)
 
+    def is_current(self) -> bool:
+        """Whether the folder that is open is still the one at its path."""
+        try:
+            return os.path.samestat(os.fstat(self._root_fd), os.stat(self.root))
+        except OSError:
+            return False
+
+    def reopen(self) -> None:
+        """Open what is at the path now.
+
+        Raises:
+            TreeError: it is not there, no folder, or may not be read.
+            BusyError: another process works on it.
+        """
+        self.close()
+        self._open_root()
+
+    def hold(self) -> None:
+        """Be the only one who works on this tree, whatever state directory others use.
+
+        A tree that cannot be written needs no lock.
+
+        Raises:
+            BusyError: another process works on it.
+            TreeError: ``.torsync`` is no folder.
+        """
+        try:
+            folder_fd = self.folder_fd(PRIVATE_FOLDER, create=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._lock_fd = os.open("lock", flags, 0o600, dir_fd=folder_fd)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"the folder {str(self.root)!r} is in use by another process, which has another "
+                "state directory",
+                hint="let one torsync take care of it",
+            ) from None
+        except OSError as error:
+            if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC}:
+                raise tree_error(error, f"{PRIVATE_FOLDER}/lock", "open") from error
+
     def sync(self) -> None:
         """Have the file system write everything to the disk (``syncfs``, else ``sync``).
 
@@ -247,6 +304,21 @@ def _closed_on_failure(fd: int) -> Iterator[None]:
     except OSError:
         os.close(fd)
         raise
+
+
+def _mounts_in(root: Path) -> set[str]:
+    """The mount points inside a folder, relative to it; bind mounts have the same device."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return set()
+    prefix = os.fsencode(os.path.realpath(root)).rstrip(b"/") + b"/"
+    points = (_MOUNT_ESCAPE.sub(_unescape, line.split(b" ")[4]) for line in lines)
+    return {os.fsdecode(point[len(prefix) :]) for point in points if point.startswith(prefix)}
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 8)])
 
 
 def disk_entry(found: os.stat_result, device: int, link_target: str = "") -> DiskEntry:

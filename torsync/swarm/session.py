@@ -13,7 +13,7 @@ from torsync.model.errors import ManifestError, SwarmError, TreeError
 from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
-from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed
+from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed, TorrentFailed
 from torsync.swarm.settings import session_settings
 from torsync.swarm.torrent import AddRequest, Torrent
 
@@ -108,11 +108,19 @@ class Swarm:
             self._session.remove_torrent(handle)
 
     def _drain_alerts(self) -> None:
-        while not self._closing.is_set():
-            if self._session.wait_for_alert(_ALERT_WAIT_MS) is None:
-                continue
-            for alert in self._session.pop_alerts():
-                self._dispatch(alert)
+        """Take in alerts to the end; if that fails, nobody shall wait for one in vain."""
+        try:
+            while not self._closing.is_set():
+                if self._session.wait_for_alert(_ALERT_WAIT_MS) is None:
+                    continue
+                for alert in self._session.pop_alerts():
+                    self._dispatch(alert)
+        except BaseException as error:
+            with self._lock:
+                torrents = list(self._torrents.values())
+            for torrent in torrents:
+                torrent.tell(TorrentFailed(f"its alerts cannot be taken in: {error!r}"))
+            raise
 
     def _dispatch(self, alert: lt.alert) -> None:
         event = translate(alert)

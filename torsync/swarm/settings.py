@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torsync.model.config import SessionConfig, SettingValue
 
 _CATEGORIES = lt.alert_category
+_TORSYNCS_OWN = frozenset({"alert_mask", "alert_queue_size", "listen_interfaces"})
 ALERT_MASK = (
     _CATEGORIES.error
     | _CATEGORIES.status
@@ -23,8 +24,12 @@ ALERT_MASK = (
 
 
 def setting_types() -> dict[str, type]:
-    """Every setting that libtorrent knows, and the type of its value."""
-    return {name: type(value) for name, value in lt.default_settings().items()}
+    """Every setting that may be set, and the type of its value; torsync relies on the others."""
+    return {
+        name: type(value)
+        for name, value in lt.default_settings().items()
+        if name not in _TORSYNCS_OWN
+    }
 
 
 def session_settings(config: SessionConfig) -> dict[str, SettingValue]:

@@ -166,6 +166,8 @@ class Torrent:
                 lambda: self._finished or self._failure is not None, timeout=timeout_s
             )
             self._raise_failure()
+            if not self._finished:  # its alert may have been dropped
+                self._finished = self._handle.status(0).is_finished
             return self._finished
 
     def raise_failure(self) -> None:
