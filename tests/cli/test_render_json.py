@@ -11,11 +11,6 @@ import threading
 from typing import Any
 
 import pytest
-from torsync.cli.render import make_renderer
-from torsync.cli.render.json_lines import JsonRenderer
-from torsync.cli.render.output import LineWriter
-from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
-from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
 
 from tests.cli.render_samples import (
     HOSTILE,
@@ -25,6 +20,11 @@ from tests.cli.render_samples import (
     status_reports,
     verify_report,
 )
+from torsync.cli.render import make_renderer
+from torsync.cli.render.json_lines import JsonRenderer
+from torsync.cli.render.output import LineWriter
+from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
+from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
 
 
 class Output:

@@ -9,6 +9,17 @@ import sys
 import unicodedata
 
 import pytest
+
+from tests.cli.render_samples import (
+    HOSTILE,
+    HOSTILE_SHOWN,
+    NOW_S,
+    Clock,
+    check_report,
+    downloading,
+    status_reports,
+    verify_report,
+)
 from torsync.cli.render import make_renderer
 from torsync.cli.render.plain import PlainRenderer
 from torsync.cli.render.summaries import summarise_check, summarise_verify
@@ -22,17 +33,6 @@ from torsync.cli.render.text import (
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
 from torsync.model.reports import CheckReport, VerifyReport
-
-from tests.cli.render_samples import (
-    HOSTILE,
-    HOSTILE_SHOWN,
-    NOW_S,
-    Clock,
-    check_report,
-    downloading,
-    status_reports,
-    verify_report,
-)
 
 
 class Output:

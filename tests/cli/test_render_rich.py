@@ -9,13 +9,6 @@ import threading
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from torsync.cli.render import make_renderer
-from torsync.cli.render.plain import PlainRenderer
-from torsync.cli.render.rich_live import RichRenderer
-from torsync.cli.render.rich_rows import Row, live_lines
-from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
-from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
-from torsync.model.reports import CheckReport, StatusReport
 
 from tests.cli.render_samples import (
     HOSTILE,
@@ -26,6 +19,13 @@ from tests.cli.render_samples import (
     status_reports,
     verify_report,
 )
+from torsync.cli.render import make_renderer
+from torsync.cli.render.plain import PlainRenderer
+from torsync.cli.render.rich_live import RichRenderer
+from torsync.cli.render.rich_rows import Row, live_lines
+from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
+from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
+from torsync.model.reports import CheckReport, StatusReport
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 

@@ -10,10 +10,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from torsync.cli.render.json_lines import JsonRenderer
-from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
-from torsync.model.events import Level, Notice, Stage, StageStarted
-from torsync.model.reports import CheckReport, StatusReport, VerifyReport
 
 from tests.cli.render_samples import (
     HOSTILE,
@@ -22,6 +18,10 @@ from tests.cli.render_samples import (
     status_reports,
     verify_report,
 )
+from torsync.cli.render.json_lines import JsonRenderer
+from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
+from torsync.model.events import Level, Notice, Stage, StageStarted
+from torsync.model.reports import CheckReport, StatusReport, VerifyReport
 
 SCHEMA: dict[str, Any] = json.loads(
     files("torsync.cli").joinpath("schema.json").read_text(encoding="utf-8")

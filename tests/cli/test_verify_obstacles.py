@@ -25,7 +25,9 @@ def test_a_users_folder_in_the_place_of_a_file_is_reported(
     (tmp_path / "pack.torrent").write_bytes(torrent)
     (tmp_path / "work").mkdir()
     torsync = Torsync(tmp_path / "work")
-    torsync.subscribe(url=(tmp_path / "pack.torrent").as_uri(), peers=[f"{seeder.peer[0]}:{seeder.peer[1]}"])
+    torsync.subscribe(
+        url=(tmp_path / "pack.torrent").as_uri(), peers=[f"{seeder.peer[0]}:{seeder.peer[1]}"]
+    )
     torsync.run("check-now", "--timeout", "30s").assert_ok()
     (torsync.tree / "a").unlink()
     write_tree(torsync.tree, {"a/mine": 10})

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+
+from tests.support.torrents import RawFile, link, make_raw
+from tests.support.trees import random_bytes, tree_bytes, write_tree
 from torsync.model.config import SubscriptionConfig
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Event, Notice
@@ -20,16 +23,12 @@ from torsync.subscribe.subscription import Subscription
 from torsync.subscribe.surroundings import Surroundings
 from torsync.swarm.torrent import SwarmNews, TorrentProgress
 
-from tests.support.torrents import RawFile, link, make_raw
-from tests.support.trees import random_bytes, tree_bytes, write_tree
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from tests.support.trees import Found
     from torsync.model.reports import CheckReport
     from torsync.swarm.torrent import AddRequest
-
-    from tests.support.trees import Found
 
 PIECE = 16 * 1024
 LONG = random_bytes(5 * PIECE, "long")

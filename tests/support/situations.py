@@ -6,10 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import strategies as st
-from torsync.model.assess import Assessment, assess, link_text
-from torsync.model.config import CleanMode
-from torsync.model.plan import Action, Plan, plan_update
-from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
 
 from tests.support.releases import (
     LAYOUTS,
@@ -20,6 +16,10 @@ from tests.support.releases import (
     make_release,
     read_piece,
 )
+from torsync.model.assess import Assessment, assess, link_text
+from torsync.model.config import CleanMode
+from torsync.model.plan import Action, Plan, plan_update
+from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import libtorrent as lt
 import pytest
-from torsync.model.config import SessionConfig
-from torsync.swarm.settings import session_settings
 
 from tests.support.processes import HOST, wait_until
 from tests.support.torrents import link, make_libtorrent, make_raw, with_trackers
 from tests.support.trees import assert_same_tree, random_bytes, tree_bytes, write_tree
 from tests.swarm.test_session import web_server
+from torsync.model.config import SessionConfig
+from torsync.swarm.settings import session_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,6 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support.processes import HOST, free_port, wait_until
+from tests.support.torrents import make_libtorrent, with_trackers
+from tests.support.trees import assert_same_tree, tree_bytes, write_tree
+from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.config import SessionConfig
 from torsync.model.errors import DiskFullError, ManifestError, SwarmError, TreeError
 from torsync.model.events import Level, Notice
@@ -20,20 +25,14 @@ from torsync.swarm.events import TrackerFailed
 from torsync.swarm.session import DuplicateTorrentError, Swarm, SwarmPool
 from torsync.swarm.torrent import AddRequest, Torrent
 
-from tests.support.processes import HOST, free_port, wait_until
-from tests.support.torrents import make_libtorrent, with_trackers
-from tests.support.trees import assert_same_tree, tree_bytes, write_tree
-from tests.unit.test_tree import mounted, tmpfs
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from torsync.model.events import Event
-
     from tests.support.seeders import LibtorrentSeeder
     from tests.support.tracker import Tracker
     from tests.support.trees import Content
+    from torsync.model.events import Event
 
 PIECE = 64 * 1024
 MIB = 1024**2

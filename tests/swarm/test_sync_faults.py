@@ -105,8 +105,8 @@ def test_without_peers_it_gives_up_when_told_to_and_tells_what_to_check(
     publish(publisher, tmp_path / "one", FIRST)
     torsync.run("check-now").assert_ok()
     before = visible(torsync.tree)
-    torsync.subscribe(peers=[])
-    publish(publisher, tmp_path / "two", SECOND)
+    second = write_tree(tmp_path / "two", SECOND)
+    publisher.announce(make_libtorrent(second, piece_size=PIECE))
     started = time.monotonic()
     outcome = torsync.run("check-now", "--timeout", "1s")
     assert time.monotonic() - started < 6

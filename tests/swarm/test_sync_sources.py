@@ -92,6 +92,19 @@ def test_peers_are_found_through_a_tracker_alone(
         assert seeder.uploaded(torrent) > 0
 
 
+def test_peers_of_one_release_are_asked_for_the_next(
+    tmp_path: Path, torsync: Torsync, seeder: LibtorrentSeeder
+) -> None:
+    publisher = Publisher(tmp_path / "published", seeder)
+    torsync.subscribe(url=publisher.url, peers=publisher.peers)
+    for name, entries in (("one", ENTRIES), ("two", SECOND)):
+        folder = write_tree(tmp_path / name, entries)
+        publisher.publish(make_libtorrent(folder, piece_size=64 * KIB), folder)
+        torsync.run("check-now", "--timeout", "15s").assert_ok()
+        assert_same_tree(torsync.tree, folder)
+        torsync.subscribe(peers=[])
+
+
 def test_transmission_seeds_what_torsync_fetches(
     tmp_path: Path, torsync: Torsync, tracker: Tracker
 ) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from torsync.model.assess import Here, assess, link_text
-from torsync.model.errors import TreeError
-from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
 
 from tests.support.releases import LAYOUTS, Link, make_release, read_piece
 from tests.support.situations import Item, Situation, situations, with_folders
+from torsync.model.assess import Here, assess, link_text
+from torsync.model.errors import TreeError
+from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
 
 if TYPE_CHECKING:
     from torsync.model.manifest import Manifest

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+
+from tests.support.torrents import RawFile, link
+from tests.support.trees import random_bytes, tree_bytes, write_tree
+from tests.unit.test_stage import ledger_of, plan_for, release
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place
@@ -18,10 +22,6 @@ from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.stage import Stage
 from torsync.subscribe.trash import Trash
 from torsync.subscribe.tree import Tree
-
-from tests.support.torrents import RawFile, link
-from tests.support.trees import random_bytes, tree_bytes, write_tree
-from tests.unit.test_stage import ledger_of, plan_for, release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from torsync.model.config_edit import add_subscription
 from torsync.model.errors import ConfigError, UsageError
 from torsync.model.toml_lines import parse_toml

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
 from torsync.model.errors import BusyError, ConfigError, UsageError
 from torsync.service import config_file
 from torsync.service.config_file import (

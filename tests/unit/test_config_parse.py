@@ -8,6 +8,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+
 from torsync.model.config import CleanMode, Config, SessionConfig, SubscriptionConfig
 from torsync.model.config_parse import parse_config
 from torsync.model.errors import ConfigError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations, permutations
 
 import pytest
+
 from torsync.model import errors
 from torsync.model.errors import ConfigError, ExitCode, ManifestError, TorsyncError, TreeError
 from torsync.model.errors import most_severe as worst

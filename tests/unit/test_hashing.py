@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torsync.model.errors import InterruptedByUserError
-from torsync.model.metainfo import parse_metainfo
-from torsync.subscribe.hashing import HashedPieces, hash_pieces
 
 from tests.support.torrents import make_libtorrent, make_raw
 from tests.support.trees import random_bytes, write_tree
+from torsync.model.errors import InterruptedByUserError
+from torsync.model.metainfo import parse_metainfo
+from torsync.subscribe.hashing import HashedPieces, hash_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from torsync.model.manifest import Manifest
-
     from tests.support.trees import Content
+    from torsync.model.manifest import Manifest
 
 PIECE = 16 * 1024
 FORMATS = ["v1", "v2", "hybrid"]

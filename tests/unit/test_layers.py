@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 import torsync
 
 ROOT = Path(torsync.__file__).parent

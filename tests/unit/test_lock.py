@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from torsync.model.errors import BusyError, ExitCode, StateError
-from torsync.subscribe.lock import hold_tree, holder_pid
 
 from tests.unit.test_tree import mounted, tmpfs
+from torsync.model.errors import BusyError, ExitCode, StateError
+from torsync.subscribe.lock import hold_tree, holder_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

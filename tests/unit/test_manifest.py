@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from torsync.model.manifest import FileEntry, Manifest, Segment
 
 PIECE = 16

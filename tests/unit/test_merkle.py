@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torsync.model.merkle import BLOCK_SIZE, block_hashes, merkle_root, padding_root
 
 from tests.support.torrents import make_libtorrent
 from tests.support.trees import random_bytes
+from torsync.model.merkle import BLOCK_SIZE, block_hashes, merkle_root, padding_root
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
+
+from tests.support.releases import LAYOUTS, Link, make_release, read_piece
+from tests.support.situations import Item, Situation, situations
 from torsync.model.assess import Here
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place, Placement, place_for_fetch, place_for_seeding
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import Kind
-
-from tests.support.releases import LAYOUTS, Link, make_release, read_piece
-from tests.support.situations import Item, Situation, situations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
+
+from tests.support.releases import LAYOUTS, Link, Release, make_release
+from tests.support.situations import Item, Situation, is_under, parents, situations, with_folders
 from torsync.model.assess import Here
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
 from torsync.model.plan import Action, Plan, plan_removals, plan_update
 from torsync.model.tree_index import Kind, LedgerRow, ledger_row
-
-from tests.support.releases import LAYOUTS, Link, Release, make_release
-from tests.support.situations import Item, Situation, is_under, parents, situations, with_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+
+from tests.support.programs import require
+from tests.support.scripted_http import Drip, Endless, Hang, Reset, ScriptedServer, reply
 from torsync.model.errors import (
     ConfigError,
     InterruptedByUserError,
@@ -36,9 +39,6 @@ from torsync.subscribe.remote_rules import (
     parse_retry_after_s,
     retry_delay_s,
 )
-
-from tests.support.programs import require
-from tests.support.scripted_http import Drip, Endless, Hang, Reset, ScriptedServer, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from torsync.model.errors import RemoteInvalidError, RemoteUnreachableError
-from torsync.subscribe.remote import Fetched, NotModified, Remote, Validators
 
 from tests.support.nginx import Nginx, nginx
+from torsync.model.errors import RemoteInvalidError, RemoteUnreachableError
+from torsync.subscribe.remote import Fetched, NotModified, Remote, Validators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.errors import StateError
 from torsync.model.tree_index import LedgerRow
 from torsync.subscribe.state import PollState, TreeState, state_folder
-
-from tests.unit.test_tree import mounted, tmpfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

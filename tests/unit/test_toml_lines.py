@@ -7,6 +7,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import key_lines, parse_toml
 

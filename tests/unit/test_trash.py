@@ -8,13 +8,13 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.trees import tree_bytes, write_tree
+from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.errors import DiskFullError, TreeError
 from torsync.model.names import MAX_DEPTH
 from torsync.subscribe.trash import Trash, remove_emptied_folders
 from torsync.subscribe.tree import Tree
-
-from tests.support.trees import tree_bytes, write_tree
-from tests.unit.test_tree import mounted, tmpfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.trees import write_tree
 from torsync.model.errors import DiskFullError, TreeError
 from torsync.model.names import MAX_DEPTH
 from torsync.model.tree_index import Kind
 from torsync.subscribe.tree import Tree, doing
-
-from tests.support.trees import write_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

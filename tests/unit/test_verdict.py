@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
+
+from tests.support.releases import LAYOUTS, Link, Release, make_release
+from tests.support.situations import Hashed, Item, Situation, situations, with_folders
 from torsync.model.assess import Assessment, assess
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
@@ -14,9 +17,6 @@ from torsync.model.tree_index import Kind, LedgerRow, ledger_row
 from torsync.model.verdict import judge
 from torsync.subscribe.hashing import HashedPieces
 from torsync.subscribe.look import Look
-
-from tests.support.releases import LAYOUTS, Link, Release, make_release
-from tests.support.situations import Hashed, Item, Situation, situations, with_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
