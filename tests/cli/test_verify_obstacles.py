@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import Torsync
-from tests.support.seeders import LibtorrentSeeder
 from tests.support.torrents import make_libtorrent
 from tests.support.trees import write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.seeders import LibtorrentSeeder
 
 
 @pytest.mark.parametrize("asked", [(), ("--dry-run", "--clean")])
