@@ -67,8 +67,9 @@ def tracker_url(tracker: Tracker, scheme: str) -> str:
     return {"http": tracker.http_url, "udp": tracker.udp_url}[scheme]
 
 
-@pytest.mark.parametrize("format_", ["v1", "v2", "hybrid"])
-@pytest.mark.parametrize("scheme", ["http", "udp"])
+@pytest.mark.parametrize(
+    ("scheme", "format_"), [("http", "v1"), ("http", "hybrid"), ("udp", "v1"), ("udp", "v2")]
+)
 def test_peers_are_found_through_a_tracker_alone(
     tmp_path: Path,
     torsync: Torsync,
