@@ -463,6 +463,20 @@ def test_a_file_that_is_edited_meanwhile_keeps_its_time_and_is_not_vouched_for(
     assert set(done.outcome.rows) == {"other"}
 
 
+def test_a_file_written_to_right_after_it_was_placed_is_not_vouched_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Commit._rename_into_place
+
+    def rename_and_edit(self: Commit, staged: str, path: str) -> None:
+        rename(self, staged, path)
+        (site.root / path).write_bytes(b"edited by somebody")
+
+    monkeypatch.setattr(Commit, "_rename_into_place", rename_and_edit)
+    outcome = site.update({"new": b"1"}).outcome
+    assert outcome.rows["new"].digest == ""
+
+
 # --- readers --------------------------------------------------------------------------------
 
 _READ = """

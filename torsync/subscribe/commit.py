@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.stage import Stage
 
 _COMPARE_BYTES = 4 * 1024**2
+_Identity = tuple[int, int, int]
 _NANOSECONDS = 1_000_000_000
 _NOT_OURS = {Action.LOCAL, Action.UNREADABLE}
 
@@ -82,6 +83,7 @@ class Commit:
         self._on_file = on_file
         self._outcome = CommitOutcome()
         self._unchanged: set[int] = set()  # files that were staged in vain
+        self._finished: dict[int, _Identity] = {}  # staged files, as they were verified
         self._touched: set[str] = set()  # by others, while this commit was under way
 
     def run(self) -> CommitOutcome:
@@ -127,6 +129,7 @@ class Commit:
                         self._unchanged.add(index)
                         continue
                     self._set_attributes(fd, file)
+                    self._finished[index] = _identity(os.fstat(fd))
                 finally:
                     os.close(fd)
             staged.append(index)
@@ -271,7 +274,10 @@ class Commit:
         return right_time and self._wanted_mode(file, entry.mode) == entry.mode
 
     def _write_rows(self) -> None:
-        """Remember what is in the tree now; a kept file as it was when it was looked at."""
+        """Remember what is in the tree now; a kept file as it was when it was looked at.
+
+        Nobody vouches for a file that was written to after it was put in its place.
+        """
         for index, planned in enumerate(self._plan.files):
             file = self._plan.wanted.files[index]
             if planned.action in _NOT_OURS or file.path in self._touched:
@@ -285,7 +291,10 @@ class Commit:
                 with doing("look at", file.path):
                     entry = self._tree.stat(file.path)
             if entry is not None:
-                self._outcome.rows[file.path] = ledger_row(entry, self._plan.wanted.digest(index))
+                seen = (entry.size, entry.mtime_ns, entry.inode)
+                touched = self._finished.get(index, seen) != seen
+                digest = "" if touched else self._plan.wanted.digest(index)
+                self._outcome.rows[file.path] = ledger_row(entry, digest)
 
 
 def _is_in(path: str, folders: Container[str]) -> bool:
@@ -293,6 +302,10 @@ def _is_in(path: str, folders: Container[str]) -> bool:
     while path and path not in folders:
         path = path.rpartition("/")[0]
     return bool(path)
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _same_content(one: int, other: int, size: int) -> bool:
