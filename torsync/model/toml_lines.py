@@ -38,7 +38,7 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
         ConfigError: the text is no TOML; its one problem says on which line.
     """
     try:
-        return tomllib.loads(text.removeprefix(_BYTE_ORDER_MARK))
+        parsed: dict[str, Any] = tomllib.loads(text.removeprefix(_BYTE_ORDER_MARK))
     except RecursionError:
         line, reason = 1, "arrays or tables nested too deeply"
     except ValueError as error:  # besides TOMLDecodeError: integers of thousands of digits
@@ -46,6 +46,8 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
         at_line = place[1] if place else None
         line = int(at_line) if at_line else text.rstrip().count("\n") + 1
         reason = _ERROR_PLACE.sub("", str(error))
+    else:
+        return parsed
     problem = f"{source}:{line}: syntax: expected TOML, found: {reason}; see https://toml.io"
     raise ConfigError(
         f"the configuration {source} is not valid TOML",

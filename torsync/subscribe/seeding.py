@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torsync.model.config import SubscriptionConfig
+    from torsync.model.manifest import Manifest
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings, Voice
@@ -52,9 +53,13 @@ class Seeding:
         self._looks_s = 0.0
         self._met = _load_peers(state.get("peers"))
 
-    def peers(self) -> tuple[tuple[str, int], ...]:
-        """Peers to try: those met in earlier swarms of this subscription, and the configured."""
-        return (*self._met, *_resolve(self._config.peers))
+    def peers(self, manifest: Manifest) -> tuple[tuple[str, int], ...]:
+        """Peers to try: those met in earlier swarms of this subscription, and the configured.
+
+        A private torrent's swarm is its tracker's to make known (BEP 27).
+        """
+        met = () if manifest.private else self._met
+        return (*met, *_resolve(self._config.peers))
 
     def remember_peers(self, peers: tuple[tuple[str, int], ...]) -> None:
         """Note peers that were met while a release was fetched."""
@@ -145,7 +150,7 @@ class Seeding:
                 sizes=tuple(file.size for file in manifest.files),
                 have=placement.have,
                 wanted=placement.wanted,
-                peers=self.peers(),
+                peers=self.peers(manifest),
                 web_seeds=self._config.web_seeds,
             )
         )

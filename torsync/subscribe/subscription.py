@@ -201,7 +201,7 @@ class Subscription:
                 update.build(
                     release.body,
                     self._fetcher(release, follow=follow),
-                    peers=self._seeding.peers(),
+                    peers=self._seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,
                 )
             trash = Trash(self._tree, self._around.now_s())
