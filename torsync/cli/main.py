@@ -97,7 +97,8 @@ def _run_interruptibly(work: Callable[[], None], context: Context) -> bool:
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one means at once
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Not SIG_IGN: Python complains of that if the signal has arrived by now.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         context.signal = number
         context.stop.set()
         raise _Stopped
