@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from torsync.model.plan import Action, Plan
+from torsync.model.plan import FILLED, NOT_OURS, Plan
 
 if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
-
-
-_NOT_OURS = {Action.LOCAL, Action.UNREADABLE}
 
 
 class Place(Enum):
@@ -55,9 +52,9 @@ def place_for_fetch(plan: Plan) -> Placement:
     have = bytearray(plan.good)
     for index, planned in enumerate(plan.files):
         pieces = manifest.pieces_of(index)
-        if planned.action in {Action.PATCH, Action.FETCH}:
+        if planned.action in FILLED:
             places.append(Place.STAGE)
-        elif planned.action in _NOT_OURS or any(needed[pieces.start : pieces.stop]):
+        elif planned.action in NOT_OURS or any(needed[pieces.start : pieces.stop]):
             places.append(Place.SCRATCH)
             have[pieces.start : pieces.stop] = bytes(len(pieces))
         else:

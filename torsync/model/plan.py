@@ -30,7 +30,10 @@ class Action(Enum):
     UNREADABLE = "unreadable"
 
 
-_UNTOUCHED = {Action.KEEP, Action.LOCAL, Action.UNREADABLE}
+FILLED = frozenset({Action.PATCH, Action.FETCH})  # by libtorrent, in the stage
+STAGED = FILLED | {Action.LINK}
+NOT_OURS = frozenset({Action.LOCAL, Action.UNREADABLE})  # left alone, whatever they hold
+_UNTOUCHED = NOT_OURS | {Action.KEEP}
 
 
 class FilePlan(NamedTuple):
@@ -72,7 +75,7 @@ class Plan:
         found: list[int] = []
         last = -1
         for index, planned in enumerate(self.files):
-            if planned.action not in {Action.PATCH, Action.FETCH}:
+            if planned.action not in FILLED:
                 continue
             for piece in self.wanted.pieces_of(index):
                 if piece > last:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from torsync.model.assess import link_text
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place
-from torsync.model.plan import Action, Plan, Removal
+from torsync.model.plan import FILLED, NOT_OURS, Action, Plan, Removal
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.trash import Trash, remove_emptied_folders
 from torsync.subscribe.tree import Tree, doing
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _COMPARE_BYTES = 4 * 1024**2
 _Identity = tuple[int, int, int]
 _NANOSECONDS = 1_000_000_000
-_NOT_OURS = {Action.LOCAL, Action.UNREADABLE}
 
 
 @dataclass
@@ -117,7 +116,7 @@ class Commit:
         """Give staged files their size, mode and time; leave out what did not change."""
         staged = []
         for index, planned in enumerate(self._plan.files):
-            if planned.action not in {Action.PATCH, Action.FETCH}:
+            if planned.action not in FILLED:
                 continue
             file = self._plan.wanted.files[index]
             path = self._stage.path(index, Place.STAGE)
@@ -280,7 +279,7 @@ class Commit:
         """
         for index, planned in enumerate(self._plan.files):
             file = self._plan.wanted.files[index]
-            if planned.action in _NOT_OURS or file.path in self._touched:
+            if planned.action in NOT_OURS or file.path in self._touched:
                 continue
             entry = self._plan.index.entries.get(file.path)
             untouched = planned.action is Action.KEEP and (

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from hashlib import sha1, sha256
+from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError
-from torsync.model.merkle import BLOCK_SIZE, merkle_root
+from torsync.model.merkle import BLOCK_SIZE, block_hashes, merkle_root
 
 if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
@@ -134,15 +134,12 @@ def _is_right_v2(manifest: Manifest, piece: int, reader: _Reader, buffer: memory
         part = buffer[: segment.length]
         if not reader.fill(segment.file_index, segment.file_offset, part):
             return False
-        hashes = b"".join(
-            sha256(part[at : at + BLOCK_SIZE]).digest() for at in range(0, len(part), BLOCK_SIZE)
-        )
         size = manifest.files[segment.file_index].size
         leaves = manifest.piece_length // BLOCK_SIZE if size > manifest.piece_length else 0
         expected = manifest.v2_hash(
             segment.file_index, segment.file_offset // manifest.piece_length
         )
-        if merkle_root(hashes, leaves=leaves) != expected:
+        if merkle_root(block_hashes(part), leaves=leaves) != expected:
             return False
     return True
 

@@ -12,7 +12,7 @@ from torsync.model.config import CleanMode, SubscriptionConfig
 from torsync.model.errors import InterruptedByUserError, NotSyncedError, TorsyncError
 from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
 from torsync.model.forecast import forecast
-from torsync.model.plan import Action, Plan
+from torsync.model.plan import NOT_OURS, Plan
 from torsync.model.verdict import judge
 from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.look import Look, take_look
@@ -371,5 +371,4 @@ def _same_content(one: Release, other: Release) -> bool:
 
 
 def _right_files(plan: Plan) -> bytes:
-    wrong = {Action.LOCAL, Action.UNREADABLE}
-    return bytes(planned.action not in wrong for planned in plan.files)
+    return bytes(planned.action not in NOT_OURS for planned in plan.files)

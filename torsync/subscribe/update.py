@@ -9,7 +9,7 @@ from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Level, Progress
 from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch
-from torsync.model.plan import Action, Plan, content_bytes_of
+from torsync.model.plan import STAGED, Action, Plan, content_bytes_of
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.fetch import Fetched, FetchGoal
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
@@ -52,8 +52,7 @@ class Update:
     @property
     def needs_stage(self) -> bool:
         """Whether anything has to be staged."""
-        staged = {Action.PATCH, Action.FETCH, Action.LINK}
-        return any(planned.action in staged for planned in self._plan.files)
+        return any(planned.action in STAGED for planned in self._plan.files)
 
     def build(
         self,
@@ -87,10 +86,7 @@ class Update:
         Raises:
             TreeError: something could not be written; see ``Commit.run``.
         """
-        files = sum(
-            planned.action in {Action.PATCH, Action.FETCH, Action.LINK}
-            for planned in self._plan.files
-        )
+        files = sum(planned.action in STAGED for planned in self._plan.files)
         if files or self._plan.removals:
             self._voice.stage(EventStage.COMMITTING)
         done = 0
