@@ -16,14 +16,16 @@ from tests.support.releases import (
     make_release,
     read_piece,
 )
-from torsync.model.assess import Assessment, assess, link_text
+from torsync.model.assess import assess, link_text
 from torsync.model.config import CleanMode
+from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.plan import Action, Plan, plan_update
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from torsync.model.assessment import Assessment, Extent
     from torsync.model.manifest import FileEntry, Manifest
 
 
@@ -82,6 +84,7 @@ class Situation:
         clean: what is removed.
         problems: what could not be looked at.
         unreadable: files of the tree that stat sees, and that cannot be read.
+        before: the synced release.
     """
 
     release: Release
@@ -91,6 +94,7 @@ class Situation:
     clean: CleanMode = CleanMode.MANAGED
     problems: Mapping[str, str] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()
+    before: Release | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -103,34 +107,60 @@ class Situation:
 
     def assess(self) -> Assessment:
         """Assess as ``check-now`` does."""
-        return assess(self.manifest, self.index, self.ledger, keep=self.keep.__contains__)
+        index = self.index
+        while True:
+            found = self._assess(index)
+            blocked = found.sources_to_read() & self.unreadable
+            if not blocked:
+                return found
+            index = index.without(dict.fromkeys(blocked, "Permission denied"))
 
-    def content(self, index: int) -> bytes | None:
-        """What can be read at the path of a wanted file."""
-        path = self.manifest.files[index].path
+    def _assess(self, index: DiskIndex) -> Assessment:
+        before = self.before
+        return assess(
+            self.manifest,
+            index,
+            self.ledger,
+            keep=self.keep.__contains__,
+            synced=Synced(lambda: before.manifest) if before is not None else NEVER_SYNCED,
+        )
+
+    def read(self, path: str) -> bytes | None:
+        """What can be read at a path."""
         item = self.disk.get(path)
         readable = item is not None and item.kind is Kind.FILE and path not in self.unreadable
         return item.content if item is not None and readable else None
 
-    def has_piece(self, piece: int) -> bool:
-        """Whether the disk holds the right bytes of a piece."""
-        return read_piece(self.manifest, piece, self.content) == self.release.piece(piece)
+    def content(self, index: int) -> bytes | None:
+        """What can be read at the path of a wanted file."""
+        return self.read(self.manifest.files[index].path)
 
-    def hash(self, pieces: Iterable[int]) -> Hashed:
+    def has_piece(self, piece: int, assessment: Assessment | None = None) -> bool:
+        """Whether the disk holds the right bytes of a piece: at the sources of an assessment."""
+
+        def content(index: int) -> bytes | None:
+            own = self.manifest.files[index].path
+            return self.read(assessment.source(index) if assessment is not None else own)
+
+        return read_piece(self.manifest, piece, content) == self.release.piece(piece)
+
+    def hash(self, pieces: Iterable[int], assessment: Assessment | None = None) -> Hashed:
         """Hash as ``hash_pieces`` does: by comparing with the right content."""
         hashed = Hashed(set(), set())
         for piece in pieces:
-            if self.has_piece(piece):
+            if self.has_piece(piece, assessment):
                 hashed.good.add(piece)
             for index in self.manifest.files_in(piece):
-                if self.manifest.files[index].path in self.unreadable:
+                own = self.manifest.files[index].path
+                source = assessment.source(index) if assessment is not None else own
+                if source in self.unreadable:
                     hashed.unreadable.add(index)
         return hashed
 
     def plan(self) -> Plan:
         """Assess, hash and plan as ``check-now`` does."""
         assessment = self.assess()
-        hashed = self.hash(assessment.doubtful_pieces())
+        hashed = self.hash(assessment.doubtful_pieces(), assessment)
         return plan_update(
             assessment,
             hashed.good,
@@ -141,23 +171,36 @@ class Situation:
         )
 
     def staged(self, plan: Plan, index: int, *, pieces: Iterable[int]) -> bytes:
-        """What the stage holds of a file: its clone if it is patched, and the fetched pieces."""
+        """What the stage holds of a file: its clone, what is copied, and the fetched pieces."""
         size = self.manifest.files[index].size
-        patched = plan.files[index].action is Action.PATCH
-        data = bytearray((self.content(index) or b"")[:size] if patched else b"")
-        for piece in pieces:
+        source = plan.files[index].source
+        data = bytearray(((self.read(source) if source else None) or b"")[:size])
+        for piece in sorted({*pieces, *plan.copies}):
+            copied = self.at(plan.copies.get(piece, ()))
+            at = 0
             for file_index, offset, length in self.manifest.segments(piece):
                 if file_index == index:
                     data.extend(bytes(max(0, offset + length - len(data))))
-                    right = self.release.contents[index]
-                    data[offset : offset + length] = right[offset : offset + length]
+                    right = self.release.contents[index][offset : offset + length]
+                    data[offset : offset + length] = copied[at : at + length] if copied else right
+                at += length
         return bytes(data)
+
+    def at(self, extents: Iterable[Extent]) -> bytes:
+        """The bytes at some places of the tree."""
+        return b"".join(
+            (self.disk[path].content if path else bytes(offset + length))[offset : offset + length]
+            for path, offset, length in extents
+        )
 
     def after(self, plan: Plan, *, stamp: int = 10_000) -> Situation:
         """The situation once the plan has been carried out and its ledger recorded."""
         disk = dict(self.disk)
+        for path in plan.moved:
+            assert disk.pop(path).kind is Kind.FILE
         for removal in plan.in_the_way:
-            assert disk.pop(removal.path).kind not in {Kind.FOLDER, Kind.MOUNT}
+            if removal.path not in plan.moved:
+                assert disk.pop(removal.path).kind not in {Kind.FOLDER, Kind.MOUNT}
         rows = {}
         for index, (file, planned) in enumerate(zip(self.manifest.files, plan.files, strict=True)):
             if planned.action in {Action.LOCAL, Action.UNREADABLE}:
@@ -168,6 +211,7 @@ class Situation:
             rows[file.path] = ledger_row(disk[file.path].entry(), self.manifest.digest(index))
         gone = {removal.path for removal in plan.in_the_way}
         for removal in plan.removals:
+            assert removal.path not in plan.moved
             if removal.path not in gone:
                 assert disk.pop(removal.path).kind not in {Kind.FOLDER, Kind.MOUNT}
         assert with_folders(disk).keys() >= disk.keys(), "something lies in a file"
@@ -179,6 +223,7 @@ class Situation:
             self.clean,
             self.problems,
             self.unreadable - {path for path in self.disk if disk.get(path) != self.disk[path]},
+            self.release,
         )
 
     def _built(self, plan: Plan, index: int, stamp: int) -> Item:
@@ -235,11 +280,14 @@ def situations(
         rot: content may have changed under a row that vouches for it.
         layouts: of the releases.
     """
-    layout = draw(st.sampled_from(layouts))
-    digests = draw(st.sampled_from(["", "root", "sha1"]))
     wanted = draw(_release_contents())
     old = draw(_older_contents(wanted))
+    layout = draw(st.sampled_from(layouts))
+    digests = draw(st.sampled_from(["", "root", "sha1"]))
     release = make_release(wanted, layout=layout, digests=digests)
+    if draw(st.integers(0, 3)) == 0:
+        layout = draw(st.sampled_from(layouts))
+        digests = draw(st.sampled_from(["", "root", "sha1"]))
     before = make_release(old, layout=layout, digests=digests, name="before")
     changes = _CHANGES + (_OBSTACLES if obstacles else ()) + (("rotten",) if rot else ())
     items: dict[str, Item] = {}
@@ -274,6 +322,7 @@ def situations(
         draw(st.sampled_from(CleanMode)),
         {path: problem for path, problem in problems.items() if _is_problem(path, tree)},
         frozenset(path for path in unreadable if tree.get(path, Item(Kind.LINK)).kind is Kind.FILE),
+        before if before.manifest.files else None,
     )
 
 
@@ -295,9 +344,15 @@ def _older_contents(draw: st.DrawFn, newer: Mapping[str, Content]) -> dict[str, 
     """A release before ``newer``: some files are the same, some changed, some new, some gone."""
     older = draw(_release_contents(min_size=0, max_size=3))
     for path, content in newer.items():
-        change = draw(st.sampled_from(["same", "same", "edited", "replaced", "added"]))
+        change = draw(
+            st.sampled_from(["same", "same", "renamed", "shifted", "edited", "replaced", "added"])
+        )
         if change == "same":
             older[path] = content
+        elif change == "renamed" and not isinstance(content, Link):
+            older[draw(st.sampled_from(_PATHS))] = draw(st.sampled_from([content, content[:16]]))
+        elif change == "shifted" and not isinstance(content, Link):
+            older[path] = content[PIECE_LENGTH:] + content[:PIECE_LENGTH]
         elif change == "edited" and not isinstance(content, Link):
             older[path] = _edited(draw, content)
         elif change == "replaced":
@@ -322,7 +377,7 @@ def _is_problem(path: str, tree: Mapping[str, Item]) -> bool:
     """Whether a scan could have met it: a folder it lists, or an entry it could not stat."""
     there = tree.get(path, Item(Kind.FOLDER)).kind is Kind.FOLDER
     return there and all(
-        tree.get(folder, Item(Kind.FOLDER)).kind is Kind.FOLDER for folder in parents(path)
+        folder in tree and tree[folder].kind is Kind.FOLDER for folder in parents(path)
     )
 
 

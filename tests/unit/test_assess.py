@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.releases import LAYOUTS, Link, make_release, read_piece
 from tests.support.situations import Item, Situation, situations, with_folders
-from torsync.model.assess import Here, assess, link_text
+from torsync.model.assess import assess, link_text
+from torsync.model.assessment import CERTAIN, Here
 from torsync.model.errors import TreeError
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
 
@@ -307,7 +308,7 @@ class TestAnySituation:
             assume(False)
 
         def content(index: int) -> bytes | None:
-            item = situation.disk.get(situation.manifest.files[index].path)
+            item = situation.disk.get(found.source(index))
             return item.content if item and item.kind is Kind.FILE else None
 
         vouched = found.vouched_pieces()
@@ -320,6 +321,11 @@ class TestAnySituation:
             if here is Here.RIGHT:
                 assert item is not None
                 assert file.link_target or item.content == situation.release.contents[index]
+            elif here is Here.ELSEWHERE:
+                assert found.source(index) != file.path
+                assert content(index) == situation.release.contents[index]
+            elif here is Here.DOUBTFUL:
+                assert content(index) is not None
             elif file.path in situation.keep and item and here is not Here.UNREADABLE:
                 assert here is Here.LOCAL
             elif here is Here.ABSENT:
@@ -328,10 +334,20 @@ class TestAnySituation:
                 )
         for piece, is_vouched in enumerate(vouched):
             files = list(situation.manifest.files_in(piece))
-            assert is_vouched == all(found.here[index] is Here.RIGHT for index in files)
             can_be_read = read_piece(situation.manifest, piece, content)
             asked = any(found.here[index] is Here.DOUBTFUL for index in files)
-            assert (piece in doubtful) == (asked and can_be_read is not None)
+            certain = all(found.here[index] in CERTAIN for index in files)
+            assert certain <= is_vouched <= (can_be_read == situation.release.piece(piece))
+            assert certain or asked or not is_vouched
+            if piece in doubtful:
+                assert asked
+                assert can_be_read is not None
+                assert not is_vouched
+            elif asked and not is_vouched:  # known to be wrong
+                assert can_be_read != situation.release.piece(piece)
+            if piece in found.elsewhere:
+                assert not is_vouched
+                assert situation.at(found.elsewhere[piece]) == situation.release.piece(piece)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

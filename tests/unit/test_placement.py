@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, event, given, settings
 
 from tests.support.releases import LAYOUTS, Link, make_release, read_piece
 from tests.support.situations import Item, Situation, situations
-from torsync.model.assess import Here
+from torsync.model.assessment import Here
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place, Placement, place_for_fetch, place_for_seeding
 from torsync.model.plan import Action, Plan
@@ -38,7 +38,7 @@ def placed_content(situation: Situation, plan: Plan, placement: Placement, index
     """What libtorrent finds at a file's place before anything is fetched."""
     place = placement.places[index]
     if place is Place.TREE:
-        return situation.disk[plan.wanted.files[index].path].content
+        return situation.disk[placement.path(index)].content
     if place is Place.STAGE:
         return situation.staged(plan, index, pieces=())
     return b""
@@ -147,7 +147,7 @@ class TestFetching:
         plan = planned(situation)
         for file_plan, place in zip(plan.files, place_for_fetch(plan).places, strict=True):
             event(f"{file_plan.action.value}: {place.name}")
-            staged = file_plan.action in {Action.PATCH, Action.FETCH}
+            staged = file_plan.action in {Action.PATCH, Action.FETCH, Action.COPY}
             assert (place is Place.STAGE) == staged
             if file_plan.action in {Action.LOCAL, Action.UNREADABLE}:
                 assert place is Place.SCRATCH
@@ -158,8 +158,9 @@ class TestFetching:
         self, situation: Situation
     ) -> None:
         plan = planned(situation)
-        for index, place in enumerate(place_for_fetch(plan).places):
-            item = situation.disk.get(plan.wanted.files[index].path)
+        placement = place_for_fetch(plan)
+        for index, place in enumerate(placement.places):
+            item = situation.disk.get(placement.path(index))
             if place is Place.TREE and plan.wanted.files[index].link_target is None:
                 assert item is not None
                 assert (item.kind, item.content) == (Kind.FILE, situation.release.contents[index])

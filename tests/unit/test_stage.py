@@ -109,7 +109,7 @@ def _clone(
     stage: Stage, plan: Plan, stopping: Callable[[], bool] = lambda: False
 ) -> tuple[list[int], list[str]]:
     counted: list[int] = []
-    stage.clone_patched(plan, present=stage.leftovers(), stopping=stopping, on_bytes=counted.append)
+    stage.clone_sources(plan, present=stage.leftovers(), stopping=stopping, on_bytes=counted.append)
     return counted, sorted(os.listdir(stage_folder(stage)))
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, event, given, settings
 
 from tests.support.releases import LAYOUTS, Link, Release, make_release
 from tests.support.situations import Hashed, Item, Situation, situations, with_folders
-from torsync.model.assess import Assessment, assess
+from torsync.model.assess import assess
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
 from torsync.model.tree_index import Kind, LedgerRow, ledger_row
@@ -21,6 +21,7 @@ from torsync.subscribe.look import Look
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torsync.model.assessment import Assessment
     from torsync.model.reports import VerifyReport
 
 patient = settings(

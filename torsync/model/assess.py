@@ -1,88 +1,33 @@
-"""Compare a wanted release with the tree by stat alone: what is right, what must be hashed.
+"""Compare a wanted release with a tree: what is right, what must be hashed, what is elsewhere.
 
-The first half of planning. It names the pieces whose content only hashing can tell; the
-second half, ``plan``, takes what the hashing found.
+The first half of planning, from stat, ledger and the synced manifest alone. It names the
+pieces whose content only hashing can tell; the second half, ``plan``, takes what the hashing
+found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from torsync.model.assessment import CERTAIN, Assessment, Here, Told
 from torsync.model.errors import TreeError
-from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
+from torsync.model.known import NEVER_SYNCED, Known, Synced
+from torsync.model.pieces import PieceFinder
+from torsync.model.sources import (
+    find_same_content,
+    find_same_size,
+    find_similar,
+    unsettled_files,
+)
+from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torsync.model.manifest import Manifest
 
 Matcher = Callable[[str], bool]
-
-
-class Here(Enum):
-    """What is known of a wanted file before anything is hashed."""
-
-    RIGHT = "vouched for"
-    DOUBTFUL = "has to be hashed"
-    ABSENT = "not there"
-    LOCAL = "kept as it is locally"
-    UNREADABLE = "could not be looked at"
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """One ``Here`` per file of the wanted manifest, in its order."""
-
-    wanted: Manifest
-    index: DiskIndex
-    here: tuple[Here, ...]
-
-    def entry(self, file_index: int) -> DiskEntry | None:
-        """What is on disk at the path of a wanted file."""
-        return self.index.entries.get(self.wanted.files[file_index].path)
-
-    def rows_of_right(self) -> dict[str, LedgerRow]:
-        """What the ledger may say of the files that are right, as they were when looked at."""
-        return {
-            file.path: ledger_row(self.index.entries[file.path], self.wanted.digest(index))
-            for index, (file, here) in enumerate(zip(self.wanted.files, self.here, strict=True))
-            if here is Here.RIGHT
-        }
-
-    def doubtful_pieces(self) -> Iterator[int]:
-        """The pieces that can only be known by hashing, and can be hashed, in order."""
-        seen = -1
-        for index, here in enumerate(self.here):
-            if here is not Here.DOUBTFUL:
-                continue
-            for piece in self.wanted.pieces_of(index):
-                if piece > seen:
-                    seen = piece
-                    if self._is_all_here(piece):
-                        yield piece
-
-    def vouched_pieces(self) -> bytearray:
-        """One byte per piece: 1 where every file in it is vouched for."""
-        flags = bytearray(b"\1" * self.wanted.num_pieces)
-        for index, here in enumerate(self.here):
-            if here is not Here.RIGHT:
-                pieces = self.wanted.pieces_of(index)
-                flags[pieces.start : pieces.stop] = bytes(len(pieces))
-        return flags
-
-    def _is_all_here(self, piece: int) -> bool:
-        for segment in self.wanted.segments(piece):
-            if segment.file_index is None:
-                continue
-            entry = self.entry(segment.file_index)
-            if entry is None or entry.kind is not Kind.FILE:
-                return False
-            if entry.size < segment.file_offset + segment.length:
-                return False
-        return True
 
 
 def assess(
@@ -91,9 +36,10 @@ def assess(
     ledger: Mapping[str, LedgerRow],
     *,
     keep: Matcher,
+    synced: Synced = NEVER_SYNCED,
     trust_ledger: bool = True,
 ) -> Assessment:
-    """Decide per wanted file what is known from stat and ledger.
+    """Decide what is known of each file and piece before anything is read.
 
     Args:
         wanted: the release that the tree shall equal.
@@ -101,6 +47,7 @@ def assess(
         ledger: what torsync remembers, by path.
         keep: paths whose local version stays, whatever it is. It is read only for the sake of
             neighbours that share a piece with it.
+        synced: the release that the ledger's files are of.
         trust_ledger: False to have everything hashed (``verify``).
 
     Raises:
@@ -108,22 +55,121 @@ def assess(
             not be read.
     """
     _check_folders(wanted, index, ledger)
-    here = []
-    for file_index, file in enumerate(wanted.files):
-        entry = index.entries.get(file.path)
-        row = ledger.get(file.path) if trust_ledger else None
-        if file.path in index.problems:
-            here.append(Here.UNREADABLE)
-        elif entry is None:
-            here.append(Here.ABSENT)
-        elif _is_right(entry, row, wanted, file_index):
-            here.append(Here.RIGHT)
-        elif keep(file.path):
-            here.append(Here.LOCAL)
-        else:
-            to_hash = entry.kind is Kind.FILE and entry.size and file.size
-            here.append(Here.DOUBTFUL if to_hash else Here.ABSENT)
-    return Assessment(wanted, index, tuple(here))
+    trusted = ledger if trust_ledger else {}
+    here = [
+        _look_at(wanted, file_index, index, trusted.get(file.path), keep)
+        for file_index, file in enumerate(wanted.files)
+    ]
+    if next(unsettled_files(wanted, here), None) is None:
+        told = bytes(_told_by_files(wanted, here))
+        return Assessment(wanted, index, tuple(here), told=told)
+    return _Weighing(wanted, index, here, Known(index, trusted, synced), keep).result()
+
+
+def _look_at(
+    wanted: Manifest, file_index: int, index: DiskIndex, row: LedgerRow | None, keep: Matcher
+) -> Here:
+    """Decide what is known of a file from its own path."""
+    file = wanted.files[file_index]
+    entry = index.entries.get(file.path)
+    if file.path in index.problems:
+        return Here.UNREADABLE
+    if entry is None:
+        return Here.ABSENT
+    if _is_right(entry, row, wanted, file_index):
+        return Here.RIGHT
+    if keep(file.path):
+        return Here.LOCAL
+    to_hash = entry.kind is Kind.FILE and entry.size and file.size
+    return Here.DOUBTFUL if to_hash else Here.ABSENT
+
+
+def _told_by_files(wanted: Manifest, here: Sequence[Here]) -> bytearray:
+    """Mark the pieces that have certain files only as right."""
+    told = bytearray([Told.RIGHT.value]) * wanted.num_pieces
+    for file_index, seen in enumerate(here):
+        if seen not in CERTAIN:
+            pieces = wanted.pieces_of(file_index)
+            told[pieces.start : pieces.stop] = bytes(len(pieces))
+    return told
+
+
+class _Weighing:
+    """Decides where content comes from, and what that tells of each piece."""
+
+    def __init__(
+        self, wanted: Manifest, index: DiskIndex, here: list[Here], known: Known, keep: Matcher
+    ) -> None:
+        self._wanted = wanted
+        self._index = index
+        self._here = here
+        self._known = known
+        self._finder = PieceFinder(wanted, known)
+        self._sources = find_same_content(wanted, here, known, keep=keep)
+
+    def result(self) -> Assessment:
+        """Weigh everything."""
+        wanted, here = self._wanted, self._here
+        told = _told_by_files(wanted, here)
+        places = self._finder.places(self._pieces_of({Here.DOUBTFUL, Here.ABSENT}))
+        self._find_bases(find_similar(wanted, self._absent(), places))
+        self._find_bases(find_same_size(wanted, self._index, self._absent(), self._known))
+        for piece in self._pieces_of({Here.DOUBTFUL}):
+            told[piece] = self._tell(piece).value
+        elsewhere = {
+            piece: found[0] for piece, found in places.items() if told[piece] != Told.RIGHT.value
+        }
+        return Assessment(wanted, self._index, tuple(here), self._sources, bytes(told), elsewhere)
+
+    def _find_bases(self, found: Mapping[int, str]) -> None:
+        self._sources |= found
+        for file_index in found:
+            self._here[file_index] = Here.DOUBTFUL
+
+    def _absent(self) -> list[int]:
+        return [
+            file_index
+            for file_index in unsettled_files(self._wanted, self._here)
+            if self._here[file_index] is Here.ABSENT
+        ]
+
+    def _pieces_of(self, kinds: set[Here]) -> Iterator[int]:
+        """The pieces of such files, in order, each once."""
+        last = -1
+        for file_index in unsettled_files(self._wanted, self._here):
+            if self._here[file_index] in kinds:
+                for piece in self._wanted.pieces_of(file_index):
+                    if piece > last:
+                        last = piece
+                        yield piece
+
+    def _tell(self, piece: int) -> Told:
+        """Decide what is known of a piece if each file's content is taken from its source."""
+        segments = list(self._wanted.segments(piece))
+        paths = []
+        for file_index, file_offset, length in segments:
+            path = ""
+            if file_index is not None:
+                path = self._sources.get(file_index) or self._wanted.files[file_index].path
+                if not self._may_have(path, file_index, file_offset, length):
+                    return Told.WRONG
+            paths.append(path)
+        same = self._finder.is_same(piece, segments, paths)
+        if same is None:
+            return Told.NOTHING
+        return Told.RIGHT if same else Told.WRONG
+
+    def _may_have(self, path: str, file_index: int, offset: int, length: int) -> bool:
+        """Whether a file may have the right bytes there; False is certain."""
+        entry = self._index.entries.get(path)
+        if entry is None or entry.kind is not Kind.FILE or entry.size < offset + length:
+            return False
+        if path in self._index.problems:
+            return False
+        size = self._wanted.files[file_index].size
+        if length < size or self._here[file_index] in CERTAIN or entry.size != size:
+            return True
+        return not self._known.differs(path, self._wanted, file_index)
 
 
 def link_text(path: str, target: str) -> str:

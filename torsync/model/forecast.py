@@ -12,18 +12,25 @@ def forecast(name: str, plan: Plan) -> CheckReport:
     entries = plan.index.entries
     fetched = [*plan.paths(Action.FETCH), *plan.paths(Action.LINK)]
     patched = plan.paths(Action.PATCH)
+    moved, copied = plan.paths(Action.MOVE), plan.paths(Action.COPY)
     replaced = [
         path
-        for path in (*patched, *fetched)
-        if path in entries and entries[path].kind is not Kind.FOLDER
+        for path in (*patched, *fetched, *moved, *copied)
+        if path in entries and entries[path].kind is not Kind.FOLDER and path not in plan.moved
     ]
-    removed = (removal.path for removal in (*plan.in_the_way, *plan.removals))
+    removed = [
+        removal.path
+        for removal in (*plan.in_the_way, *plan.removals)
+        if removal.path not in plan.moved
+    ]
     return CheckReport(
         name=name,
         release=plan.wanted.name,
         info_hash=plan.wanted.info_hash,
         changed=not plan.is_empty,
         kept=len(plan.paths(Action.KEEP)),
+        moved=moved,
+        copied=copied,
         patched=patched,
         fetched=fetched,
         trashed=list(dict.fromkeys([*replaced, *removed])),

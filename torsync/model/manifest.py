@@ -193,15 +193,28 @@ class Manifest:
         lies among the same neighbours.
         """
         entry = self.files[file_index]
-        if entry.link_target is not None:
-            return f"link:{entry.link_target}"
-        if not entry.size:
-            return "empty"
         if entry.pieces_root is not None:
             return f"root:{entry.pieces_root.hex()}:{entry.size}"
+        return next(self.digests(file_index))
+
+    def digests(self, file_index: int) -> Iterator[str]:
+        """Everything that identifies a file's content, the strongest first.
+
+        Releases in different formats may have another one than the strongest in common.
+        """
+        entry = self.files[file_index]
+        if entry.link_target is not None:
+            yield f"link:{entry.link_target}"
+            return
+        if not entry.size:
+            yield "empty"
+            return
+        if entry.pieces_root is not None:
+            yield f"root:{entry.pieces_root.hex()}:{entry.size}"
         if entry.sha1 is not None:
-            return f"sha1:{entry.sha1.hex()}:{entry.size}"
-        return self._v1_pieces_digest(file_index)
+            yield f"sha1:{entry.sha1.hex()}:{entry.size}"
+        if self.v1_hashes:
+            yield self._v1_pieces_digest(file_index)
 
     def _v1_pieces_digest(self, file_index: int) -> str:
         entry = self.files[file_index]

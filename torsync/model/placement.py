@@ -7,20 +7,23 @@ a scratch file for the time being.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from torsync.model.plan import FILLED, NOT_OURS, Plan
+from torsync.model.assessment import Extent
+from torsync.model.plan import FILLED, NOT_OURS, Action, Plan
 
 if TYPE_CHECKING:
-    from torsync.model.manifest import Manifest
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from torsync.model.manifest import Manifest, Segment
 
 
 class Place(Enum):
     """Where libtorrent finds a file of the torrent."""
 
-    TREE = "where it belongs"
+    TREE = "in the tree"
     STAGE = "in the stage, to become the file"
     SCRATCH = "in the stage, to be thrown away"
 
@@ -31,6 +34,7 @@ class Placement:
 
     Attributes:
         places: one per file of the manifest.
+        paths: file → where in the tree it is for now, for those that are to be moved.
         have: one byte per piece, 1 where the content at those places is right.
         wanted: one byte per piece, 1 where it shall be fetched or is there; the others get
             piece priority 0.
@@ -40,27 +44,69 @@ class Placement:
     places: tuple[Place, ...]
     have: bytes
     wanted: bytes
+    paths: Mapping[int, str] = field(default_factory=dict)
+
+    def path(self, file_index: int) -> str:
+        """Where in the tree a file is, if that is its place."""
+        return self.paths.get(file_index) or self.manifest.files[file_index].path
 
 
 def place_for_fetch(plan: Plan) -> Placement:
-    """Decide the placement for fetching what a plan needs."""
+    """Decide the placement for fetching what a plan needs.
+
+    Pieces that are to be assembled from the tree are not claimed: they are not there yet.
+    """
     manifest = plan.wanted
-    needed = bytearray(manifest.num_pieces)
-    for piece in plan.needed:
-        needed[piece] = 1
+    written = bytearray(manifest.num_pieces)
+    for piece in plan.lacking:
+        written[piece] = 1
     places = []
     have = bytearray(plan.good)
     for index, planned in enumerate(plan.files):
         pieces = manifest.pieces_of(index)
-        if planned.action in FILLED:
+        if planned.action in FILLED or planned.action is Action.COPY:
             places.append(Place.STAGE)
-        elif planned.action in NOT_OURS or any(needed[pieces.start : pieces.stop]):
+        elif planned.action in NOT_OURS or any(written[pieces.start : pieces.stop]):
             places.append(Place.SCRATCH)
             have[pieces.start : pieces.stop] = bytes(len(pieces))
         else:
             places.append(Place.TREE)
-    wanted = bytes(a | b for a, b in zip(have, needed, strict=True))
-    return Placement(manifest, tuple(places), bytes(have), wanted)
+    wanted = bytearray(have)
+    for piece in plan.needed:
+        wanted[piece] = 1
+    paths = {
+        index: planned.source
+        for index, planned in enumerate(plan.files)
+        if planned.action is Action.MOVE
+    }
+    return Placement(manifest, tuple(places), bytes(have), bytes(wanted), paths)
+
+
+class Run(NamedTuple):
+    """Bytes to copy into a file of the torrent; zeros where ``source`` is empty."""
+
+    file_index: int
+    offset: int
+    source: str
+    source_offset: int
+    length: int
+
+
+def matched_runs(segments: Iterable[Segment], extents: Iterable[Extent]) -> Iterator[Run]:
+    """Lay a piece's bytes, found at ``extents``, out over the files that it is to be written to."""
+    places = iter(extents)
+    path, source_offset, left = next(places, Extent("", 0, 0))
+    for file_index, offset, length in segments:
+        done = 0
+        while done < length:
+            if not left:
+                path, source_offset, left = next(places)
+            count = min(left, length - done)
+            if file_index is not None:
+                yield Run(file_index, offset + done, path, source_offset, count)
+            done += count
+            left -= count
+            source_offset += count
 
 
 def place_for_seeding(manifest: Manifest, right: bytes) -> Placement:

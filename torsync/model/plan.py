@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from torsync.model.assess import Assessment, Here, Matcher
+from torsync.model.assessment import Assessment, Here
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
+    from torsync.model.assess import Matcher
+    from torsync.model.assessment import Extent
     from torsync.model.manifest import Manifest
     from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
 
@@ -23,6 +25,8 @@ class Action(Enum):
     """What happens to one wanted file."""
 
     KEEP = "keep"
+    MOVE = "move"
+    COPY = "copy"
     PATCH = "patch"
     FETCH = "fetch"
     LINK = "link"
@@ -31,16 +35,26 @@ class Action(Enum):
 
 
 FILLED = frozenset({Action.PATCH, Action.FETCH})  # by libtorrent, in the stage
-STAGED = FILLED | {Action.LINK}
+STAGED = FILLED | {Action.COPY, Action.LINK}
 NOT_OURS = frozenset({Action.LOCAL, Action.UNREADABLE})  # left alone, whatever they hold
 _UNTOUCHED = NOT_OURS | {Action.KEEP}
 
 
 class FilePlan(NamedTuple):
-    """The action for the wanted file of the same index, and why."""
+    """The action for the wanted file of the same index, and why.
+
+    ``source`` is the path of the file that is moved, copied, or cloned to be patched; empty
+    where none is.
+    """
 
     action: Action
     reason: str
+    source: str = ""
+
+    @property
+    def is_cloned(self) -> bool:
+        """Whether the staged file begins as a copy of ``source``."""
+        return bool(self.source) and self.action in {Action.PATCH, Action.COPY}
 
 
 class Removal(NamedTuple):
@@ -56,7 +70,10 @@ class Plan:
 
     Attributes:
         files: one per file of the wanted manifest, in its order.
-        good: one byte per piece, 1 where the tree holds the piece's right content.
+        good: one byte per piece, 1 where the tree holds the piece's right content: at the paths
+            of files that are kept, at the sources of the others.
+        copies: piece → where in the tree to copy its content from, for pieces that are not
+            good, but known to be elsewhere.
         removals: what goes to the trash besides the old versions of replaced files.
         in_the_way: removals that have to happen before files are placed: they are where a
             file or folder of the release goes.
@@ -68,10 +85,21 @@ class Plan:
     good: bytes
     removals: tuple[Removal, ...]
     in_the_way: tuple[Removal, ...]
+    copies: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
 
     @cached_property
     def needed(self) -> tuple[int, ...]:
         """The pieces that have to be fetched, in order."""
+        return tuple(piece for piece in self.lacking if piece not in self.copies)
+
+    @cached_property
+    def moved(self) -> frozenset[str]:
+        """The paths that files are moved from."""
+        return frozenset(planned.source for planned in self.files if planned.action is Action.MOVE)
+
+    @cached_property
+    def lacking(self) -> tuple[int, ...]:
+        """The pieces that have to be fetched or assembled, in order."""
         found: list[int] = []
         last = -1
         for index, planned in enumerate(self.files):
@@ -102,7 +130,7 @@ class Plan:
             else FilePlan(Action.LOCAL, "not to be mended now")
             for planned in self.files
         )
-        return replace(self, files=files, in_the_way=())
+        return replace(self, files=files, in_the_way=(), copies={})
 
     def paths(self, action: Action) -> list[str]:
         """The paths of the files with that action."""
@@ -152,17 +180,52 @@ def plan_update(
     for piece in assessment.doubtful_pieces():
         if piece in hashed_good:
             good[piece] = 1
-    files = tuple(
+    files = [
         FilePlan(Action.UNREADABLE, "it could not be read")
-        if index in unreadable and assessment.here[index] is not Here.LOCAL
+        if index in unreadable and _is_read_in_place(assessment, index)
         else _plan_file(assessment, index, good)
         for index in range(len(wanted.files))
-    )
+    ]
     removals = plan_removals(wanted, assessment.index, ledger, keep=keep, clean=clean)
     in_the_way = _plan_obstacles(
         assessment, files, {removal.path for removal in removals}, ledger, keep
     )
-    return Plan(wanted, assessment.index, files, bytes(good), removals, in_the_way)
+    leaving = {removal.path for removal in (*removals, *in_the_way)}
+    moved = _plan_moves(wanted, files, leaving)
+    plan = Plan(
+        wanted,
+        assessment.index,
+        tuple(files),
+        bytes(good),
+        tuple(removal for removal in removals if removal.path not in moved),
+        in_the_way,
+    )
+    elsewhere = assessment.elsewhere
+    copies = {piece: elsewhere[piece] for piece in plan.lacking if piece in elsewhere}
+    return replace(plan, copies=copies) if copies else plan
+
+
+def _is_read_in_place(assessment: Assessment, index: int) -> bool:
+    here = assessment.here[index]
+    return here not in {Here.LOCAL, Here.ELSEWHERE} and index not in assessment.sources
+
+
+def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]) -> set[str]:
+    """Turn a copy of what goes from its path anyway into a move; the first one that asks.
+
+    Returns:
+        The paths that are moved away.
+    """
+    moved: set[str] = set()
+    for index, planned in enumerate(files):
+        source = planned.source
+        if planned.action is not Action.COPY or source in moved:
+            continue
+        at = wanted.by_path.get(source)
+        if source in leaving if at is None else files[at].action not in _UNTOUCHED:
+            moved.add(source)
+            files[index] = planned._replace(action=Action.MOVE)
+    return moved
 
 
 def plan_removals(
@@ -201,23 +264,44 @@ def _plan_file(assessment: Assessment, index: int, good: bytes | bytearray) -> F
         return FilePlan(Action.LOCAL, "matches a keep pattern")
     if file.link_target is not None:
         return FilePlan(Action.LINK, f"a link to {file.link_target}")
-    entry = assessment.entry(index)
-    if entry is None:
-        return FilePlan(Action.FETCH, "not there")
-    if entry.kind is not Kind.FILE:
-        return FilePlan(Action.FETCH, f"a {entry.kind.value} is in its place")
+    source = assessment.source(index)
+    if here is Here.ELSEWHERE:
+        return FilePlan(Action.COPY, f"the content of {source}", source)
+    entry = assessment.index.entries.get(source)
     pieces = assessment.wanted.pieces_of(index)
     right = sum(good[pieces.start : pieces.stop])
-    if right == len(pieces) and entry.size == file.size:
-        return FilePlan(Action.KEEP, "its content is right")
-    if not right:
-        return FilePlan(Action.FETCH, "its content differs" if file.size else "it must be empty")
-    return FilePlan(Action.PATCH, f"{right} of {len(pieces)} pieces are right")
+    in_place = source == file.path
+    if here is Here.DOUBTFUL and entry is not None and right:
+        if right < len(pieces):
+            where = "" if in_place else f" in {source}"
+            return FilePlan(
+                Action.PATCH, f"{right} of {len(pieces)} pieces are right{where}", source
+            )
+        if entry.size != file.size:
+            return FilePlan(Action.PATCH, f"the first {file.size} bytes are right", source)
+        if in_place:
+            return FilePlan(Action.KEEP, "its content is right")
+        return FilePlan(Action.COPY, f"the content of {source}", source)
+    copied = sum(1 for piece in pieces if piece in assessment.elsewhere)
+    if copied:
+        return FilePlan(
+            Action.PATCH, f"{copied} of {len(pieces)} pieces are in other places of the tree"
+        )
+    return FilePlan(Action.FETCH, _why_fetch(assessment, index))
+
+
+def _why_fetch(assessment: Assessment, index: int) -> str:
+    entry = assessment.entry(index)
+    if entry is None:
+        return "not there"
+    if entry.kind is not Kind.FILE:
+        return f"a {entry.kind.value} is in its place"
+    return "its content differs" if assessment.wanted.files[index].size else "it must be empty"
 
 
 def _plan_obstacles(
     assessment: Assessment,
-    files: tuple[FilePlan, ...],
+    files: Sequence[FilePlan],
     going: Container[str],
     ledger: Mapping[str, LedgerRow],
     keep: Matcher,
@@ -243,7 +327,7 @@ def _plan_obstacles(
     blocked = [
         file.path
         for file, planned in zip(wanted.files, files, strict=True)
-        if planned.action in {Action.FETCH, Action.LINK} and _is_folder(entries, file.path)
+        if planned.action not in _UNTOUCHED and _is_folder(entries, file.path)
     ]
     for path in blocked:
         _check_is_read(assessment.index, path)

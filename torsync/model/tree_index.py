@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Kind(Enum):
@@ -77,6 +80,10 @@ class DiskIndex:
 
     entries: dict[str, DiskEntry]
     problems: dict[str, str] = field(default_factory=dict)
+
+    def without(self, problems: Mapping[str, str]) -> DiskIndex:
+        """The same with more that could not be read."""
+        return replace(self, problems={**self.problems, **problems})
 
     @property
     def complete(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.model.assess import Assessment, Here, Matcher, is_vouched
+from torsync.model.assess import Matcher, is_vouched
+from torsync.model.assessment import Assessment, Here
 from torsync.model.reports import VerifyReport
 from torsync.model.tree_index import Kind, LedgerRow
 

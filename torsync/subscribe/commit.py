@@ -18,6 +18,7 @@ from torsync.model.errors import TreeError
 from torsync.model.placement import Place
 from torsync.model.plan import FILLED, NOT_OURS, Action, Plan, Removal
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
+from torsync.subscribe.moves import Identity, Moves
 from torsync.subscribe.trash import Trash, remove_emptied_folders
 from torsync.subscribe.tree import Tree, doing
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from torsync.subscribe.stage import Stage
 
 _COMPARE_BYTES = 4 * 1024**2
-_Identity = tuple[int, int, int]
 _NANOSECONDS = 1_000_000_000
 
 
@@ -38,12 +38,14 @@ class CommitOutcome:
 
     Attributes:
         rows: the whole new ledger.
-        patched, fetched: paths that have new content.
+        moved, copied, patched, fetched: paths that have new content.
         unchanged: how many files were staged and turned out to be what they were.
         trashed: paths whose old content is in the trash.
     """
 
     rows: dict[str, LedgerRow] = field(default_factory=dict)
+    moved: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
     patched: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
     unchanged: int = 0
@@ -82,7 +84,7 @@ class Commit:
         self._on_file = on_file
         self._outcome = CommitOutcome()
         self._unchanged: set[int] = set()  # files that were staged in vain
-        self._finished: dict[int, _Identity] = {}  # staged files, as they were verified
+        self._finished: dict[int, Identity] = {}  # staged files, as they were verified
         self._touched: set[str] = set()  # by others, while this commit was under way
 
     def run(self) -> CommitOutcome:
@@ -95,14 +97,19 @@ class Commit:
         staged = self._finish_staged()
         if not self._plan.is_empty:
             self._tree.sync()
-        removed = self._remove(self._plan.in_the_way)
+        moves = Moves(self._tree, self._plan, self._stage)
+        moves.prepare()
+        gone = moves.clear_the_way()
+        gone += self._remove(entry for entry in self._plan.in_the_way if entry.path not in gone)
         self._remove_replaced_folders()
         for index in staged:
             self._place(index)
+        self._place_moved(moves)
         self._place_links()
-        gone = set(removed)
-        removed += self._remove(entry for entry in self._plan.removals if entry.path not in gone)
-        remove_emptied_folders(self._tree, removed)
+        gone += moves.leave_sources()
+        left = set(gone)
+        gone += self._remove(entry for entry in self._plan.removals if entry.path not in left)
+        remove_emptied_folders(self._tree, gone)
         self._mend_attributes()
         if not self._plan.is_empty:
             self._tree.sync()
@@ -116,7 +123,7 @@ class Commit:
         """Give staged files their size, mode and time; leave out what did not change."""
         staged = []
         for index, planned in enumerate(self._plan.files):
-            if planned.action not in FILLED:
+            if planned.action not in FILLED and planned.action is not Action.COPY:
                 continue
             file = self._plan.wanted.files[index]
             path = self._stage.path(index, Place.STAGE)
@@ -124,7 +131,7 @@ class Commit:
                 fd = self._tree.open(path, os.O_RDWR | (0 if file.size else os.O_CREAT))
                 try:
                     self._check_size(fd, file, path)
-                    if self._is_unchanged(fd, file):
+                    if self._is_unchanged(fd, index):
                         self._unchanged.add(index)
                         continue
                     self._set_attributes(fd, file)
@@ -146,15 +153,26 @@ class Commit:
                 hint="try again: it is then fetched anew",
             )
 
-    def _is_unchanged(self, staged_fd: int, file: FileEntry) -> bool:
+    def _is_unchanged(self, staged_fd: int, index: int) -> bool:
         """Whether a file is what it was: its pieces were fetched for a neighbour's sake."""
+        file, planned = self._plan.wanted.files[index], self._plan.files[index]
         entry = self._plan.index.entries.get(file.path)
         if entry is None or entry.kind is not Kind.FILE or entry.size != file.size:
             return False
+        runs = [(0, file.size)]
+        if planned.source == file.path:  # a clone, but for the pieces that it lacked
+            lacking = set(self._plan.lacking)
+            runs = [
+                (segment.file_offset, segment.length)
+                for piece in self._plan.wanted.pieces_of(index)
+                if piece in lacking
+                for segment in self._plan.wanted.segments(piece)
+                if segment.file_index == index
+            ]
         with doing("read", file.path):
             fd = self._tree.open(file.path)
             try:
-                return _same_content(fd, staged_fd, file.size)
+                return all(_same_content(fd, staged_fd, *run) for run in runs)
             finally:
                 os.close(fd)
 
@@ -187,7 +205,8 @@ class Commit:
         replaced = {
             file.path
             for file, planned in zip(self._plan.wanted.files, self._plan.files, strict=True)
-            if planned.action in {Action.FETCH, Action.LINK}
+            if planned.action is not Action.KEEP
+            and planned.action not in NOT_OURS
             and (entry := entries.get(file.path)) is not None
             and entry.kind is Kind.FOLDER
         }
@@ -200,19 +219,46 @@ class Commit:
         self._tree.forget_folders()
 
     def _place(self, index: int) -> None:
-        file = self._plan.wanted.files[index]
-        patched = self._plan.files[index].action is Action.PATCH
+        file, action = self._plan.wanted.files[index], self._plan.files[index].action
+        placed = {
+            Action.COPY: self._outcome.copied,
+            Action.PATCH: self._outcome.patched,
+            Action.FETCH: self._outcome.fetched,
+        }
         self._rename_into_place(self._stage.path(index, Place.STAGE), file.path)
-        (self._outcome.patched if patched else self._outcome.fetched).append(file.path)
+        placed[action].append(file.path)
         self._on_file()
 
-    def _rename_into_place(self, staged: str, path: str) -> None:
-        if self._is_there(path):
+    def _place_moved(self, moves: Moves) -> None:
+        for index, held_at, identity in moves.held():
+            file = self._plan.wanted.files[index]
+            self._rename_into_place(held_at, file.path)
+            self._outcome.moved.append(file.path)
+            self._finished[index] = self._with_attributes(file, identity)
+            self._on_file()
+
+    def _with_attributes(self, file: FileEntry, identity: Identity) -> Identity:
+        """Give a moved file its mode and time; what it then looks like."""
+        size, mtime_ns, inode = identity
+        entry = self._tree.stat(file.path)
+        if entry is None or (entry.size, entry.mtime_ns, entry.inode) != identity:
+            return identity
+        if not self._attributes_are_right(file, entry):
+            with doing("set the mode and time of", file.path):
+                fd = self._tree.open(file.path)
+                try:
+                    self._set_attributes(fd, file)
+                finally:
+                    os.close(fd)
+        return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode
+
+    def _rename_into_place(self, held_at: str, path: str) -> None:
+        if path not in self._plan.moved and self._is_there(path):
             self._trash.save(path)
             self._outcome.trashed.append(path)
         with doing("put in place", path):
             (source_fd, source), (target_fd, target) = self._tree.locate_both(
-                staged, path, create=True
+                held_at, path, create=True
             )
             os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
@@ -303,12 +349,13 @@ def _is_in(path: str, folders: Container[str]) -> bool:
     return bool(path)
 
 
-def _identity(status: os.stat_result) -> _Identity:
+def _identity(status: os.stat_result) -> Identity:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _same_content(one: int, other: int, size: int) -> bool:
-    for offset in range(0, size, _COMPARE_BYTES):
-        if os.pread(one, _COMPARE_BYTES, offset) != os.pread(other, _COMPARE_BYTES, offset):
+def _same_content(one: int, other: int, start: int, length: int) -> bool:
+    for offset in range(start, start + length, _COMPARE_BYTES):
+        count = min(_COMPARE_BYTES, start + length - offset)
+        if os.pread(one, count, offset) != os.pread(other, count, offset):
             return False
     return True

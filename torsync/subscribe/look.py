@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from torsync.model.assess import Assessment, Here, Matcher, assess
+from torsync.model.assess import Matcher, assess
+from torsync.model.assessment import Assessment, Here
 from torsync.model.events import Level, Stage
+from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.plan import Plan, plan_update
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from torsync.model.config import CleanMode
     from torsync.model.manifest import Manifest
@@ -46,8 +50,10 @@ class Look:
             unreadable=self.hashed.unreadable,
         )
 
-    def rows_to_carry(self, trashed: Iterable[str] = ()) -> dict[str, LedgerRow]:
+    def rows_to_carry(self, gone: Iterable[str] = ()) -> dict[str, LedgerRow]:
         """What the ledger goes on to say of files that were left alone, by path.
+
+        Those at the paths that are ``gone`` were not.
 
         They stay torsync's to remove later: those that the release no longer lists and that
         could not be removed for want of a complete look, and those that are wrong or could not
@@ -55,11 +61,11 @@ class Look:
         """
         index = self.assessment.index
         here = dict(zip(self.assessment.wanted.by_path, self.assessment.here, strict=True))
-        gone = set(trashed)
+        left = set(gone)
         return {
             path: row._replace(digest="") if path in here else row
             for path, row in self.ledger.items()
-            if path not in gone
+            if path not in left
             and here.get(path) is not Here.LOCAL
             and (path in index.entries or not index.complete)
         }
@@ -92,6 +98,7 @@ def take_look(
     voice: Voice,
     *,
     keep: Matcher,
+    synced: Synced = NEVER_SYNCED,
     trust_ledger: bool,
     stopping: Callable[[], bool],
 ) -> Look:
@@ -103,6 +110,7 @@ def take_look(
         ledger: what torsync remembers, by path.
         voice: says what is going on, and what could not be read.
         keep: paths that are not looked into: their local version stays.
+        synced: the release that the ledger's files are of.
         trust_ledger: False to hash everything.
         stopping: asked between pieces.
 
@@ -113,33 +121,60 @@ def take_look(
     voice.stage(Stage.LOOKING)
     tree.forget_folders()
     index = tree.scan()
-    for path, problem in sorted(index.problems.items()):
+    problems: Mapping[str, str] = index.problems
+    while True:
+        _tell_problems(voice, problems)
+        assessment = assess(
+            manifest, index, ledger, keep=keep, synced=synced, trust_ledger=trust_ledger
+        )
+        problems = _unreadable(tree, assessment.sources_to_read())
+        if not problems:
+            break
+        index = index.without(problems)
+    doubtful = list(assessment.doubtful_pieces())
+    hashed = HashedPieces()
+    if doubtful:
+        hashed = _hash(tree, assessment, doubtful, voice, stopping)
+    return Look(assessment, ledger, hashed)
+
+
+def _tell_problems(voice: Voice, problems: Mapping[str, str]) -> None:
+    for path, problem in sorted(problems.items()):
         voice.notice(
             Level.WARNING,
             "unreadable",
             f"{path or '.'!r} could not be read: {problem}",
             "make it readable; nothing is removed while that is so",
         )
-    assessment = assess(manifest, index, ledger, keep=keep, trust_ledger=trust_ledger)
-    doubtful = list(assessment.doubtful_pieces())
-    hashed = HashedPieces()
-    if doubtful:
-        hashed = _hash(tree, manifest, doubtful, voice, stopping)
-    return Look(assessment, ledger, hashed)
+
+
+def _unreadable(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
+    """Find which of some files cannot be opened for reading, and why."""
+    problems = {path: _open_problem(tree, path) for path in sorted(paths)}
+    return {path: problem for path, problem in problems.items() if problem}
+
+
+def _open_problem(tree: Tree, path: str) -> str:
+    try:
+        os.close(tree.open(path))
+    except OSError as error:
+        return os.strerror(error.errno or errno.EIO)
+    return ""
 
 
 def _hash(
     tree: Tree,
-    manifest: Manifest,
+    assessment: Assessment,
     pieces: list[int],
     voice: Voice,
     stopping: Callable[[], bool],
 ) -> HashedPieces:
     voice.stage(Stage.VERIFYING)
+    manifest = assessment.wanted
     return hash_pieces(
         manifest,
         pieces,
-        lambda index: tree.open(manifest.files[index].path),
+        lambda index: tree.open(assessment.source(index)),
         stopping=stopping,
         on_bytes=voice.bytes_meter(Stage.VERIFYING, bytes_of(manifest, pieces)),
     )

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.metainfo import parse_metainfo
 from torsync.subscribe.remote import Fetched, Remote, Validators
 from torsync.subscribe.state import PollState
@@ -98,6 +99,19 @@ class Releases:
     def synced(self) -> Release | None:
         """The release that the tree is known to equal."""
         return self.load(self._state.synced)
+
+    def synced_manifest(self) -> Synced:
+        """The same for comparing with another, without parsing it in vain."""
+        digest = self._state.synced
+        body = self._state.load_body(digest) if digest else None
+        if body is None:
+            return NEVER_SYNCED
+
+        def load() -> Manifest | None:
+            release = self.load(digest)
+            return release.manifest if release is not None else None
+
+        return Synced(load, body)
 
     def _remember(self, release: Release) -> Release:
         """Keep the synced and the newest release parsed, no others."""

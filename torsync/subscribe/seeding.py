@@ -7,7 +7,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from torsync.model.assess import Here, assess
+from torsync.model.assess import assess
+from torsync.model.assessment import Here
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
 from torsync.model.placement import place_for_seeding

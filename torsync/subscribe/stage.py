@@ -20,18 +20,19 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
-from torsync.model.placement import Place, Placement
-from torsync.model.plan import Action, Plan
+from torsync.model.placement import Place, Placement, matched_runs
 from torsync.subscribe.tree import FOLDER_FLAGS, Tree, disk_entry, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from torsync.model.plan import Plan
     from torsync.model.tree_index import DiskEntry
 
 _STAGES = f"{PRIVATE_FOLDER}/stage"
 _FICLONE = 0x40049409
 _COPY_BYTES = 16 * 1024**2
+_OPEN_FILES = 16
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 
 
@@ -83,7 +84,7 @@ class Stage:
         def opener(index: int) -> int:
             place = placement.places[index]
             if place is Place.TREE:
-                return self._tree.open(placement.manifest.files[index].path)
+                return self._tree.open(placement.path(index))
             return self._tree.open(self.path(index, place))
 
         return opener
@@ -132,7 +133,7 @@ class Stage:
         }
         return StagedRecord(self.info_hash, have, files)
 
-    def clone_patched(
+    def clone_sources(
         self,
         plan: Plan,
         *,
@@ -140,7 +141,7 @@ class Stage:
         stopping: Callable[[], bool],
         on_bytes: Callable[[int], None],
     ) -> None:
-        """Clone the old version of each file to patch, unless it is ``present`` already.
+        """Clone what files are patched or copied from, unless it is ``present`` already.
 
         Raises:
             TreeError: a file could not be copied, or changed meanwhile.
@@ -148,11 +149,11 @@ class Stage:
         """
         there = set(present)
         for index, planned in enumerate(plan.files):
-            if planned.action is not Action.PATCH or str(index) in there:
+            if not planned.is_cloned or str(index) in there:
                 continue
-            file = plan.wanted.files[index]
-            with doing("copy", file.path):
-                self._clone(file.path, index, file.size, plan, stopping, on_bytes)
+            with doing("copy", planned.source):
+                size = plan.wanted.files[index].size
+                self._clone(planned.source, index, size, plan, stopping, on_bytes)
 
     def _clone(
         self,
@@ -174,12 +175,52 @@ class Stage:
                 os.close(target_fd)
         finally:
             os.close(source_fd)
+        self._check_untouched(path, plan)
+        folder, name = self._tree.locate(target)
+        os.rename(f"{name}.part", name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def _check_untouched(self, path: str, plan: Plan) -> None:
         if self._tree.stat(path) != plan.index.entries[path]:
             raise TreeError(
                 f"{path!r} changed while it was being copied", path=path, hint="try again"
             )
-        folder, name = self._tree.locate(target)
-        os.rename(f"{name}.part", name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def assemble(
+        self,
+        plan: Plan,
+        placement: Placement,
+        *,
+        stopping: Callable[[], bool],
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        """Copy the pieces that are elsewhere in the tree to where they belong in the stage.
+
+        Raises:
+            TreeError: a file could not be read or written, or changed meanwhile.
+            InterruptedByUserError: ``stopping`` said so.
+        """
+        sources = _OpenFiles(self._tree)
+        targets = _OpenFiles(self._tree, os.O_RDWR | os.O_CREAT)
+        try:
+            for piece, extents in sorted(plan.copies.items()):
+                if stopping():
+                    raise InterruptedByUserError("stopped while copying")
+                runs = matched_runs(plan.wanted.segments(piece), extents)
+                for index, offset, source, source_offset, length in runs:
+                    target = self.path(index, placement.places[index])
+                    with doing("copy", source or target):
+                        _copy_run(
+                            sources.get(source) if source else None,
+                            targets.get(target),
+                            (source_offset, offset, length),
+                        )
+                on_bytes(plan.wanted.piece_size(piece))
+        finally:
+            sources.close()
+            targets.close()
+        for path in sources.seen:
+            with doing("look at", path):
+                self._check_untouched(path, plan)
 
     def discard(self, name: str) -> None:
         """Remove one staged file."""
@@ -252,10 +293,50 @@ def _copy_bytes(
         on_bytes(count)
 
 
-def _copy_some(source: int, target: int, count: int, offset: int) -> int:
+def _copy_some(
+    source: int, target: int, count: int, offset: int, target_offset: int | None = None
+) -> int:
+    to = offset if target_offset is None else target_offset
     try:
-        return os.copy_file_range(source, target, count, offset, offset)
+        return os.copy_file_range(source, target, count, offset, to)
     except OSError as error:
         if error.errno not in _NO_REFLINK:
             raise
-    return os.pwrite(target, os.pread(source, count, offset), offset)
+    return os.pwrite(target, os.pread(source, count, offset), to)
+
+
+def _copy_run(source: int | None, target: int, run: tuple[int, int, int]) -> None:
+    """Copy so many bytes from one offset to another; zeros if there is no source."""
+    offset, target_offset, length = run
+    done = 0
+    while done < length:
+        if source is None:
+            done += os.pwrite(target, bytes(length - done), target_offset + done)
+            continue
+        count = _copy_some(source, target, length - done, offset + done, target_offset + done)
+        if not count:
+            break  # it became shorter, which is noticed when it is looked at again
+        done += count
+
+
+class _OpenFiles:
+    """Files that are open for now, the last few of them; ``seen`` are all that were."""
+
+    def __init__(self, tree: Tree, flags: int = os.O_RDONLY) -> None:
+        self._tree = tree
+        self._flags = flags
+        self._open: dict[str, int] = {}
+        self.seen: set[str] = set()
+
+    def get(self, path: str) -> int:
+        fd = self._open.get(path)
+        if fd is None:
+            if len(self._open) >= _OPEN_FILES:
+                os.close(self._open.pop(next(iter(self._open))))
+            fd = self._open[path] = self._tree.open(path, self._flags)
+            self.seen.add(path)
+        return fd
+
+    def close(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])

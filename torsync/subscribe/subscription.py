@@ -173,6 +173,7 @@ class Subscription:
             self._state.load_ledger(),
             self._voice,
             keep=self._keep if trust_ledger else _nothing,
+            synced=self._releases.synced_manifest(),
             trust_ledger=trust_ledger,
             stopping=self._around.stopping,
         )
@@ -214,13 +215,16 @@ class Subscription:
             with suppress(TorsyncError):
                 self._seeding.resume()
             raise
-        report.changed = bool(outcome.patched or outcome.fetched or outcome.trashed)
+        report.moved, report.copied = outcome.moved, outcome.copied
         report.patched, report.fetched = outcome.patched, outcome.fetched
         report.trashed = outcome.trashed
+        report.changed = any(
+            (outcome.moved, outcome.copied, outcome.patched, outcome.fetched, outcome.trashed)
+        )
         report.kept += outcome.unchanged
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
-        rows = look.rows_to_carry(outcome.trashed) | outcome.rows
+        rows = look.rows_to_carry({*outcome.trashed, *plan.moved}) | outcome.rows
         self._record(release, rows, look.ledger, report)
         update.clear_stage()
         self._seeding.remember_peers(update.fetched.peers)
@@ -325,7 +329,7 @@ class Subscription:
             plan = plan.without_mending()
         done = forecast(self.config.name, plan)
         self._apply(release, plan, look, done, follow=False)
-        replaced = {*done.patched, *done.fetched}
+        replaced = {*done.moved, *done.copied, *done.patched, *done.fetched}
         report.repaired = sorted(replaced)
         report.cleaned = [path for path in done.trashed if path not in replaced]
         report.bytes_fetched = done.bytes_fetched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from torsync.subscribe.tree import Tree
 
 
+_PLACED = STAGED | {Action.MOVE}
+
+
 class Update:
     """One run of one plan on one tree."""
 
@@ -46,6 +50,7 @@ class Update:
         self._voice = voice
         self._stopping = stopping
         self._stage = Stage(tree, plan.wanted.info_hash)
+        self._needed = plan.needed
         self.fetched = Fetched()
         self.bytes_hashed = 0
 
@@ -72,7 +77,8 @@ class Update:
         self._stage.prepare()
         have = self._take_over_leftovers(placement)
         self._clone()
-        if self._plan.needed:
+        placement = self._assemble(placement, have)
+        if self._needed:
             self._fetch(metainfo, fetcher, placement, have, peers, web_seeds)
             # The disk takes what was written while it is read back: the commit waits for less.
             with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
@@ -86,7 +92,7 @@ class Update:
         Raises:
             TreeError: something could not be written; see ``Commit.run``.
         """
-        files = sum(planned.action in STAGED for planned in self._plan.files)
+        files = sum(planned.action in _PLACED for planned in self._plan.files)
         if files or self._plan.removals:
             self._voice.stage(EventStage.COMMITTING)
         done = 0
@@ -173,14 +179,35 @@ class Update:
         total = sum(
             self._plan.wanted.files[index].size
             for index, planned in enumerate(self._plan.files)
-            if planned.action is Action.PATCH
+            if planned.is_cloned
         )
-        self._stage.clone_patched(
+        self._stage.clone_sources(
             self._plan,
             present=self._stage.leftovers(),
             stopping=self._stopping,
             on_bytes=self._voice.bytes_meter(EventStage.STAGING, total),
         )
+
+    def _assemble(self, placement: Placement, have: bytearray) -> Placement:
+        """Copy pieces from elsewhere in the tree and check them; wrong ones are fetched."""
+        copies = sorted(self._plan.copies)
+        if not copies:
+            return placement
+        self._stage.assemble(
+            self._plan,
+            placement,
+            stopping=self._stopping,
+            on_bytes=self._voice.bytes_meter(
+                EventStage.STAGING, bytes_of(placement.manifest, copies)
+            ),
+        )
+        right = self._hash(EventStage.REREADING, placement, copies).good
+        wanted = bytearray(placement.wanted)
+        for piece in copies:
+            have[piece] = piece in right
+            wanted[piece] = 1
+        self._needed = tuple(sorted({*self._needed, *copies} - right))
+        return replace(placement, wanted=bytes(wanted))
 
     def _fetch(
         self,
@@ -191,7 +218,7 @@ class Update:
         peers: tuple[tuple[str, int], ...],
         web_seeds: tuple[str, ...],
     ) -> None:
-        if all(have[piece] for piece in self._plan.needed):
+        if all(have[piece] for piece in self._needed):
             return
         from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
 
@@ -211,12 +238,10 @@ class Update:
             metainfo=metainfo,
             save_path=f"{root}/{self._stage.folder}",
             paths=tuple(
-                f"{root}/{file.path}"
+                f"{root}/{placement.path(index)}"
                 if place is Place.TREE
                 else self._stage.path(index, place).rpartition("/")[2]
-                for index, (file, place) in enumerate(
-                    zip(manifest.files, placement.places, strict=True)
-                )
+                for index, place in enumerate(placement.places)
             ),
             sizes=tuple(file.size for file in manifest.files),
             have=bytes(have),
@@ -240,7 +265,7 @@ class Update:
             for index, place in enumerate(placement.places)
             if place is Place.STAGE and manifest.files[index].size
         )
-        missing = (piece for piece in self._plan.needed if not have[piece])
+        missing = (piece for piece in self._needed if not have[piece])
         return FetchGoal(content_bytes_of(manifest, missing), files)
 
     def _keep_record(self) -> None:
@@ -249,8 +274,8 @@ class Update:
 
     def _read_back(self, placement: Placement) -> None:
         """Hash what was fetched once more: "finished" does not mean "on disk"."""
-        found = self._hash(EventStage.REREADING, placement, self._plan.needed)
-        wrong = [piece for piece in self._plan.needed if piece not in found.good]
+        found = self._hash(EventStage.REREADING, placement, self._needed)
+        wrong = [piece for piece in self._needed if piece not in found.good]
         if wrong:
             self._state.put(staged="")
             path = self._paths_in(wrong)

@@ -1,0 +1,127 @@
+"""What the ledger knows of the content on disk, before anything is read."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from torsync.model.tree_index import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from torsync.model.manifest import Manifest
+    from torsync.model.tree_index import DiskIndex, LedgerRow
+
+_NO_CONTENT = frozenset({"", "link", "empty"})
+_DIGESTS_OF_CONTENT = frozenset({"root", "sha1"})  # the others depend on neighbours, too
+
+
+class Synced:
+    """The release that the tree was last made equal to; parsed only if it can tell something."""
+
+    def __init__(self, load: Callable[[], Manifest | None], body: bytes = b"") -> None:
+        """Prepare.
+
+        Args:
+            load: gives the manifest; None if there is none.
+            body: the bytes of its ``.torrent``, to see what it cannot have without parsing it.
+        """
+        self._load = load
+        self._body = body
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """The release."""
+        return self._load()
+
+    def mentions(self, digest: bytes) -> bool:
+        """Whether it may have a hash; False is certain."""
+        return not self._body or digest in self._body
+
+
+NEVER_SYNCED = Synced(lambda: None)
+
+
+class Known:
+    """The files that the ledger vouches for, and what the synced release says of them."""
+
+    def __init__(self, index: DiskIndex, ledger: Mapping[str, LedgerRow], synced: Synced) -> None:
+        self._index = index
+        self._ledger = ledger
+        self._synced = synced
+
+    @property
+    def synced(self) -> Manifest | None:
+        """The release that the tree was last made equal to; nothing if no row vouches."""
+        return self._synced.manifest if self._ledger else None
+
+    def mentions(self, digest: bytes) -> bool:
+        """Whether the synced release may have a hash; False is certain."""
+        return bool(self._ledger) and self._synced.mentions(digest)
+
+    def digest(self, path: str) -> str:
+        """What identifies the content at ``path``; empty if nobody vouches for it."""
+        row = self._ledger.get(path)
+        entry = self._index.entries.get(path)
+        if row is None or entry is None or entry.kind is not Kind.FILE:
+            return ""
+        if path in self._index.problems:
+            return ""
+        return row.digest if row.vouches_for(entry) else ""
+
+    def old_file(self, path: str) -> int | None:
+        """The file of the synced release whose content is at ``path``, at that path then."""
+        digest = self.digest(path)
+        if not digest or self.synced is None:
+            return None
+        index = self.synced.by_path.get(path)
+        return index if index is not None and self.synced.digest(index) == digest else None
+
+    def digests(self, path: str) -> tuple[str, ...]:
+        """All that is known to identify the content at ``path``."""
+        digest = self.digest(path)
+        old = self.old_file(path)
+        if old is None or self.synced is None:
+            return (digest,) if digest else ()
+        return tuple(self.synced.digests(old))
+
+    def differs(self, path: str, wanted: Manifest, file_index: int) -> bool:
+        """Whether the content at ``path`` is known not to be that of a wanted file."""
+        found = self.digest(path)
+        kind = _kind(found)
+        return kind in _DIGESTS_OF_CONTENT and any(
+            digest != found for digest in wanted.digests(file_index) if _kind(digest) == kind
+        )
+
+    def holders(self, wanted: Manifest, files: Iterable[int]) -> dict[int, list[str]]:
+        """Find where the content of wanted files is: file → paths, in the order of the paths.
+
+        Releases in different formats identify a file in different ways, of which they may have
+        a weaker one in common. Files of the same content share one list.
+        """
+        kinds = {_kind(row.digest) for row in self._ledger.values()} - _NO_CONTENT
+        names: dict[int, tuple[str, ...]] = {}
+        strongest = set()
+        for index in files if kinds else ():
+            digest = wanted.digest(index)
+            strongest.add(_kind(digest))
+            same_kind = kinds == {_kind(digest)}
+            names[index] = (digest,) if same_kind else tuple(wanted.digests(index))
+        paths: dict[str, list[str]] = {name: [] for found in names.values() for name in found}
+        for path, row in self._ledger.items() if paths else ():
+            is_comparable = row.digest in paths or _kind(row.digest) in strongest
+            for digest in [row.digest] if is_comparable else self.digests(path):
+                if digest in paths and self.digest(path):
+                    paths[digest].append(path)
+        found = {
+            index: next((paths[name] for name in digests if paths[name]), [])
+            for index, digests in names.items()
+        }
+        for holders in paths.values():
+            holders.sort()
+        return {index: holders for index, holders in found.items() if holders}
+
+
+def _kind(digest: str) -> str:
+    return digest.partition(":")[0]
