@@ -182,10 +182,9 @@ def test_a_shifted_layout_without_digests_is_hashed_once_and_fetched_where_it_ch
         "n.bin": overwritten(LONG, 11 * PIECE, b"patch"),
     }
     report = updates.update({**old, **changes}, format_, piece_size=piece_size)
-    in_patch = {at for at in pieces_with(updates.torrent, ["n.bin"])}
     whole = pieces_with(updates.torrent, ["0/new first", "many/150.txt"])
     allowed = (len(whole) + 2) * piece_size
-    assert len(in_patch) > 2, "else nothing is shown"
+    assert updates.pieces_of("n.bin") > 2, "else nothing is shown"
     assert built(report) == sorted(changes)
     assert report["trashed_paths"] == ["many/150.txt", "n.bin"]
     assert report["kept"] == len(old) - 2
@@ -251,7 +250,8 @@ def test_changed_files_cost_their_changed_pieces_in_another_format(
     assert report["fetched_paths"] == ["many/new"]
     assert report["kept"] == len(BESIDE) + len(SOME)
     assert 0 < report["bytes_fetched"] <= allowed
-    assert report["bytes_hashed"] <= len(HUGE) + allowed
+    # What was here at most once, the padding of its last piece perhaps included.
+    assert report["bytes_hashed"] <= len(HUGE) + new_piece + allowed
     updates.assert_trashed(report, {"huge.bin": HUGE})
     updates.assert_at_rest()
 
