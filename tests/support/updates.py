@@ -5,6 +5,7 @@ What an update may cost is told in pieces of the new torrent, as libtorrent lays
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -207,3 +208,14 @@ def overwritten(content: bytes, at: int, data: bytes) -> bytes:
     """The content with some of its bytes replaced."""
     assert at + len(data) <= len(content)
     return content[:at] + data + content[at + len(data) :]
+
+
+def edit(file: Path, at: int, data: bytes, *, keep_time: bool = False) -> bytes:
+    """Change some bytes of a file in place; its new content."""
+    before = file.stat()
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        opened.write(data)
+    if keep_time:
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return file.read_bytes()

@@ -66,8 +66,8 @@ def test_a_file_that_grew_costs_what_was_added(updates: Updates, format_: str) -
     updates.assert_trashed(report, {"zz/z": old})
 
 
-@pytest.mark.parametrize("size", [15 * PIECE, 12 * PIECE + 100, 3 * PIECE - 1, 77])
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("size", [12 * PIECE, 3 * PIECE - 1, 77])
+@pytest.mark.parametrize("format_", ["v1", "packed", "v2"])
 def test_a_file_that_shrank_costs_nothing(updates: Updates, format_: str, size: int) -> None:
     old = LONG[: 15 * PIECE + 500]
     updates.sync_first({**BESIDE, "zz/z": old}, format_)
