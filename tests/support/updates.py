@@ -59,7 +59,7 @@ class Updates:
         self.torrent = b""
         self.folder = scratch
         self._scratch = scratch
-        self._releases = 0
+        self._published: list[bytes] = []
         torsync.subscribe(url=self.publisher.url, peers=self.publisher.peers, interval="1h")
 
     @property
@@ -76,11 +76,17 @@ class Updates:
         upload_limit: int = 0,
     ) -> bytes:
         """Make a release the newest; nobody syncs it yet."""
-        self._releases += 1
-        self.folder = write_tree(self._scratch / f"release-{self._releases}", entries)
+        number = len(self._published) + 1
+        self.folder = write_tree(self._scratch / f"release-{number}", entries)
         self.torrent = MAKERS[format_](self.folder, piece_size=piece_size)
         self.publisher.publish(self.torrent, self.folder, upload_limit=upload_limit)
+        self._published.append(self.torrent)
         return self.torrent
+
+    def withdraw(self) -> None:
+        """Stop seeding: another subscription may use the seeder."""
+        while self._published:
+            self.publisher.seeder.remove(self._published.pop())
 
     def sync_first(
         self, entries: Mapping[str, Content], format_: str, *, piece_size: int = PIECE
