@@ -27,16 +27,6 @@ PIECE = 16 * KIB
 FIRST: dict[str, Content] = {"a/one.bin": 20 * PIECE, "a/two.bin": 3 * PIECE + 7, "b": 5}
 SECOND: dict[str, Content] = {"a/one.bin": 21 * PIECE, "a/two.bin": 3 * PIECE + 7, "c": 500}
 
-# Put into PYTHONPATH, it takes from root what lets it read everything.
-_WITHOUT_CAPABILITIES = """
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-nothing = (ctypes.c_uint32 * 6)()
-if libc.capset(header, nothing):
-    raise OSError(ctypes.get_errno(), "capset")
-"""
-
 
 @pytest.fixture
 def torsync(tmp_path: Path) -> Iterator[Torsync]:
@@ -267,16 +257,6 @@ def test_a_second_process_with_another_state_directory_is_kept_out_of_the_tree(
 
 
 # --- permissions ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def unprivileged(tmp_path: Path) -> dict[str, str]:
-    """An environment in which torsync, run by root, may read no more than other users may."""
-    if os.geteuid() != 0:
-        return {}
-    site = tmp_path / "site"
-    write_tree(site, {"sitecustomize.py": _WITHOUT_CAPABILITIES.encode()})
-    return {"PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
 
 
 def test_a_folder_that_cannot_be_read_holds_back_removals_and_fails_the_check(
