@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import time
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,9 @@ from tests.support.leecher import libtorrent_download
 from tests.support.processes import HOST, free_port, wait_until
 from tests.support.torrents import info_hash, make_libtorrent, root_name
 from tests.support.trees import assert_same_tree, tree_bytes, write_tree
+from torsync.model.errors import RelayedError
+from torsync.subscribe.approval import approve_and_wait
+from torsync.subscribe.state import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -261,15 +266,43 @@ def test_an_approval_that_failed_is_told_with_the_services_own_words(
     heard = len(service.objects())
     releases.publish(2)
     waits(service, heard)
-    (torsync.tree / "new").mkdir()
-    (torsync.tree / "new/mine").write_bytes(b"in the way")
-    planned = torsync.run("plan")
-    applied = torsync.run("apply", "pack")
-    assert (planned.exit_code, planned.error["code"]) == (1, "tree")
-    assert (applied.exit_code, applied.error["code"]) == (1, "tree")
-    assert "'new'" in applied.error["message"]
-    assert_same_tree(torsync.tree / "a", releases.folder(1) / "a")
-    assert service.is_running
+    trash = torsync.tree / ".torsync/trash"
+    trash.write_bytes(b"in the way")
+    outcome = torsync.run("apply", "pack")
+    assert outcome.exit_code == 1
+    error = outcome.error
+    told = service.wait_for(
+        lambda one: one["type"] == "notice" and one["level"] == "error",
+        "the service tells of it too",
+        since=heard,
+    )
+    assert (error["code"], error["message"]) == ("tree", told["message"])
+    assert "trash" in error["message"]
+    assert_same_tree(torsync.tree, releases.folder(1))
+
+    trash.unlink()
+    report = torsync.run("apply", "pack").assert_ok().subscription
+    assert report["changed"], "it is tried again at once"
+    assert_same_tree(torsync.tree, releases.folder(2))
+
+
+def test_an_approval_of_what_is_no_longer_the_newest_is_void(
+    torsync: Torsync, releases: Releases, service: Running
+) -> None:
+    heard = len(service.objects())
+    superseded = sha256(releases.publish(2)).hexdigest()
+    waits(service, heard)
+    heard = len(service.objects())
+    releases.publish(3)
+    waits(service, heard)
+    folder = state_folder(torsync.state_dir, torsync.tree)
+    ends_s = time.monotonic() + 20
+    with pytest.raises(RelayedError) as caught:
+        approve_and_wait(folder, superseded, lambda _s: time.monotonic() > ends_s)
+    assert (caught.value.code, caught.value.exit_code) == ("superseded", 4)
+    assert_same_tree(torsync.tree, releases.folder(1))
+    wait_until(lambda: polls(service, heard) >= 3, "it goes on")
+    assert_same_tree(torsync.tree, releases.folder(1))
 
 
 def test_stopping_apply_stops_only_its_waiting(
