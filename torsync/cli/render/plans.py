@@ -73,8 +73,9 @@ def plan_remarks(report: CheckReport) -> list[tuple[str, bool]]:
     gone = {action.path for action in report.actions if action.action == "trash"}
     replaced = sum(path not in gone for path in report.trashed)
     if replaced:
-        versions = counted(replaced, "old version")
-        remarks.append((f"{versions} of replaced files would go to the trash", False))
+        versions = "the old version" if replaced == 1 else "the old versions"
+        files = counted(replaced, "replaced file")
+        remarks.append((f"{versions} of {files} would go to the trash", False))
     needed, free = format_size(report.space_needed), format_size(report.space_free)
     if report.space_needed > report.space_free:
         remarks.append((f"space: {needed} needed, only {free} free", True))
