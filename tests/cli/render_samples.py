@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torsync.model.events import Progress, Stage
-from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+from torsync.model.reports import CheckReport, PlannedAction, StatusReport, VerifyReport
 
 HOSTILE = "\x1b]0;owned\x07[bold red]x[/]\r\n\u202egnp.\x9b31m\u200b\udcff"
 HOSTILE_SHOWN = "\\x1b]0;owned\\x07[bold red]x[/]\\r\\n\\u202egnp.\\x9b31m\\u200b\\xff"
@@ -36,6 +36,28 @@ def check_report() -> CheckReport:
         bytes_total=2_100_000_000,
         seconds=3.2004,
     )
+
+
+def plan_report() -> CheckReport:
+    """The plan of what ``check_report`` tells of; two files are moved besides."""
+    report = check_report()
+    report.dry_run = True
+    report.bytes_fetched, report.seconds = 0, 0.25
+    report.moved = ["b/moved", "z/copied"]
+    report.trashed = ["a.bsa", "b.bsa", "c.bsa", "old/1", "old/2"]
+    report.space_needed, report.space_free = 40_000_000, 2_000_000_000
+    report.actions = [
+        *(PlannedAction("patch", path, path, 7_000_000, "3 of 9 right") for path in report.patched),
+        PlannedAction("move", "b/moved", "old/place", 5_000_000, "its content is there"),
+        PlannedAction("copy", "z/copied", "a.bsa", 6_000_000, "its content is there"),
+        *(PlannedAction("fetch", path, "", 1_000_000, "not there") for path in report.fetched),
+        PlannedAction("kept_local", "my.ini", "", 10, "matches a keep pattern"),
+        PlannedAction("unreadable", "locked", "", 10, "it could not be read"),
+        PlannedAction("link", "newest", "", 0, "a link to b/moved"),
+        PlannedAction("trash", "old/1", "", 1000, "no longer in the release"),
+        PlannedAction("trash", "old/2", "", 500, "no longer in the release"),
+    ]
+    return report
 
 
 def verify_report() -> VerifyReport:

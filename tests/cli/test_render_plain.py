@@ -17,6 +17,7 @@ from tests.cli.render_samples import (
     Clock,
     check_report,
     downloading,
+    plan_report,
     status_reports,
     verify_report,
 )
@@ -32,7 +33,7 @@ from torsync.cli.render.text import (
 )
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
-from torsync.model.reports import CheckReport, VerifyReport
+from torsync.model.reports import CheckReport, PlannedAction, VerifyReport
 
 
 class Output:
@@ -339,16 +340,63 @@ def test_a_file_that_could_not_be_read_is_named() -> None:
     assert output.lines()[1:] == ["skyrim: unreadable: locked"]
 
 
-def test_a_dry_run_lists_ten_paths_of_a_kind() -> None:
+def test_a_plan_is_a_line_per_action_and_ten_paths_of_each() -> None:
     output = Output()
-    report = check_report()
-    report.dry_run = True
+    output.renderer.check(plan_report())
+
+    assert output.lines() == [
+        f"skyrim: {summarise_check(plan_report())}",
+        "skyrim: would fetch: 12 files, 12 MB",
+        "skyrim: would patch: 3 files, 21 MB",
+        "skyrim: would copy: 1 file, 6 MB",
+        "skyrim: would move: 1 file, 5 MB",
+        "skyrim: would link: 1 file, 0 B",
+        "skyrim: would remove: 2 files, 1.5 kB",
+        "skyrim: would leave: 1 file, 10 B",
+        "skyrim: would skip: 1 file, 10 B",
+        "skyrim: would keep: 1,204 files, 2.06 GB",
+        *(f"skyrim: fetch: new/{index:02}.dds (not there)" for index in range(10)),
+        "skyrim: fetch: and 2 more (-v: all)",
+        *(f"skyrim: patch: {name}.bsa (3 of 9 right)" for name in "abc"),
+        "skyrim: copy: a.bsa → z/copied (its content is there)",
+        "skyrim: move: old/place → b/moved (its content is there)",
+        "skyrim: link: newest (a link to b/moved)",
+        "skyrim: remove: old/1 (no longer in the release)",
+        "skyrim: remove: old/2 (no longer in the release)",
+        "skyrim: leave: my.ini (matches a keep pattern)",
+        "skyrim: skip: locked (it could not be read)",
+        "skyrim: the old versions of 3 replaced files would go to the trash",
+        "skyrim: space: 40 MB needed, 2 GB free",
+    ]
+
+
+def test_a_plan_lists_every_path_with_verbose_and_none_with_quiet() -> None:
+    loud, quiet = Output(verbose=True), Output(quiet=True)
+    loud.renderer.check(plan_report())
+    quiet.renderer.check(plan_report())
+
+    assert "skyrim: fetch: new/11.dds (not there)" in loud.lines()
+    assert not [line for line in loud.lines() if "-v: all" in line]
+    assert quiet.lines() == []
+
+
+def test_a_plan_of_nothing_is_one_line() -> None:
+    output = Output()
+    output.renderer.check(CheckReport("skyrim", dry_run=True, kept=3, bytes_total=5))
+
+    assert len(output.lines()) == 1
+
+
+def test_a_plan_says_when_space_is_short_and_no_name_steers_the_terminal() -> None:
+    output = Output()
+    report = plan_report()
+    report.space_free = 1000
+    report.actions = [PlannedAction("move", HOSTILE, HOSTILE, 1, HOSTILE)]
     output.renderer.check(report)
 
-    fetched = [line for line in output.lines() if line.startswith("skyrim: would be fetched: ")]
-    assert len(fetched) == 11
-    assert fetched[-1] == "skyrim: would be fetched: and 2 more (-v: all)"
-    assert output.lines()[-1] == "skyrim: would go to the trash: old/2"
+    assert output.lines()[-1] == "skyrim: space: 40 MB needed, only 1 kB free"
+    moved = f"skyrim: move: {HOSTILE_SHOWN} ({HOSTILE_SHOWN})"
+    assert moved in output.lines()
 
 
 def test_verbose_lists_every_path_and_the_exit_code() -> None:

@@ -16,6 +16,7 @@ from tests.cli.render_samples import (
     NOW_S,
     check_report,
     downloading,
+    plan_report,
     status_reports,
     verify_report,
 )
@@ -25,7 +26,7 @@ from torsync.cli.render.rich_live import RichRenderer
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
-from torsync.model.reports import CheckReport, StatusReport
+from torsync.model.reports import CheckReport, PlannedAction, StatusReport
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
@@ -253,6 +254,52 @@ def test_a_check_is_summed_up_with_ten_paths_of_a_kind() -> None:
         "    old/1",
         "    old/2",
     ]
+
+
+def test_a_plan_is_a_table_and_the_paths_with_their_reasons() -> None:
+    terminal = Terminal()
+    terminal.renderer.check(plan_report(), "plan")
+
+    lines = terminal.lines()
+    table = lines.index("  would   files     size")
+    assert lines[table : table + 12] == [
+        "  would   files     size",
+        "  fetch      12    12 MB",
+        "  patch       3    21 MB",
+        "  copy        1     6 MB",
+        "  move        1     5 MB",
+        "  link        1      0 B",
+        "  remove      2   1.5 kB",
+        "  leave       1     10 B",
+        "  skip        1     10 B",
+        "  keep    1,204  2.06 GB",
+        "  the old versions of 3 replaced files would go to the trash",
+        "  space: 40 MB needed, 2 GB free",
+    ]
+    assert "    new/09.dds  not there" in lines
+    assert "    and 2 more (-v: all)" in lines
+    assert "    old/place → b/moved  its content is there" in lines
+    assert "    old/2  no longer in the release" in lines
+
+
+def test_a_plan_of_nothing_has_no_table() -> None:
+    terminal = Terminal()
+    terminal.renderer.check(CheckReport("s", dry_run=True, kept=3, bytes_total=5), "plan")
+
+    assert terminal.lines() == [
+        "s  in sync: nothing would change, 3 files kept (5 B) · checked in 0.00 s"
+    ]
+
+
+def test_a_plan_says_when_space_is_short_and_no_name_in_it_steers_the_terminal() -> None:
+    terminal = Terminal()
+    report = plan_report()
+    report.space_free = 1000
+    report.actions = [PlannedAction("move", HOSTILE, "old", 1, HOSTILE)]
+    terminal.renderer.check(report)
+
+    assert "  space: 40 MB needed, only 1 kB free" in terminal.lines()
+    assert f"    old → {HOSTILE_SHOWN}  {HOSTILE_SHOWN}" in terminal.lines()
 
 
 def test_verbose_lists_all_paths_and_the_exit_code() -> None:

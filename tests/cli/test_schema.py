@@ -15,6 +15,7 @@ from tests.cli.render_samples import (
     HOSTILE,
     check_report,
     downloading,
+    plan_report,
     status_reports,
     verify_report,
 )
@@ -27,7 +28,7 @@ SCHEMA: dict[str, Any] = json.loads(
     files("torsync.cli").joinpath("schema.json").read_text(encoding="utf-8")
 )
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-LINE_TYPES = ("progress", "notice", "check", "verify", "status", "added", "result", "error")
+LINE_TYPES = ("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error")
 
 
 def samples() -> list[dict[str, Any]]:
@@ -39,7 +40,10 @@ def samples() -> list[dict[str, Any]]:
     for level in Level:
         renderer.event(Notice("skyrim", level, "a_code", "a message", "a hint"))
     renderer.check(check_report())
+    renderer.check(CheckReport("empty"))
+    renderer.check(plan_report(), "plan")
     renderer.check(CheckReport("empty", dry_run=True))
+    renderer.check(check_report(), "apply")
     renderer.verify(verify_report())
     renderer.verify(VerifyReport("empty"))
     renderer.status([*status_reports(), StatusReport("empty", "", "", "")])
@@ -72,7 +76,9 @@ def test_the_samples_hold_every_kind_of_line() -> None:
     assert {kind(sample) for sample in FIRST_OF_EACH_KIND} == {
         "progress",
         "notice",
+        "subscription apply",
         "subscription check-now",
+        "subscription plan",
         "subscription verify",
         "subscription status",
         "subscription init",
@@ -118,6 +124,7 @@ def test_every_field_is_required_described_and_nothing_else_allowed(line_type: s
     ("line_type", "fields"),
     [
         ("check", check_report().as_json()),
+        ("plan", plan_report().as_json()),
         ("verify", verify_report().as_json()),
         ("status", status_reports()[0].as_json()),
     ],

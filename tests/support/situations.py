@@ -135,12 +135,11 @@ class Situation:
         """What can be read at the path of a wanted file."""
         return self.read(self.manifest.files[index].path)
 
-    def has_piece(self, piece: int, assessment: Assessment | None = None) -> bool:
-        """Whether the disk holds the right bytes of a piece: at the sources of an assessment."""
+    def has_piece(self, piece: int, sources: Mapping[int, str] | None = None) -> bool:
+        """Whether the disk holds the right bytes of a piece, at files' sources or own paths."""
 
         def content(index: int) -> bytes | None:
-            own = self.manifest.files[index].path
-            return self.read(assessment.source(index) if assessment is not None else own)
+            return self.read((sources or {}).get(index) or self.manifest.files[index].path)
 
         return read_piece(self.manifest, piece, content) == self.release.piece(piece)
 
@@ -148,12 +147,12 @@ class Situation:
         """Hash as ``hash_pieces`` does: by comparing with the right content."""
         hashed = Hashed(set(), set())
         for piece in pieces:
-            if self.has_piece(piece, assessment):
+            if self.has_piece(piece, assessment.sources if assessment is not None else None):
                 hashed.good.add(piece)
             for index in self.manifest.files_in(piece):
                 own = self.manifest.files[index].path
                 source = assessment.source(index) if assessment is not None else own
-                if source in self.unreadable:
+                if source in self.unreadable and source == own:
                     hashed.unreadable.add(index)
         return hashed
 

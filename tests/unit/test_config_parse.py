@@ -9,7 +9,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torsync.model.config import CleanMode, Config, SessionConfig, SubscriptionConfig
+from torsync.model.config import CleanMode, Config, SessionConfig, SubscriptionConfig, UpdateMode
 from torsync.model.config_parse import parse_config
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import parse_toml
@@ -94,6 +94,7 @@ def test_every_key_is_read() -> None:
         url = "file:///srv/skyrim.torrent"
         path = "~/Games/${GAME}"
         interval = "1h 30m"
+        update = "ask"
         clean = "mirror"
         keep = ["*.ini", "saves/", "!x.ini"]
         peers = ["peer.example:6881", "[2001:db8::1]:51413", "10.0.0.1:1"]
@@ -121,6 +122,7 @@ def test_every_key_is_read() -> None:
                 url="file:///srv/skyrim.torrent",
                 path=Path(HOME, "Games/Sky rim"),
                 interval_s=5400,
+                update=UpdateMode.ASK,
                 clean=CleanMode.MIRROR,
                 keep=("*.ini", "saves/", "!x.ini"),
                 peers=(("peer.example", 6881), ("2001:db8::1", 51413), ("10.0.0.1", 1)),
@@ -369,6 +371,9 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ("interval = 600", 'expected a duration such as "10m", found a number'),
         ("clean = 'Mirror'", 'did you mean "mirror"?'),
         ("clean = 'x'", 'expected "managed" or "mirror" or "off", found "x"; write one of these'),
+        ("update = 'Ask'", 'did you mean "ask"?'),
+        ("update = 'x'", 'expected "auto" or "ask", found "x"; write one of these'),
+        ("update = true", 'expected "auto" or "ask", found true or false'),
         ("clean = true", 'expected "managed" or "mirror" or "off", found true or false'),
         ("seed = 'yes'", "expected true or false, found text"),
         ("seed = 1", "expected true or false, found a number"),
@@ -528,7 +533,8 @@ _documents = st.fixed_dictionaries(
         "subscriptions": st.dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
-                "url path interval clean keep peers web_seeds headers seed max_torrent_size other"
+                "url path interval update clean keep peers web_seeds headers seed max_torrent_size"
+                " other"
             ),
         )
         | _values,

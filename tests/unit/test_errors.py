@@ -7,7 +7,14 @@ from itertools import combinations, permutations
 import pytest
 
 from torsync.model import errors
-from torsync.model.errors import ConfigError, ExitCode, ManifestError, TorsyncError, TreeError
+from torsync.model.errors import (
+    ConfigError,
+    ExitCode,
+    ManifestError,
+    RelayedError,
+    TorsyncError,
+    TreeError,
+)
 from torsync.model.errors import most_severe as worst
 
 ORDER = [130, 2, 1, 3, 5, 6, 4, 0]
@@ -57,6 +64,8 @@ class TestErrors:
             ("NoPeersError", 3),
             ("NotSyncedError", 4),
             ("BusyError", 6),
+            ("NotPolledError", 1),
+            ("SupersededError", 4),
             ("InterruptedByUserError", 130),
             ("SwarmError", 1),
             ("TreeError", 1),
@@ -83,6 +92,12 @@ class TestErrors:
         assert error.message == "the .torrent cannot be used: it has no files"
         assert "publisher" in error.hint
         assert ManifestError("x", hint="do this").hint == "do this"
+
+    def test_what_another_torsync_failed_with_is_told_as_its_own(self) -> None:
+        error = RelayedError("no_peers", 3, "nobody is there", "wait")
+        assert (error.code, error.exit_code) == ("no_peers", ExitCode.REMOTE)
+        assert (error.message, error.hint) == ("nobody is there", "wait")
+        assert TorsyncError.code == "failed"
 
     def test_a_tree_error_names_its_path(self) -> None:
         error = TreeError("could not read 'a/b'", path="a/b", hint="chmod")

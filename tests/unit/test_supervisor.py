@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from torsync.model.config import SubscriptionConfig
-from torsync.model.errors import BusyError, NoPeersError, TreeError
+from torsync.model.errors import BusyError, NoPeersError, StateError, TreeError
 from torsync.model.events import Level, Notice
 from torsync.model.reports import CheckReport
 from torsync.service import supervisor
@@ -52,17 +52,22 @@ class World:
         checks: what each check does; the service is stopped when there is none left.
         heed: what is done at each look at what is seeded.
         open: what is done when the subscription is opened.
-        checked_s, heeded_s, opened_s: when that was.
+        is_approved: whether another process has approved an update.
+        apply: what carrying that out does.
+        checked_s, heeded_s, opened_s, applied_s: when that was.
     """
 
     checks: list[Callable[[], CheckReport]]
     heed: Callable[[], None] = lambda: None
     open: Callable[[], None] = lambda: None
+    is_approved: Callable[[], bool] = lambda: False
+    apply: Callable[[], CheckReport] = fine
     stop: threading.Event = field(default_factory=threading.Event)
     now_s: float = 0.0
     checked_s: list[float] = field(default_factory=list)
     heeded_s: list[float] = field(default_factory=list)
     opened_s: list[float] = field(default_factory=list)
+    applied_s: list[float] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     reports: list[CheckReport] = field(default_factory=list)
     closed: int = 0
@@ -101,6 +106,17 @@ class FakeSubscription:
         if not world.checks:
             world.stop.set()
         return check()
+
+    def rest(self) -> None:
+        pass
+
+    @property
+    def is_approved(self) -> bool:
+        return self.world.is_approved()
+
+    def apply_approved(self) -> CheckReport:
+        self.world.applied_s.append(self.world.now_s)
+        return self.world.apply()
 
     def heed(self) -> None:
         self.world.heeded_s.append(self.world.now_s)
@@ -258,6 +274,51 @@ def test_an_alarm_after_a_quiet_wait_is_the_first_again(run: Callable[..., None]
     assert world.gaps_s() == pytest.approx([1, 10, HOUR_S, 1], abs=1.5)
 
 
+def test_an_approval_is_acted_on_within_seconds_and_without_a_poll(
+    run: Callable[..., None],
+) -> None:
+    def apply() -> CheckReport:
+        world.is_approved = lambda: False
+        return CheckReport("pack", changed=True)
+
+    world = World([fine] * 2, apply=apply)
+    world.is_approved = lambda: world.now_s >= 100
+    run(world)
+    assert world.applied_s == pytest.approx([100], abs=2)
+    assert world.checked_s == pytest.approx([0, 100 + HOUR_S], abs=2)
+    assert [report.changed for report in world.reports] == [True]
+
+
+def test_an_approval_that_is_there_at_the_start_is_acted_on_at_once(
+    run: Callable[..., None],
+) -> None:
+    def apply() -> CheckReport:
+        world.is_approved = lambda: False
+        raise NoPeersError("nobody is there")
+
+    world = World([fine], apply=apply, is_approved=lambda: True)
+    run(world)
+    assert (world.applied_s, world.errors()) == ([0], ["no_peers"])
+    assert world.checked_s == pytest.approx([10]), "what failed is tried again soon"
+
+
+def test_a_state_that_cannot_be_read_is_no_approval(run: Callable[..., None]) -> None:
+    def unreadable() -> bool:
+        if 5 < world.now_s < HOUR_S:
+            raise StateError("damaged")
+        return False
+
+    world = World([fine] * 2, is_approved=unreadable)
+    run(world)
+    assert world.gaps_s() == pytest.approx([HOUR_S], abs=2)
+
+
+def test_what_waits_for_approval_is_not_reported_as_done(run: Callable[..., None]) -> None:
+    world = World([lambda: CheckReport("pack", dry_run=True, changed=True)])
+    run(world)
+    assert world.reports == []
+
+
 @pytest.mark.parametrize("where", ["check", "heed", "open"])
 def test_an_exception_that_nobody_foresaw_ends_the_service_with_it(
     run: Callable[..., None], where: str
@@ -301,6 +362,11 @@ def test_the_others_end_in_order_when_one_crashes(
                 assert waits.wait(20)
                 raise ZeroDivisionError
             return CheckReport(self.name)
+
+        def rest(self) -> None:
+            pass
+
+        is_approved = False
 
         def heed(self) -> None:
             pass

@@ -41,7 +41,7 @@ def looked(situation: Situation) -> tuple[Assessment, Hashed]:
         keep=lambda _path: False,
         trust_ledger=False,
     )
-    return assessment, situation.hash(assessment.doubtful_pieces())
+    return assessment, situation.hash(assessment.doubtful_pieces(), assessment)
 
 
 def judged(situation: Situation) -> VerifyReport:

@@ -1,33 +1,69 @@
-"""``torsync check-now``."""
+"""``torsync check-now`` and ``torsync plan``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.cli.each import for_each
+from torsync.cli.each import for_each, for_each_state
 from torsync.model.errors import ExitCode
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from torsync.cli.context import Context
+    from torsync.model.config import SubscriptionConfig
+    from torsync.model.reports import CheckReport
     from torsync.subscribe.subscription import Subscription
 
 
-_AT_ONCE = 8  # one without peers must not keep the others waiting
+AT_ONCE = 8  # one without peers must not keep the others waiting
 
 
 def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Poll now, update, return when the trees are in sync."""
+    from torsync.subscribe.lock import hold_tree
+    from torsync.subscribe.preview import poll_and_preview
+
     config = context.load_config()
     chosen = context.chosen(config, arguments.names)
 
     def check(subscription: Subscription) -> ExitCode:
-        report = subscription.check_now(force=arguments.force, dry_run=arguments.dry_run)
+        report = subscription.check_now(force=arguments.force)
         context.renderer.check(report)
-        if report.unreadable:
-            return ExitCode.FAILED
-        return ExitCode.DIFFERS if report.dry_run and report.changed else ExitCode.OK
+        return exit_code(report)
 
     with context.surroundings(config.session, patience_s=arguments.timeout) as around:
-        return for_each(context, chosen, around, "torsync check-now", check, at_once=_AT_ONCE)
+
+        def foretell(config: SubscriptionConfig, folder: Path) -> ExitCode:
+            with hold_tree(folder, name=config.name, command="torsync check-now --dry-run"):
+                report = poll_and_preview(config, folder, around, force=arguments.force)
+            context.renderer.check(report)
+            return exit_code(report)
+
+        if arguments.dry_run:
+            return for_each_state(context, chosen, foretell, at_once=AT_ONCE)
+        return for_each(context, chosen, around, "torsync check-now", check, at_once=AT_ONCE)
+
+
+def run_plan(context: Context, arguments: argparse.Namespace) -> ExitCode:
+    """Tell what an update to the release that was last polled would do."""
+    from torsync.subscribe.preview import preview
+
+    config = context.load_config()
+    chosen = context.chosen(config, arguments.names)
+    with context.surroundings(config.session) as around:
+
+        def foretell(config: SubscriptionConfig, folder: Path) -> ExitCode:
+            report = preview(config, folder, around)
+            context.renderer.check(report, "plan")
+            return exit_code(report)
+
+        return for_each_state(context, chosen, foretell)
+
+
+def exit_code(report: CheckReport) -> ExitCode:
+    """Decide the exit code from what was done, or would be."""
+    if report.unreadable:
+        return ExitCode.FAILED
+    return ExitCode.DIFFERS if report.dry_run and report.changed else ExitCode.OK

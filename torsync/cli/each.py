@@ -9,6 +9,7 @@ from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from torsync.cli.context import Context
     from torsync.model.config import SubscriptionConfig
@@ -37,18 +38,39 @@ def for_each(
         at_once: how many to work on at the same time.
     """
     from torsync.subscribe.lock import hold_tree
-    from torsync.subscribe.state import state_folder
     from torsync.subscribe.subscription import Subscription
 
+    def hold_and_act(config: SubscriptionConfig, folder: Path) -> ExitCode:
+        with hold_tree(folder, name=config.name, command=command):
+            subscription = Subscription(config, folder, around)
+            try:
+                return action(subscription)
+            finally:
+                subscription.close()
+
+    return for_each_state(context, subscriptions, hold_and_act, at_once=at_once)
+
+
+def for_each_state(
+    context: Context,
+    subscriptions: Iterable[SubscriptionConfig],
+    action: Callable[[SubscriptionConfig, Path], ExitCode],
+    *,
+    at_once: int = 1,
+) -> ExitCode:
+    """Act on each subscription and the folder of its state; nothing is held or opened.
+
+    Args:
+        context: of the command.
+        subscriptions: in the order they are worked on.
+        action: gives the exit code. It may be called from several threads.
+        at_once: how many to work on at the same time.
+    """
+    from torsync.subscribe.state import state_folder
+
     def work_on(config: SubscriptionConfig) -> ExitCode:
-        folder = state_folder(context.state_dir, config.path)
         try:
-            with hold_tree(folder, name=config.name, command=command):
-                subscription = Subscription(config, folder, around)
-                try:
-                    return action(subscription)
-                finally:
-                    subscription.close()
+            return action(config, state_folder(context.state_dir, config.path))
         except InterruptedByUserError:
             raise
         except TorsyncError as error:

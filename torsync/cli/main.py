@@ -26,6 +26,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _COMMANDS = {
     "init": ("torsync.cli.init", "run_init"),
     "check-now": ("torsync.cli.check", "run_check"),
+    "plan": ("torsync.cli.check", "run_plan"),
+    "apply": ("torsync.cli.apply", "run_apply"),
     "verify": ("torsync.cli.verify", "run_verify"),
     "status": ("torsync.cli.status", "run_status"),
     "run": ("torsync.cli.run", "run_service"),

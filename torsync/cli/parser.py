@@ -37,6 +37,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_timeout(check)
 
+    plan = add_command("plan", "what an update to the release that was last polled would do")
+    _add_names(plan)
+
+    apply = add_command("apply", "update to the release that was last polled, as planned")
+    apply.add_argument("names", nargs="+", metavar="NAME", help="subscriptions")
+    _add_timeout(apply)
+
     add_command("run", "the service: poll, update and seed until stopped")
 
     verify = add_command("verify", "hash everything; report missing, damaged and unlisted files")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torsync.model.config import UpdateMode
 from torsync.model.errors import ExitCode, StateError
+from torsync.model.events import Stage
 from torsync.model.reports import StatusReport
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     from torsync.cli.context import Context
     from torsync.model.config import SubscriptionConfig
+    from torsync.subscribe.state import TreeState
 
 
 def run_status(context: Context, arguments: argparse.Namespace) -> ExitCode:
@@ -40,7 +43,7 @@ def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
         return report
     try:
         report.holder_pid = holder_pid(folder)
-        report.stage = state.noted_stage() if report.holder_pid else "stopped"
+        report.stage = state.noted_stage() if report.holder_pid else _stage_at_rest(config, state)
         body = state.load_body(state.synced) if state.synced else None
         if body is not None:
             manifest = parse_metainfo(body)
@@ -54,3 +57,12 @@ def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
     finally:
         state.close()
     return report
+
+
+def _stage_at_rest(config: SubscriptionConfig, state: TreeState) -> str:
+    """What may be said of a tree that nobody works on."""
+    poll = state.load_poll()
+    waits = poll is not None and poll.url == config.url and poll.sha256 != state.synced
+    if config.update is UpdateMode.ASK and waits:
+        return Stage.NEEDS_APPROVAL.value
+    return "stopped"

@@ -105,7 +105,7 @@ class _Weighing:
         self._here = here
         self._known = known
         self._finder = PieceFinder(wanted, known)
-        self._sources = find_same_content(wanted, here, known, keep=keep)
+        self._sources, self._spares = find_same_content(wanted, index, here, known, keep=keep)
 
     def result(self) -> Assessment:
         """Weigh everything."""
@@ -113,13 +113,17 @@ class _Weighing:
         told = _told_by_files(wanted, here)
         places = self._finder.places(self._pieces_of({Here.DOUBTFUL, Here.ABSENT}))
         self._find_bases(find_similar(wanted, self._absent(), places))
-        self._find_bases(find_same_size(wanted, self._index, self._absent(), self._known))
+        self._find_bases(
+            find_same_size(wanted, self._index, here, list(self._displaced()), self._known)
+        )
         for piece in self._pieces_of({Here.DOUBTFUL}):
             told[piece] = self._tell(piece).value
         elsewhere = {
             piece: found[0] for piece, found in places.items() if told[piece] != Told.RIGHT.value
         }
-        return Assessment(wanted, self._index, tuple(here), self._sources, bytes(told), elsewhere)
+        return Assessment(
+            wanted, self._index, tuple(here), self._sources, self._spares, bytes(told), elsewhere
+        )
 
     def _find_bases(self, found: Mapping[int, str]) -> None:
         self._sources |= found
@@ -132,6 +136,19 @@ class _Weighing:
             for file_index in unsettled_files(self._wanted, self._here)
             if self._here[file_index] is Here.ABSENT
         ]
+
+    def _displaced(self) -> Iterator[int]:
+        """The files that are not at their path, or have another content there for certain."""
+        for file_index in unsettled_files(self._wanted, self._here):
+            entry = self._index.entries.get(self._wanted.files[file_index].path)
+            if self._here[file_index] is Here.ABSENT:
+                yield file_index
+            elif file_index in self._sources or entry is None:
+                continue
+            elif entry.size != self._wanted.files[file_index].size or all(
+                self._tell(piece) is Told.WRONG for piece in self._wanted.pieces_of(file_index)
+            ):
+                yield file_index
 
     def _pieces_of(self, kinds: set[Here]) -> Iterator[int]:
         """The pieces of such files, in order, each once."""

@@ -54,6 +54,7 @@ class Assessment:
         here: one per file of the release, in its order.
         sources: file → the path whose content is taken for its own, where that is not its own
             path: for ``ELSEWHERE`` it is right, for ``DOUBTFUL`` worth a look.
+        spares: file → a path that has its content, for ``DOUBTFUL`` files that turn out wrong.
         told: one byte per piece, the value of a ``Told``: whether the content is right if each
             file's is taken from its source.
         elsewhere: piece → where unchanged files of the synced release hold its content, for
@@ -64,6 +65,7 @@ class Assessment:
     index: DiskIndex
     here: tuple[Here, ...]
     sources: Mapping[int, str] = field(default_factory=dict)
+    spares: Mapping[int, str] = field(default_factory=dict)
     told: bytes = b""
     elsewhere: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
 
@@ -97,7 +99,8 @@ class Assessment:
 
     def sources_to_read(self) -> set[str]:
         """The files that content is taken from without hashing them; they have to be readable."""
-        paths = {extent.path for places in self.elsewhere.values() for extent in places} - {""}
+        extents = (extent for places in self.elsewhere.values() for extent in places)
+        paths = {extent.path for extent in extents if extent.path} | {*self.spares.values()}
         for index, here in enumerate(self.here):
             pieces = self.wanted.pieces_of(index) if here is Here.DOUBTFUL else range(0)
             known = self.told.find(Told.RIGHT.value, pieces.start, pieces.stop) >= 0

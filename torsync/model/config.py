@@ -22,6 +22,13 @@ class CleanMode(str, Enum):
     OFF = "off"
 
 
+class UpdateMode(str, Enum):
+    """What a new release leads to."""
+
+    AUTO = "auto"
+    ASK = "ask"
+
+
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
     """The one libtorrent session; limits in bytes per second, 0 for none."""
@@ -42,6 +49,7 @@ class SubscriptionConfig:
     Attributes:
         path: the tree; absolute, ``~`` and environment variables expanded.
         interval_s: seconds between polls.
+        update: whether a new release is fetched at once, or waits for ``torsync apply``.
         keep: gitignore patterns of files never overwritten once there, never removed.
         peers: host and port, besides those from trackers, DHT, LSD and PEX.
         headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
@@ -52,6 +60,7 @@ class SubscriptionConfig:
     url: str
     path: Path
     interval_s: float = 600.0
+    update: UpdateMode = UpdateMode.AUTO
     clean: CleanMode = CleanMode.MANAGED
     keep: tuple[str, ...] = ()
     peers: tuple[tuple[str, int], ...] = ()

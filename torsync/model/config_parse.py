@@ -29,6 +29,7 @@ from torsync.model.config_values import (
     to_size_bytes,
     to_table,
     to_tree,
+    to_update_mode,
     to_web_seed,
 )
 from torsync.model.errors import ConfigError
@@ -216,6 +217,7 @@ def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> 
         url=table.required("url", to_poll_url, _DEFAULTS.url, "https://HOST/NAME.torrent"),
         path=table.required("path", tree, _DEFAULTS.path, "/PATH/OF/A/FOLDER"),
         interval_s=table.value("interval", to_interval_s, _DEFAULTS.interval_s),
+        update=table.value("update", to_update_mode, _DEFAULTS.update),
         clean=table.value("clean", to_clean_mode, _DEFAULTS.clean),
         keep=table.items("keep", to_pattern),
         peers=table.items("peers", to_peer),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from torsync.model.config import CleanMode, SettingValue
+from torsync.model.config import CleanMode, SettingValue, UpdateMode
 from torsync.model.units import parse_duration_s, parse_rate, parse_size
 
 if TYPE_CHECKING:
@@ -174,14 +174,22 @@ def to_size_bytes(value: object) -> int:
 
 def to_clean_mode(value: object) -> CleanMode:
     """Take one of the names of :class:`CleanMode`."""
-    names = [mode.value for mode in CleanMode]
+    return CleanMode(_one_of([mode.value for mode in CleanMode], value))
+
+
+def to_update_mode(value: object) -> UpdateMode:
+    """Take one of the names of :class:`UpdateMode`."""
+    return UpdateMode(_one_of([mode.value for mode in UpdateMode], value))
+
+
+def _one_of(names: list[str], value: object) -> str:
     what = " or ".join(map(show, names))
     text = to_text(value, what)
     if text not in names:
         raise ValueError(
             f"expected {what}, found {show(text)}; {suggest(text, names) or 'write one of these'}"
         )
-    return CleanMode(text)
+    return text
 
 
 def to_pattern(value: object) -> str:

@@ -9,7 +9,7 @@ or what it sent is wrong (the publisher has to mend it).
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,8 +55,8 @@ class TorsyncError(Exception):
         hint: what to do about it; may be empty.
     """
 
-    code: ClassVar[str] = "failed"
-    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    code: str = "failed"
+    exit_code: ExitCode = ExitCode.FAILED
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -153,6 +153,28 @@ class NotSyncedError(TorsyncError):
 
     code = "not_synced"
     exit_code = ExitCode.DIFFERS
+
+
+class NotPolledError(TorsyncError):
+    """No release is known that could be planned for or applied."""
+
+    code = "not_polled"
+
+
+class SupersededError(TorsyncError):
+    """A newer release is there than the one that was approved."""
+
+    code = "superseded"
+    exit_code = ExitCode.DIFFERS
+
+
+class RelayedError(TorsyncError):
+    """What another torsync failed with, told here."""
+
+    def __init__(self, code: str, exit_code: int, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.exit_code = ExitCode(exit_code)
 
 
 class BusyError(TorsyncError):

@@ -12,6 +12,7 @@ class Stage(str, Enum):
     """The step of a cycle that a subscription is in."""
 
     WAITING = "waiting"
+    NEEDS_APPROVAL = "needs approval"
     CHECKING_REMOTE = "checking remote"
     LOOKING = "looking"
     VERIFYING = "verifying"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from torsync.model.plan import Action, Plan
-from torsync.model.reports import CheckReport
+from torsync.model.plan import FILLED, Action, Plan
+from torsync.model.reports import CheckReport, PlannedAction
 from torsync.model.tree_index import Kind
 
+_TAKE_SPACE = FILLED | {
+    Action.COPY
+}  # a clone is taken for a copy: not every file system has reflinks
 
-def forecast(name: str, plan: Plan) -> CheckReport:
-    """What a plan would do, as a report; carrying it out replaces that by what was done."""
+
+def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
+    """What a plan would do, as a report; carrying it out replaces that by what was done.
+
+    Args:
+        name: of the subscription.
+        plan: to tell of.
+        dry_run: nothing will be done: tell of each action, and of the space that they need.
+    """
     entries = plan.index.entries
     fetched = [*plan.paths(Action.FETCH), *plan.paths(Action.LINK)]
     patched = plan.paths(Action.PATCH)
@@ -23,7 +33,7 @@ def forecast(name: str, plan: Plan) -> CheckReport:
         for removal in (*plan.in_the_way, *plan.removals)
         if removal.path not in plan.moved
     ]
-    return CheckReport(
+    report = CheckReport(
         name=name,
         release=plan.wanted.name,
         info_hash=plan.wanted.info_hash,
@@ -33,9 +43,61 @@ def forecast(name: str, plan: Plan) -> CheckReport:
         copied=copied,
         patched=patched,
         fetched=fetched,
-        trashed=list(dict.fromkeys([*replaced, *removed])),
+        trashed=sorted({*replaced, *removed}),
         kept_local=plan.paths(Action.LOCAL),
         unreadable=plan.paths(Action.UNREADABLE),
         bytes_to_fetch=plan.bytes_to_fetch,
         bytes_total=plan.wanted.total_size,
     )
+    if dry_run:
+        report.dry_run = True
+        report.actions = planned_actions(plan)
+        report.space_needed = space_needed(plan)
+    return report
+
+
+def planned_actions(plan: Plan) -> list[PlannedAction]:
+    """Every action but ``keep``: the release's files in its order, then what is removed.
+
+    The old version of a file that is replaced goes to the trash too, and is not told here: its
+    path stays.
+    """
+    found = [
+        PlannedAction(
+            planned.action.value.replace(" ", "_"),
+            file.path,
+            planned.source,
+            file.size,
+            planned.reason,
+        )
+        for file, planned in zip(plan.wanted.files, plan.files, strict=True)
+        if planned.action is not Action.KEEP
+    ]
+    removed = {removal.path: removal.reason for removal in (*plan.removals, *plan.in_the_way)}
+    for path, reason in removed.items():
+        if path in plan.moved:
+            continue
+        entry = plan.index.entries[path]
+        size = entry.size if entry.kind is Kind.FILE else 0
+        found.append(PlannedAction("trash", path, "", size, reason))
+    return found
+
+
+def space_needed(plan: Plan) -> int:
+    """How many bytes staging takes: whole files, and the neighbours that share their pieces.
+
+    What is moved takes none, nor does the trash: it is on the same file system.
+    """
+    staged = sum(
+        file.size
+        for file, planned in zip(plan.wanted.files, plan.files, strict=True)
+        if planned.action in _TAKE_SPACE
+    )
+    neighbours = sum(
+        segment.length
+        for piece in plan.lacking
+        for segment in plan.wanted.segments(piece)
+        if segment.file_index is not None
+        and plan.files[segment.file_index].action not in _TAKE_SPACE
+    )
+    return staged + neighbours

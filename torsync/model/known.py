@@ -94,6 +94,11 @@ class Known:
             digest != found for digest in wanted.digests(file_index) if _kind(digest) == kind
         )
 
+    def identifies(self, path: str, wanted: Manifest) -> bool:
+        """Whether the content at ``path`` can be told from that of any file of a release."""
+        kind = _kind(self.digest(path))
+        return kind in _DIGESTS_OF_CONTENT and kind == _kind_of_all(wanted)
+
     def holders(self, wanted: Manifest, files: Iterable[int]) -> dict[int, list[str]]:
         """Find where the content of wanted files is: file → paths, in the order of the paths.
 
@@ -125,3 +130,9 @@ class Known:
 
 def _kind(digest: str) -> str:
     return digest.partition(":")[0]
+
+
+def _kind_of_all(manifest: Manifest) -> str:
+    """What kind of digest the files of a release have; that of the first with bytes."""
+    first = next((index for index, file in enumerate(manifest.files) if file.size), None)
+    return "" if first is None else _kind(manifest.digest(first))

@@ -133,9 +133,14 @@ class _V2Comparison(_Comparison):
         if old is None:
             return None
         number = segment.file_offset // self._wanted.piece_length
-        if number >= len(self._synced.pieces_of(old)):
-            return False
+        if self._length(old, number) != segment.length:
+            return None
         return self._synced.v2_hash(old, number) == self.hash_of(piece)
+
+    def _length(self, index: int, number: int) -> int:
+        """The bytes of one piece of a file of the synced release."""
+        piece_length = self._synced.piece_length
+        return min(piece_length, self._synced.files[index].size - number * piece_length)
 
     def hash_of(self, piece: int) -> bytes:
         return _v2_hash(self._wanted, piece)
@@ -154,7 +159,7 @@ class _V2Comparison(_Comparison):
         if self._known.old_file(file.path) != index:
             return ()
         offset = number * self._synced.piece_length
-        return (Extent(file.path, offset, min(self._synced.piece_length, file.size - offset)),)
+        return (Extent(file.path, offset, self._length(index, number)),)
 
 
 class _V1Comparison(_Comparison):

@@ -7,7 +7,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from torsync.model.assessment import Assessment, Here
+from torsync.model.assessment import CERTAIN, Assessment, Here
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
 from torsync.model.tree_index import Kind
@@ -180,10 +180,11 @@ def plan_update(
     for piece in assessment.doubtful_pieces():
         if piece in hashed_good:
             good[piece] = 1
+    spared = _spared(assessment, good)
     files = [
         FilePlan(Action.UNREADABLE, "it could not be read")
-        if index in unreadable and _is_read_in_place(assessment, index)
-        else _plan_file(assessment, index, good)
+        if index in unreadable and assessment.here[index] is not Here.LOCAL
+        else _plan_file(assessment, index, good, spared)
         for index in range(len(wanted.files))
     ]
     removals = plan_removals(wanted, assessment.index, ledger, keep=keep, clean=clean)
@@ -205,9 +206,21 @@ def plan_update(
     return replace(plan, copies=copies) if copies else plan
 
 
-def _is_read_in_place(assessment: Assessment, index: int) -> bool:
-    here = assessment.here[index]
-    return here not in {Here.LOCAL, Here.ELSEWHERE} and index not in assessment.sources
+def _spared(assessment: Assessment, good: bytearray) -> dict[int, str]:
+    """Find which files are wrong and have a spare source; ``good`` then counts on that."""
+    wanted = assessment.wanted
+    spared = {
+        index: path
+        for index, path in assessment.spares.items()
+        if not all(good[piece] for piece in wanted.pieces_of(index))
+    }
+    for index in spared:
+        for piece in wanted.pieces_of(index):
+            good[piece] = good[piece] or all(
+                other in spared or assessment.here[other] in CERTAIN
+                for other in wanted.files_in(piece)
+            )
+    return spared
 
 
 def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]) -> set[str]:
@@ -253,7 +266,9 @@ def plan_removals(
     return tuple(removals)
 
 
-def _plan_file(assessment: Assessment, index: int, good: bytes | bytearray) -> FilePlan:
+def _plan_file(
+    assessment: Assessment, index: int, good: bytes | bytearray, spared: Mapping[int, str]
+) -> FilePlan:
     file = assessment.wanted.files[index]
     here = assessment.here[index]
     if here is Here.RIGHT:
@@ -265,6 +280,8 @@ def _plan_file(assessment: Assessment, index: int, good: bytes | bytearray) -> F
     if file.link_target is not None:
         return FilePlan(Action.LINK, f"a link to {file.link_target}")
     source = assessment.source(index)
+    if index in spared:
+        return FilePlan(Action.COPY, f"the content of {spared[index]}", spared[index])
     if here is Here.ELSEWHERE:
         return FilePlan(Action.COPY, f"the content of {source}", source)
     entry = assessment.index.entries.get(source)

@@ -3,7 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class PlannedAction(NamedTuple):
+    """What would happen to one path, and why.
+
+    Attributes:
+        action: ``move``, ``copy``, ``patch``, ``fetch``, ``link``, ``kept_local``,
+            ``unreadable`` for a file of the release; ``trash`` for what would be removed.
+        source: the path that a move, a copy or a patch takes content from; else empty.
+        size: bytes of the file in the release; of what is trashed, on disk.
+    """
+
+    action: str
+    path: str
+    source: str
+    size: int
+    reason: str
+
+
+_COUNTED_BY_CHECK = (
+    "moved",
+    "copied",
+    "patched",
+    "fetched",
+    "trashed",
+    "kept_local",
+    "unreadable",
+)
+_PLAIN_OF_CHECK = (
+    *("name", "changed", "dry_run", "info_hash", "release", "kept", "bytes_to_fetch"),
+    *("bytes_fetched", "bytes_hashed", "bytes_total", "seconds"),
+)
 
 
 @dataclass(slots=True)
@@ -14,6 +49,10 @@ class CheckReport:
     ``bytes_fetched`` is payload from peers and web seeds, failed and redundant included;
     ``bytes_hashed`` is what was read from disk to be hashed, staged pieces included;
     ``bytes_total`` is the size of the wanted release.
+
+    A dry run has three fields more: ``actions``, all but what is kept, the release's in its
+    order, then what would be removed; and the bytes that staging takes on the tree's file
+    system, ``space_needed``, and what is there, ``space_free``.
     """
 
     name: str
@@ -21,6 +60,9 @@ class CheckReport:
     info_hash: str = ""
     changed: bool = False
     dry_run: bool = False
+    actions: list[PlannedAction] = field(default_factory=list)
+    space_needed: int = 0
+    space_free: int = 0
     kept: int = 0
     moved: list[str] = field(default_factory=list)
     copied: list[str] = field(default_factory=list)
@@ -37,15 +79,11 @@ class CheckReport:
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints, without its ``type``."""
-        counted = (
-            "moved",
-            "copied",
-            "patched",
-            "fetched",
-            "trashed",
-            "kept_local",
-            "unreadable",
-        )
+        planned = {
+            "space_needed": self.space_needed,
+            "space_free": self.space_free,
+            "actions": [action._asdict() for action in self.actions],
+        }
         return {
             "name": self.name,
             "changed": self.changed,
@@ -53,13 +91,20 @@ class CheckReport:
             "info_hash": self.info_hash,
             "release": self.release,
             "kept": self.kept,
-            **_counts(self, counted),
+            **_counts(self, _COUNTED_BY_CHECK),
             "bytes_to_fetch": self.bytes_to_fetch,
             "bytes_fetched": self.bytes_fetched,
             "bytes_hashed": self.bytes_hashed,
             "bytes_total": self.bytes_total,
             "seconds": round(self.seconds, 3),
+            **(planned if self.dry_run else {}),
         }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> CheckReport:
+        """Read what ``as_json`` gave for something that was done."""
+        lists = {name: list(found[f"{name}_paths"]) for name in _COUNTED_BY_CHECK}
+        return cls(**{**{name: found[name] for name in _PLAIN_OF_CHECK}, **lists})
 
 
 @dataclass(slots=True)

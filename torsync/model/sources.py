@@ -29,21 +29,48 @@ def unsettled_files(wanted: Manifest, here: Sequence[Here]) -> Iterator[int]:
 
 
 def find_same_content(
-    wanted: Manifest, here: list[Here], known: Known, *, keep: Callable[[str], bool]
-) -> dict[int, str]:
+    wanted: Manifest,
+    index: DiskIndex,
+    here: list[Here],
+    known: Known,
+    *,
+    keep: Callable[[str], bool],
+) -> tuple[dict[int, str], dict[int, str]]:
     """Find files of the same content; ``here`` becomes ``RIGHT`` or ``ELSEWHERE`` for them.
 
     Each file on disk is given to one wanted file before any is shared, so that as many as
     possible can be moved; preferably to one of the same name.
 
     Returns:
-        The source of each file that is elsewhere.
+        The source of each file that is elsewhere; and a spare one for files that may well be
+        right where they are, which only hashing can tell.
     """
     holders = known.holders(wanted, unsettled_files(wanted, here))
-    for index, paths in holders.items():
-        if wanted.files[index].path in paths:
-            here[index] = Here.RIGHT
-    seekers = {index: paths for index, paths in holders.items() if here[index] is not Here.RIGHT}
+    seekers: dict[int, list[str]] = {}
+    spares = {}
+    for each, paths in holders.items():
+        file = wanted.files[each]
+        entry = index.entries.get(file.path)
+        if file.path in paths:
+            here[each] = Here.RIGHT
+        elif (
+            here[each] is Here.DOUBTFUL
+            and entry is not None
+            and entry.size == file.size
+            and not known.digest(file.path)
+        ):
+            spares[each] = paths[0]
+        else:
+            seekers[each] = paths
+    return _give_out(wanted, here, seekers, keep), spares
+
+
+def _give_out(
+    wanted: Manifest,
+    here: list[Here],
+    seekers: Mapping[int, list[str]],
+    keep: Callable[[str], bool],
+) -> dict[int, str]:
     if not seekers:
         return {}
     staying = {
@@ -75,19 +102,23 @@ class _Pool:
         for path in self._free:
             self._named.setdefault(_name(path), []).append(path)
 
-    def take_named(self, name: str) -> str:
-        paths = self._named.get(name)
-        if not paths:
-            return ""
-        path = paths.pop(0)
-        del self._free[path]
+    def take_named(self, name: str, *, but: str = "") -> str:
+        """Take one of that name; empty if there is none."""
+        paths = self._named.get(name, [])
+        path = next((path for path in paths if path != but), "")
+        if path:
+            paths.remove(path)
+            del self._free[path]
         return path
 
-    def take(self) -> str:
-        if not self._free:
-            return self._shared
-        path = next(iter(self._free))
-        del self._free[path]
+    def take(self, *, but: str = "", share: bool = True) -> str:
+        """Take any, or share one if all are taken; empty if there is none."""
+        path = next((path for path in self._free if path != but), "")
+        if path:
+            del self._free[path]
+            self._named[_name(path)].remove(path)
+        elif share and self._shared != but:
+            path = self._shared
         return path
 
 
@@ -130,29 +161,56 @@ def _aligned(wanted: Manifest, index: int, piece: int, place: Sequence[Extent]) 
 def find_same_size(
     wanted: Manifest,
     index: DiskIndex,
-    absent: Iterable[int],
+    here: Sequence[Here],
+    seekers: Sequence[int],
     known: Known,
 ) -> dict[int, str]:
-    """Find files that the release doesn't list, of the size of absent ones, to be looked into.
+    """Find files of the size that wanted ones have, to be looked into.
 
-    Nothing is known of them that says they are others. Each is looked into once at most.
+    Nothing tells their content from the wanted one, but that does not mean much: one that is
+    where it belongs is looked into only for the sake of a piece or more, and not if the wanted
+    file has something at its own path.
+
+    Args:
+        wanted: the release.
+        index: what is on disk.
+        here: what is known of each file.
+        seekers: files that are not at their path, or have another content there.
+        known: what is known of the content on disk.
+
+    Returns:
+        The source of each file for which there is one.
     """
-    seekers = list(absent)
     sizes = {wanted.files[each].size for each in seekers}
-    strays: dict[int, list[str]] = {}
+    staying = {
+        file.path
+        for file, seen in zip(wanted.files, here, strict=True)
+        if seen is Here.RIGHT and file.size in sizes
+    }
+    candidates: dict[int, list[str]] = {}
     for path, entry in index.entries.items() if seekers else ():
-        is_stray = path not in wanted.by_path and path not in index.problems
-        if entry.size in sizes and entry.kind is Kind.FILE and is_stray:
-            strays.setdefault(entry.size, []).append(path)
-    found = {}
-    for each in seekers if strays else ():
+        is_worth_it = path not in staying or entry.size >= wanted.piece_length
+        if entry.size not in sizes or entry.kind is not Kind.FILE or not is_worth_it:
+            continue
+        if path not in index.problems and not known.identifies(path, wanted):
+            candidates.setdefault(entry.size, []).append(path)
+    pools = {
+        size: _Pool(sorted(paths), [path for path in sorted(paths) if path not in staying])
+        for size, paths in candidates.items()
+    }
+    found: dict[int, str] = {}
+    asking = [each for each in seekers if wanted.files[each].size in pools]
+    for each in asking:
         file = wanted.files[each]
-        candidates = [
-            path for path in strays.get(file.size, ()) if not known.differs(path, wanted, each)
-        ]
-        if candidates:
-            found[each] = min(candidates, key=lambda path: (_name(path) != _name(file.path), path))
-            strays[file.size].remove(found[each])
+        path = pools[file.size].take_named(_name(file.path), but=file.path)
+        if path:
+            found[each] = path
+    for each in asking:
+        file = wanted.files[each]
+        if each not in found:
+            path = pools[file.size].take(but=file.path, share=here[each] is Here.ABSENT)
+            if path:
+                found[each] = path
     return found
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, TorsyncError, TreeError
-from torsync.model.events import Level, Notice, Stage, StageStarted
+from torsync.model.events import Level, Notice
 from torsync.subscribe.lock import hold_tree
 from torsync.subscribe.state import state_folder
 from torsync.subscribe.subscription import Subscription
@@ -120,7 +120,7 @@ class Supervisor:
                 failures = 0
             else:
                 failures += 1
-            self._around.sink(StageStarted(config.name, Stage.WAITING))
+            subscription.rest()
             alarmed = self._wait(config, subscription, self._delay_s(config, failures), alarms)
             alarms = alarms + 1 if alarmed else 0
 
@@ -129,20 +129,30 @@ class Supervisor:
     ) -> bool:
         """Wait for the next check; True if what is seeded changed or failed before.
 
-        Alarms in a row are answered ever later.
+        An approval ends the wait. Alarms in a row are answered ever later.
         """
         ends = self._clock() + delay_s
         heeds = self._clock() + (_FIRST_RETRY_S * 2.0 ** min(alarms - 1, 10) if alarms else 0.0)
         while (left := ends - self._clock()) > 0:
             if self._around.wait(min(left, _HEED_S)):
                 return False
+            if self._is_approved(subscription):
+                return False
             if self._clock() >= heeds and not self._attempt(config, subscription.heed):
                 return True
         return False
 
+    @staticmethod
+    def _is_approved(subscription: Subscription) -> bool:
+        try:
+            return subscription.is_approved
+        except TorsyncError:
+            return False  # a state that cannot be read is told of by the next check
+
     def _check(self, subscription: Subscription) -> None:
-        report = subscription.check_now()
-        if report.changed or report.unreadable:
+        approved = subscription.is_approved
+        report = subscription.apply_approved() if approved else subscription.check_now()
+        if not report.dry_run and (report.changed or report.unreadable):
             self._on_report(report)
         if report.unreadable:
             paths = ", ".join(repr(path) for path in report.unreadable[:3])

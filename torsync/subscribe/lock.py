@@ -68,6 +68,11 @@ def holder_pid(folder: Path) -> int | None:
     return None
 
 
+def holder_command(folder: Path) -> str:
+    """What the process that holds the tree said that it is doing; empty if that is unknown."""
+    return _read(folder / "holder").partition(" ")[2]
+
+
 def _read_holder(holder: Path) -> str:
     pid, _, command = _read(holder).partition(" ")
     return f"`{command}`, process {pid}" if command else "another process"

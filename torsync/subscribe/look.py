@@ -171,13 +171,16 @@ def _hash(
 ) -> HashedPieces:
     voice.stage(Stage.VERIFYING)
     manifest = assessment.wanted
-    return hash_pieces(
+    hashed = hash_pieces(
         manifest,
         pieces,
         lambda index: tree.open(assessment.source(index)),
         stopping=stopping,
         on_bytes=voice.bytes_meter(Stage.VERIFYING, bytes_of(manifest, pieces)),
     )
+    for index in assessment.sources:  # the file is not unreadable: it is not there
+        hashed.unreadable.pop(index, None)
+    return hashed
 
 
 def bytes_of(manifest: Manifest, pieces: Iterable[int]) -> int:

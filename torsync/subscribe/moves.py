@@ -8,6 +8,7 @@ and none is ever absent.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TreeError
@@ -91,7 +92,7 @@ class Moves:
             source = self._moves[index]
             if source not in paths:
                 continue
-            with doing("remove the old name", source):
+            with doing("remove the old name", source), suppress(NotADirectoryError):
                 entry = self._tree.stat(source)
                 if entry is not None and entry.inode == self._entry(source).inode:
                     folder_fd, name = self._tree.locate(source)

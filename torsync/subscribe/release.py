@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.metainfo import parse_metainfo
-from torsync.subscribe.remote import Fetched, Remote, Validators
+from torsync.subscribe.remote import Fetched, Remote, Timeouts, Validators
 from torsync.subscribe.state import PollState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torsync.model.config import SubscriptionConfig
     from torsync.model.manifest import Manifest
     from torsync.subscribe.state import TreeState
+
+_GLANCE = Timeouts(connect_s=3.0, read_s=3.0, total_s=30.0, attempts=1)
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,11 @@ class Releases:
             self._state.store_poll(now)
         return self._remember(release)
 
+    def polled(self) -> Release | None:
+        """The newest release that a poll of this URL got; None before the first."""
+        poll = self._state.load_poll()
+        return self.load(poll.sha256) if poll is not None and poll.url == self._url else None
+
     def load(self, digest: str) -> Release | None:
         """Load a stored release; None if its bytes are gone."""
         known = self._known.get(digest)
@@ -119,6 +129,23 @@ class Releases:
         self._known = {digest: known for digest, known in self._known.items() if digest == synced}
         self._known[release.digest] = release
         return release
+
+
+def open_releases(
+    config: SubscriptionConfig, wait: Callable[[float], bool], state: TreeState
+) -> Releases:
+    """Know the releases of a subscription; ``wait`` sleeps between tries of a poll."""
+
+    def remote(timeouts: Timeouts) -> Remote:
+        return Remote(
+            config.url,
+            headers=config.headers,
+            max_bytes=config.max_torrent_bytes,
+            timeouts=timeouts,
+            wait=wait,
+        )
+
+    return Releases(remote(Timeouts()), remote(_GLANCE), config.url, state)
 
 
 def _parse(body: bytes, digest: str) -> Release:

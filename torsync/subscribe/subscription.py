@@ -1,4 +1,4 @@
-"""One subscription at work: check and verify. The order of things; decisions are elsewhere."""
+"""One subscription at work: check, apply, verify. The order of things; decisions are elsewhere."""
 
 from __future__ import annotations
 
@@ -6,45 +6,36 @@ import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from torsync.model.config import CleanMode, SubscriptionConfig
+from torsync.model.config import CleanMode, SubscriptionConfig, UpdateMode
 from torsync.model.errors import InterruptedByUserError, NotSyncedError, TorsyncError
-from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
+from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.forecast import forecast
 from torsync.model.plan import NOT_OURS, Plan
 from torsync.model.verdict import judge
+from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.fetch import Fetcher
+from torsync.subscribe.foresight import foresee, matcher, nothing, tell_plan
 from torsync.subscribe.look import Look, take_look
-from torsync.subscribe.release import Release, Releases
-from torsync.subscribe.remote import Remote, Timeouts
+from torsync.subscribe.preview import not_polled
+from torsync.subscribe.release import Release, open_releases
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
-from torsync.subscribe.surroundings import Surroundings, Voice
+from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
 from torsync.subscribe.trash import Trash
 from torsync.subscribe.tree import Tree, doing
 from torsync.subscribe.update import Update
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from torsync.model.assess import Matcher
     from torsync.model.manifest import Manifest
     from torsync.model.reports import CheckReport, VerifyReport
     from torsync.model.tree_index import LedgerRow
-
-
-_GLANCE = Timeouts(connect_s=3.0, read_s=3.0, total_s=30.0, attempts=1)
-
-
-class _Superseded(Exception):  # noqa: N818 - not an error: a newer release is there
-    """A newer release appeared while one was being fetched."""
-
-    def __init__(self, release: Release) -> None:
-        super().__init__(release.digest)
-        self.release = release
 
 
 class Subscription:
@@ -59,7 +50,7 @@ class Subscription:
             TorsyncError: state or tree cannot be used.
         """
         self.config = config
-        self._keep = _matcher(config.keep)
+        self._keep = matcher(config.keep)
         with ExitStack() as opened:
             self._state = TreeState(state_folder)
             opened.callback(self._state.close)
@@ -68,13 +59,12 @@ class Subscription:
             self._tree = Tree(config.path.resolve())
             opened.callback(self._tree.close)
             self._tree.hold()
-            self._around = replace(around, sink=self._noting_stages(around.sink))
+            self._unnoted = around.sink
+            self._around = replace(around, sink=noting_stages(self._state, around.sink))
             self._voice = Voice(config.name, self._around.sink)
-            self._releases = Releases(
-                _remote(config, around, Timeouts()),
-                _remote(config, around, _GLANCE),
-                config.url,
-                self._state,
+            self._releases = open_releases(config, around.wait, self._state)
+            self._asking = Asking(
+                config, self._state, self._releases, self._voice, glance=self._look_out
             )
             self._seeding = Seeding(
                 config, self._tree, self._state, self._releases, self._around, self._voice
@@ -102,21 +92,69 @@ class Subscription:
         """
         self._seeding.heed()
 
+    def rest(self) -> None:
+        """Say that nothing is done until the next check, or until a release is approved."""
+        stage = self._asking.idle_stage
+        if stage is not Stage.WAITING:  # ``status`` goes on to say that it seeds
+            self._state.note_stage(stage.value)
+        self._unnoted(StageStarted(self.config.name, stage))
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether another process left an approval: ``apply_approved`` is to be called."""
+        return self._asking.is_approved
+
     # --- check ------------------------------------------------------------------------------
 
-    def check_now(self, *, force: bool = False, dry_run: bool = False) -> CheckReport:
-        """Poll, and bring the tree to the newest release.
+    def check_now(self, *, force: bool = False) -> CheckReport:
+        """Poll, and bring the tree to the newest release, if that needs no approval.
+
+        With ``update = "ask"`` a release that is new and changes files waits: only the synced
+        one is mended, and the report is the new one's plan, a dry run.
 
         Args:
             force: ignore what the last poll left: fetch the ``.torrent`` anew.
-            dry_run: only tell what would be done.
 
         Raises:
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
+        report = self._carry_out(lambda: self._check(force=force))
+        self._state.put(last_check_s=str(self._around.now_s()))
+        return report
+
+    def apply(self) -> CheckReport:
+        """Bring the tree to the release that the last poll got; nothing is asked anew.
+
+        Raises:
+            NotPolledError: there was no poll of the URL yet.
+            TorsyncError: it could not be done; the tree has each path's old or new content.
+        """
+        release = self._releases.polled()
+        if release is None:
+            raise not_polled(self.config.name)
+        return self._carry_out(lambda: self._bring_to(release))
+
+    def apply_approved(self) -> CheckReport:
+        """Do what another process approved, and leave word; check if that is out of date.
+
+        Raises:
+            TorsyncError: it could not be done; the tree has each path's old or new content.
+        """
+        release = self._releases.polled()
+        if release is None or not self._asking.take(release):
+            return self.check_now()
+        try:
+            return self._carry_out(lambda: self._bring_to(release))
+        except InterruptedByUserError:
+            raise
+        except TorsyncError as error:
+            self._asking.fail(error)
+            raise
+
+    def _carry_out(self, work: Callable[[], CheckReport]) -> CheckReport:
         started = time.monotonic()
         try:
-            report = self._check(force=force, dry_run=dry_run)
+            report = work()
         except InterruptedByUserError:
             raise
         except TorsyncError as error:
@@ -124,43 +162,54 @@ class Subscription:
                 self._state.put(last_error=error.message, last_error_hint=error.hint)
             raise
         report.seconds = time.monotonic() - started
-        if not dry_run:
-            now = str(self._around.now_s())
-            self._state.put(last_check_s=now, last_error="", last_error_hint="")
+        self._state.put(last_error="", last_error_hint="")
+        self._asking.fulfil(report)
         return report
 
-    def _check(self, *, force: bool, dry_run: bool) -> CheckReport:
+    def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
         release = self._releases.poll(force=force)
         bytes_fetched = bytes_hashed = 0  # for releases that were superseded meanwhile
         while True:
-            look = self._look(release.manifest, trust_ledger=True)
-            plan = look.plan(keep=self._keep, clean=self.config.clean)
-            report = forecast(self.config.name, plan)
-            report.bytes_fetched = bytes_fetched
-            report.bytes_hashed = bytes_hashed + look.hashed.bytes_hashed
-            report.unreadable += self._withholding(look)
-            if dry_run:
-                report.dry_run = True
-                return report
+            self._asking.take(release)
             try:
-                self._apply(release, plan, look, report)
-            except _Superseded as newer:
-                bytes_fetched, bytes_hashed = report.bytes_fetched, report.bytes_hashed
+                if self._asking.needs_approval(release):
+                    report = self._asking.hold_back(
+                        release, preview=self._preview, bring_to=self._bring_to
+                    )
+                elif self.config.update is UpdateMode.ASK:
+                    report = self._bring_to(release)
+                else:
+                    look_out = partial(self._look_out, release)
+                    report = self._bring_to(release, look_out=look_out)
+            except Superseded as newer:
+                bytes_fetched += newer.bytes_fetched
+                bytes_hashed += newer.bytes_hashed
                 release = newer.release
-                label = release.manifest.name
-                self._voice.notice(Level.INFO, "superseded", f"a newer release is there: {label}")
             else:
+                report.bytes_fetched += bytes_fetched
+                report.bytes_hashed += bytes_hashed
                 return report
 
-    def _withholding(self, look: Look) -> list[str]:
-        """What could not be read, if something stays for that reason that would be removed."""
-        index, listed = look.assessment.index, look.assessment.wanted.by_path
-        if index.complete or self.config.clean is CleanMode.OFF:
-            return []
-        if self.config.clean is CleanMode.MANAGED and all(path in listed for path in look.ledger):
-            return []
-        return [path or "." for path in index.problems if path not in listed]
+    def _bring_to(
+        self,
+        release: Release,
+        *,
+        look_out: Callable[[], None] | None = None,
+        every_s: float | None = None,
+    ) -> CheckReport:
+        """Make the tree equal to a release; ``look_out`` may end that while it is fetched."""
+        look = self._look(release.manifest, trust_ledger=True)
+        plan, report = foresee(self.config, look, keep=self._keep)
+        self._apply(release, plan, look, report, look_out=look_out, every_s=every_s)
+        return report
+
+    def _preview(self, release: Release) -> CheckReport:
+        look = self._look(release.manifest, trust_ledger=True)
+        plan = look.plan(keep=self._keep, clean=self.config.clean)
+        return tell_plan(self.config, look, plan, self._tree.root, self._voice)
+
+    # --- the steps --------------------------------------------------------------------------
 
     def _look(self, manifest: Manifest, *, trust_ledger: bool) -> Look:
         if not self._tree.is_current():
@@ -172,7 +221,7 @@ class Subscription:
             manifest,
             self._state.load_ledger(),
             self._voice,
-            keep=self._keep if trust_ledger else _nothing,
+            keep=self._keep if trust_ledger else nothing,
             synced=self._releases.synced_manifest(),
             trust_ledger=trust_ledger,
             stopping=self._around.stopping,
@@ -185,11 +234,12 @@ class Subscription:
         look: Look,
         report: CheckReport,
         *,
-        follow: bool = True,
+        look_out: Callable[[], None] | None = None,
+        every_s: float | None = None,
     ) -> None:
         """Carry out a plan, and fill the report with what was really done.
 
-        With ``follow``, a newer release ends it.
+        While it fetches, ``look_out`` is called every so often, and may end it.
         """
         synced = self._releases.synced()
         if not plan.is_empty or synced is None or not _same_content(synced, release):
@@ -201,15 +251,15 @@ class Subscription:
             if update.needs_stage:
                 update.build(
                     release.body,
-                    self._fetcher(release, follow=follow),
+                    self._fetcher(look_out, every_s or self.config.interval_s),
                     peers=self._seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,
                 )
             trash = Trash(self._tree, self._around.now_s())
             outcome = update.commit(trash, synced=synced.manifest if synced else None)
-        except _Superseded:
-            report.bytes_fetched += update.fetched.bytes_fetched
-            report.bytes_hashed += update.bytes_hashed
+        except Superseded as newer:
+            newer.bytes_fetched = update.fetched.bytes_fetched
+            newer.bytes_hashed = report.bytes_hashed + update.bytes_hashed
             raise
         except BaseException:
             with suppress(TorsyncError):
@@ -217,7 +267,7 @@ class Subscription:
             raise
         report.moved, report.copied = outcome.moved, outcome.copied
         report.patched, report.fetched = outcome.patched, outcome.fetched
-        report.trashed = outcome.trashed
+        report.trashed = sorted(outcome.trashed)
         report.changed = any(
             (outcome.moved, outcome.copied, outcome.patched, outcome.fetched, outcome.trashed)
         )
@@ -230,14 +280,14 @@ class Subscription:
         self._seeding.remember_peers(update.fetched.peers)
         self._seeding.start(release, _right_files(plan))
 
-    def _fetcher(self, release: Release, *, follow: bool) -> Fetcher:
+    def _fetcher(self, look_out: Callable[[], None] | None, every_s: float) -> Fetcher:
         return Fetcher(
             self._around.pool(),
             self._voice,
             stopping=self._around.stopping,
             patience_s=self._around.patience_s,
-            look_out=lambda: self._look_out(release) if follow else None,
-            look_out_every_s=self.config.interval_s,
+            look_out=look_out or (lambda: None),
+            look_out_every_s=every_s,
         )
 
     def _look_out(self, current: Release) -> None:
@@ -248,7 +298,9 @@ class Subscription:
             self._voice.notice(Level.DEBUG, error.code, error.message, error.hint)
             return
         if not _same_content(newest, current):
-            raise _Superseded(newest)
+            label = newest.manifest.name
+            self._voice.notice(Level.INFO, "superseded", f"a newer release is there: {label}")
+            raise Superseded(newest)
 
     def _record(
         self,
@@ -264,7 +316,8 @@ class Subscription:
             now_s = self._around.now_s()
             history = (now_s, report.info_hash, report.release, report.as_json())
         self._state.record_sync(rows, synced=release.digest, history=history)
-        self._state.forget_bodies(keep={release.digest})
+        polled = self._state.load_poll()
+        self._state.forget_bodies(keep={release.digest, polled.sha256 if polled else ""})
 
     # --- verify -----------------------------------------------------------------------------
 
@@ -328,46 +381,12 @@ class Subscription:
         if not repair:
             plan = plan.without_mending()
         done = forecast(self.config.name, plan)
-        self._apply(release, plan, look, done, follow=False)
+        self._apply(release, plan, look, done)
         replaced = {*done.moved, *done.copied, *done.patched, *done.fetched}
         report.repaired = sorted(replaced)
         report.cleaned = [path for path in done.trashed if path not in replaced]
         report.bytes_fetched = done.bytes_fetched
         report.bytes_hashed += done.bytes_hashed
-
-    def _noting_stages(self, sink: EventSink) -> EventSink:
-        """Leave the stage where ``status`` finds it."""
-
-        def note(event: Event) -> None:
-            if isinstance(event, StageStarted):
-                self._state.note_stage(event.stage.value)
-            sink(event)
-
-        return note
-
-
-def _remote(config: SubscriptionConfig, around: Surroundings, timeouts: Timeouts) -> Remote:
-    return Remote(
-        config.url,
-        headers=config.headers,
-        max_bytes=config.max_torrent_bytes,
-        timeouts=timeouts,
-        wait=around.wait,
-    )
-
-
-def _matcher(patterns: Iterable[str]) -> Matcher:
-    """Match paths against gitignore patterns; pathspec is imported only if there are any."""
-    listed = list(patterns)
-    if not listed:
-        return _nothing
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - costs start-up time
-
-    return GitIgnoreSpec.from_lines(listed).match_file
-
-
-def _nothing(_path: str) -> bool:
-    return False
 
 
 def _same_content(one: Release, other: Release) -> bool:

@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torsync.model.events import EventSink, Level, Notice, Progress, Stage, StageStarted
+from torsync.model.events import Event, EventSink, Level, Notice, Progress, Stage, StageStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torsync.subscribe.state import TreeState
     from torsync.swarm.session import SwarmPool
 
 
@@ -35,6 +36,17 @@ class Surroundings:
     seed: bool = False
     patience_s: float | None = None
     now_s: Callable[[], float] = time.time
+
+
+def noting_stages(state: TreeState, sink: EventSink) -> EventSink:
+    """Leave each stage where ``status`` finds it, besides telling ``sink``."""
+
+    def note(event: Event) -> None:
+        if isinstance(event, StageStarted):
+            state.note_stage(event.stage.value)
+        sink(event)
+
+    return note
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ class Renderer(Protocol):
     def event(self, event: Event) -> None:
         """Show what is going on; an ``EventSink``."""
 
-    def check(self, report: CheckReport) -> None:
-        """Show what ``check-now`` did to a subscription, or would do."""
+    def check(self, report: CheckReport, command: str = "check-now") -> None:
+        """Show what ``check-now`` or ``apply`` did to a subscription, or ``plan`` foretells."""
 
     def verify(self, report: VerifyReport) -> None:
         """Show what ``verify`` found in a subscription."""

@@ -54,9 +54,9 @@ class JsonRenderer:
         elif self._throttle.allows((event.subscription, event.stage)):
             self._progress(event, "")
 
-    def check(self, report: CheckReport) -> None:
+    def check(self, report: CheckReport, command: str = "check-now") -> None:
         """Write a ``subscription`` object."""
-        self._subscription("check-now", report.as_json())
+        self._subscription(command, report.as_json())
 
     def verify(self, report: VerifyReport) -> None:
         """Write a ``subscription`` object."""

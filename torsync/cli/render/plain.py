@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from torsync.cli.render.output import LineWriter, Throttle, is_wanted
+from torsync.cli.render.plans import plan_lines, plan_remarks, plan_rows
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -16,10 +17,16 @@ from torsync.cli.render.summaries import (
     summarise_verify,
     verify_sections,
 )
-from torsync.cli.render.text import PATHS_SHOWN, describe_progress, error_lines, printable
+from torsync.cli.render.text import (
+    PATHS_SHOWN,
+    counted,
+    describe_progress,
+    error_lines,
+    printable,
+)
 from torsync.model.errors import ExitCode
 from torsync.model.events import Level, Notice, Stage, StageStarted
-from torsync.model.units import format_duration
+from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
 PROGRESS_INTERVAL_S = 10.0
 # What every poll passes through, several times an hour, and what never ends.
 _ROUTINE_STAGES = frozenset({Stage.WAITING, Stage.CHECKING_REMOTE, Stage.LOOKING})
-_ENDLESS_STAGES = frozenset({Stage.WAITING, Stage.SEEDING})
+_ENDLESS_STAGES = frozenset({Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.SEEDING})
 
 
 class PlainRenderer:
@@ -72,10 +79,12 @@ class PlainRenderer:
         else:
             self._progress(event)
 
-    def check(self, report: CheckReport) -> None:
-        """Write a line; the paths too of problems, and of what would be done."""
-        tells_all = report.dry_run or self._verbose
-        sections = [found for found in check_sections(report) if tells_all or found.is_problem]
+    def check(self, report: CheckReport, command: str = "check-now") -> None:  # noqa: ARG002
+        """Write a line; the paths too of problems. Of a plan: all that it would do."""
+        if report.dry_run:
+            self._plan(report)
+            return
+        sections = [found for found in check_sections(report) if self._verbose or found.is_problem]
         self._report(report.name, summarise_check(report), sections)
 
     def verify(self, report: VerifyReport) -> None:
@@ -144,6 +153,20 @@ class PlainRenderer:
         how_far = describe_progress(progress)
         if how_far:
             self._say(self._err, progress.subscription, progress.stage.value, how_far)
+
+    def _plan(self, report: CheckReport) -> None:
+        if self._quiet:
+            return
+        self._say(self._out, report.name, summarise_check(report))
+        for row in plan_rows(report) if report.changed else ():
+            files = f"{counted(row.files, 'file')}, {format_size(row.size_bytes)}"
+            self._say(self._out, report.name, f"would {row.label}", files)
+        for label, lines in plan_lines(report, None if self._verbose else PATHS_SHOWN).items():
+            for line in lines:
+                reason = f" ({line.reason})" if line.reason else ""
+                self._say(self._out, report.name, label, f"{line.text}{reason}")
+        for remark, _is_obstacle in plan_remarks(report):
+            self._say(self._out, report.name, remark)
 
     def _report(self, name: str, summary: str, sections: Iterable[Section]) -> None:
         if self._quiet:

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from torsync.cli.render.output import is_wanted
+from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import status_view
 from torsync.cli.render.summaries import (
@@ -111,14 +112,20 @@ class RichRenderer:
                 row.progress = event
             self._start_refresher()
 
-    def check(self, report: CheckReport) -> None:
-        """Print the summary and the first paths of each kind."""
+    def check(self, report: CheckReport, command: str = "check-now") -> None:
+        """Print the summary and the first paths of each kind; of a plan, a table too."""
         self._end_row(report.name)
         if self._report_lines is not None:
-            self._report_lines.check(report)
+            self._report_lines.check(report, command)
             return
-        style = "yellow" if report.dry_run else "red"
-        self._report(report.name, summarise_check(report), style, check_sections(report))
+        summary = summarise_check(report)
+        if report.dry_run:
+            self._print(
+                _summary(report.name, summary, "yellow"),
+                *plan_view(report, verbose=self._verbose),
+            )
+            return
+        self._report(report.name, summary, "red", check_sections(report))
 
     def verify(self, report: VerifyReport) -> None:
         """Print the counts, then each problem."""
@@ -244,9 +251,7 @@ class RichRenderer:
     def _report(
         self, name: str, summary: str, style_of_differences: str, sections: Iterable[Section]
     ) -> None:
-        outcome, colon, rest = summary.partition(": ")
-        style = "green" if outcome.startswith("in sync") else style_of_differences
-        lines = [Text.assemble((printable(name), "bold"), "  ", (outcome, style), colon, rest)]
+        lines = [_summary(name, summary, style_of_differences)]
         for section in sections:
             lines.append(Text(f"  {section.label}", style="red" if section.is_problem else ""))
             paths = section.lines(None if self._verbose else PATHS_SHOWN)
@@ -260,6 +265,12 @@ class RichRenderer:
                 self._console.print(Group(*lines), crop=False)
             except OSError:  # the terminal is gone; the work goes on
                 self._closing.set()
+
+
+def _summary(name: str, summary: str, style_of_differences: str) -> Text:
+    outcome, colon, rest = summary.partition(": ")
+    style = "green" if outcome.startswith("in sync") else style_of_differences
+    return Text.assemble((printable(name), "bold"), "  ", (outcome, style), colon, rest)
 
 
 def _unbroken(text: Text) -> Text:

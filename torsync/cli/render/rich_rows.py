@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torsync.model.events import Progress
 
-_IDLE = frozenset({Stage.WAITING, Stage.SEEDING})
+_IDLE = frozenset({Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.SEEDING})
 _BAR_MIN, _BAR_MAX = 8, 30
 
 

@@ -86,14 +86,13 @@ def _check_counts(report: CheckReport) -> tuple[str, str]:
 
 
 def check_sections(report: CheckReport) -> list[Section]:
-    """The path lists of a check's report that hold something."""
-    would = "would be " if report.dry_run else ""
+    """The path lists of something that was done, those that hold something."""
     return _filled(
-        Section(f"{would}fetched", report.fetched),
-        Section(f"{would}patched", report.patched),
-        Section(f"{would}copied", report.copied),
-        Section(f"{would}moved", report.moved),
-        Section("would go to the trash" if report.dry_run else "to the trash", report.trashed),
+        Section("fetched", report.fetched),
+        Section("patched", report.patched),
+        Section("copied", report.copied),
+        Section("moved", report.moved),
+        Section("to the trash", report.trashed),
         Section("left as edited here", report.kept_local),
         Section("unreadable", report.unreadable, is_problem=True),
     )

@@ -1,0 +1,155 @@
+"""What an update of a subscription would do, found out without a trace in its tree."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import NotPolledError
+from torsync.model.events import Stage
+from torsync.model.tree_index import DiskIndex
+from torsync.subscribe.foresight import matcher, tell_plan
+from torsync.subscribe.look import take_look
+from torsync.subscribe.release import Release, Releases, open_releases
+from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.state import TreeState
+from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
+from torsync.subscribe.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torsync.model.config import SubscriptionConfig
+    from torsync.model.reports import CheckReport
+
+
+class AbsentTree(Tree):
+    """A folder that is not there yet, and is not made: it looks empty."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+    def forget_folders(self) -> None:
+        """Do nothing: nothing is open."""
+
+    def folder_fd(self, folder: str, *, create: bool = False) -> int:  # noqa: ARG002
+        """Find no folder.
+
+        Raises:
+            FileNotFoundError: always.
+        """
+        raise FileNotFoundError(folder)
+
+    def scan(self, on_entries: Callable[[int], None] = lambda _count: None) -> DiskIndex:
+        """Find nothing."""
+        on_entries(0)
+        return DiskIndex({})
+
+
+def poll_and_preview(
+    config: SubscriptionConfig, folder: Path, around: Surroundings, *, force: bool
+) -> CheckReport:
+    """Poll, and tell what an update to the newest release would do.
+
+    What the poll got is stored. The state's lock is held by the caller; the tree needs none.
+
+    Args:
+        config: of the subscription.
+        folder: of its state.
+        around: what it needs.
+        force: ignore what the last poll left.
+
+    Raises:
+        TorsyncError: the remote, the state or the tree cannot be used.
+    """
+    started = time.monotonic()
+    with ExitStack() as opened:
+        state = TreeState(folder)
+        opened.callback(state.close)
+        around = replace(around, sink=noting_stages(state, around.sink))
+        voice = Voice(config.name, around.sink)
+        voice.stage(Stage.CHECKING_REMOTE, mask_url(config.url))
+        releases = open_releases(config, around.wait, state)
+        return _preview(config, releases.poll(force=force), releases, state, around, started)
+
+
+def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> CheckReport:
+    """Tell what an update to the release that the last poll got would do.
+
+    Nothing is written, and no lock needed: it can be asked while the service works.
+
+    Raises:
+        NotPolledError: there was no poll of the URL yet.
+        TorsyncError: the state or the tree cannot be used.
+    """
+    started = time.monotonic()
+    if not (folder / "state.sqlite").exists():
+        raise not_polled(config.name)
+    with ExitStack() as opened:
+        state = TreeState(folder)
+        opened.callback(state.close)
+        releases = open_releases(config, around.wait, state)
+        release = releases.polled()
+        if release is None:
+            raise not_polled(config.name)
+        return _preview(config, release, releases, state, around, started)
+
+
+def polled_digest(folder: Path) -> str:
+    """The digest of the ``.torrent`` that the last poll got; empty if there was none.
+
+    Raises:
+        StateError: the state cannot be used.
+    """
+    if not (folder / "state.sqlite").exists():
+        return ""
+    state = TreeState(folder)
+    try:
+        poll = state.load_poll()
+        return poll.sha256 if poll is not None else ""
+    finally:
+        state.close()
+
+
+def not_polled(name: str) -> NotPolledError:
+    """No release of a subscription is known."""
+    return NotPolledError(
+        f"no release of {name!r} is known yet, as its URL has not been polled",
+        hint=f"run `torsync check-now --dry-run {name}`: it polls and tells, and changes nothing",
+    )
+
+
+def _preview(
+    config: SubscriptionConfig,
+    release: Release,
+    releases: Releases,
+    state: TreeState,
+    around: Surroundings,
+    started: float,
+) -> CheckReport:
+    keep, voice = matcher(config.keep), Voice(config.name, around.sink)
+    tree = Tree(config.path.resolve()) if os.path.lexists(config.path) else AbsentTree(config.path)
+    try:
+        look = take_look(
+            tree,
+            release.manifest,
+            state.load_ledger(),
+            voice,
+            keep=keep,
+            synced=releases.synced_manifest(),
+            trust_ledger=True,
+            stopping=around.stopping,
+        )
+    finally:
+        tree.close()
+    plan = look.plan(keep=keep, clean=config.clean)
+    report = tell_plan(config, look, plan, tree.root, voice)
+    report.seconds = time.monotonic() - started
+    return report
