@@ -14,10 +14,11 @@ from torsync.model.placement import place_for_seeding
 from torsync.subscribe.fetch import tell_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torsync.model.config import SubscriptionConfig
     from torsync.model.manifest import Manifest
+    from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings, Voice
@@ -77,7 +78,7 @@ class Seeding:
             return
         release = self._releases.synced()
         if release is not None:
-            self.start(release, self._vouched(release))
+            self.start(release, self._vouched(release, self._state.load_ledger()))
 
     def heed(self) -> None:
         """See to the torrent between checks: what fails is told, what changed is withdrawn.
@@ -97,7 +98,9 @@ class Seeding:
             began = time.monotonic()
             if began < self._looks_s:
                 return
-            vouched = self._vouched(self._seeded)
+            ledger = self._state.load_ledger()
+            seen = {path: row.as_seen() for path, row in ledger.items()}
+            vouched = self._vouched(self._seeded, seen)
             took = time.monotonic() - began
             self._looks_s = began + max(_LOOK_EVERY_S, 100 * took)
             if any(was and not now for was, now in zip(self._right, vouched, strict=True)):
@@ -109,9 +112,8 @@ class Seeding:
             self.stop()
             raise
 
-    def _vouched(self, release: Release) -> bytes:
+    def _vouched(self, release: Release, ledger: Mapping[str, LedgerRow]) -> bytes:
         """One byte per file of a release, 1 where stat and ledger say that it is right."""
-        ledger = self._state.load_ledger()
         index = self._tree.scan()
         assessment = assess(release.manifest, index, ledger, keep=lambda _path: False)
         return bytes(here is Here.RIGHT for here in assessment.here)
