@@ -33,7 +33,7 @@ def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
     if not (folder / "state.sqlite").exists():
         return report
     try:
-        state = TreeState(folder)
+        state = TreeState(folder, read_only=True)
     except StateError as error:
         report.stage = "unknown"
         report.last_error, report.last_error_hint = error.message, error.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torsync.model.metainfo import parse_metainfo
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Release:
-    """One ``.torrent``: its bytes, their SHA-256 in hex, and the manifest in them."""
+    """One ``.torrent``: its bytes, and their SHA-256 in hex."""
 
     body: bytes
     digest: str
-    manifest: Manifest
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the bytes say; parsed when it is first asked for.
+
+        Raises:
+            ManifestError: they are no usable ``.torrent``.
+        """
+        return parse_metainfo(self.body, windows=os.name == "nt")
 
 
 class Releases:
@@ -75,7 +84,7 @@ class Releases:
         if not isinstance(answer, Fetched):
             assert stored is not None
             return stored
-        release = self._known.get(answer.sha256) or _parse(answer.body, answer.sha256)
+        release = self._known.get(answer.sha256) or _parsed(answer.body, answer.sha256)
         self._state.store_body(answer.body)
         now = PollState(
             self._url,
@@ -93,7 +102,7 @@ class Releases:
         if known is not None or not digest:
             return known
         body = self._state.load_body(digest)
-        return None if body is None else self._remember(_parse(body, digest))
+        return None if body is None else self._remember(Release(body, digest))
 
     def synced(self) -> Release | None:
         """The release that the tree is known to equal."""
@@ -107,5 +116,8 @@ class Releases:
         return release
 
 
-def _parse(body: bytes, digest: str) -> Release:
-    return Release(body, digest, parse_metainfo(body, windows=os.name == "nt"))
+def _parsed(body: bytes, digest: str) -> Release:
+    """A release that can be used, or an error."""
+    release = Release(body, digest)
+    _ = release.manifest
+    return release

@@ -118,6 +118,18 @@ class Seeding:
         assessment = assess(release.manifest, index, ledger, keep=lambda _path: False)
         return bytes(here is Here.RIGHT for here in assessment.here)
 
+    def keep_up(self, release: Release) -> None:
+        """Seed a release that the tree has all of; it is parsed only if it isn't seeded yet.
+
+        Raises:
+            SwarmError: the session refuses.
+        """
+        if not self._is_wanted():
+            return
+        seeded = self._seeded.digest if self._torrent is not None and self._seeded else ""
+        if seeded != release.digest or 0 in self._right:
+            self.start(release, b"\1" * len(release.manifest.files))
+
     def start(self, release: Release, right: bytes) -> None:
         """Seed a release; if it is in the session already, with its newest sources and claims.
 
@@ -128,8 +140,10 @@ class Seeding:
         Raises:
             SwarmError: the session refuses.
         """
+        if not self._is_wanted():
+            return
         manifest = release.manifest
-        if not self._is_wanted() or not manifest.num_pieces:
+        if not manifest.num_pieces:
             return
         if self._torrent is not None and self._seeded is not None:
             same = self._seeded.manifest.info_hash == manifest.info_hash and self._right == right

@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.config import CleanMode, SubscriptionConfig
@@ -13,6 +14,7 @@ from torsync.model.errors import InterruptedByUserError, NotSyncedError, Torsync
 from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
 from torsync.model.forecast import forecast
 from torsync.model.plan import NOT_OURS, Plan
+from torsync.model.seal import seal_release
 from torsync.model.verdict import judge
 from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.look import Look, take_look
@@ -24,10 +26,11 @@ from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice
 from torsync.subscribe.trash import Trash
 from torsync.subscribe.tree import Tree, doing
+from torsync.subscribe.unchanged import find_unchanged, policy_of
 from torsync.subscribe.update import Update
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from torsync.model.assess import Matcher
@@ -61,7 +64,8 @@ class Subscription:
         self.config = config
         self._keep = _matcher(config.keep)
         with ExitStack() as opened:
-            self._state = TreeState(state_folder)
+            tell = partial(Voice(config.name, around.sink).notice, Level.WARNING, "state_rebuilt")
+            self._state = TreeState(state_folder, on_new=tell)
             opened.callback(self._state.close)
             with doing("make the folder", str(config.path)):
                 os.makedirs(config.path, exist_ok=True)
@@ -132,6 +136,15 @@ class Subscription:
     def _check(self, *, force: bool, dry_run: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
         release = self._releases.poll(force=force)
+        if not force:
+            unchanged = find_unchanged(
+                self._tree, self._state, release.digest, self.config, self._keep, self._voice
+            )
+            if unchanged is not None:
+                unchanged.dry_run = dry_run
+                if not dry_run:
+                    self._seeding.keep_up(release)
+                return unchanged
         bytes_fetched = bytes_hashed = 0  # for releases that were superseded meanwhile
         while True:
             look = self._look(release.manifest, trust_ledger=True)
@@ -221,7 +234,7 @@ class Subscription:
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
         rows = look.rows_to_carry(outcome.trashed) | outcome.rows
-        self._record(release, rows, look.ledger, report)
+        self._record(release, rows, look, report)
         update.clear_stage()
         self._seeding.remember_peers(update.fetched.peers)
         self._seeding.start(release, _right_files(plan))
@@ -247,19 +260,29 @@ class Subscription:
             raise _Superseded(newest)
 
     def _record(
-        self,
-        release: Release,
-        rows: dict[str, LedgerRow],
-        ledger: Mapping[str, LedgerRow],
-        report: CheckReport,
+        self, release: Release, rows: dict[str, LedgerRow], look: Look, report: CheckReport
     ) -> None:
-        if rows == ledger and self._state.synced == release.digest:
+        seal = None
+        if look.assessment.index.complete:
+            seal = seal_release(
+                release.manifest,
+                release.digest,
+                rows,
+                policy=policy_of(self.config),
+                clean=self.config.clean,
+                keep=self._keep,
+            )
+        if rows == look.ledger and self._state.synced == release.digest:
+            if seal != self._state.load_seal():
+                self._state.put(seal=seal.dump() if seal else "")
             return
         history = None
         if report.changed:
             now_s = self._around.now_s()
             history = (now_s, report.info_hash, report.release, report.as_json())
-        self._state.record_sync(rows, synced=release.digest, history=history)
+        self._state.record_sync(
+            rows, synced=release.digest, history=history, seal=seal, before=look.ledger
+        )
         self._state.forget_bodies(keep={release.digest})
 
     # --- verify -----------------------------------------------------------------------------
@@ -308,7 +331,7 @@ class Subscription:
         """Vouch from now on for what was found right, and no longer for what was not."""
         rows = look.rows_to_carry() | look.assessment.rows_of_right()
         if rows != look.ledger:
-            self._state.record_sync(rows, synced=release.digest, history=None)
+            self._state.record_sync(rows, synced=release.digest, history=None, before=look.ledger)
 
     def _mend(
         self, release: Release, look: Look, report: VerifyReport, *, repair: bool, clean: bool
