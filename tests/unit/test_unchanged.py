@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import torsync.subscribe.release
-import torsync.subscribe.subscription
+import torsync.model.metainfo
+import torsync.subscribe.look
 from tests.support.torrents import RawFile, link, make_raw
 from tests.support.trees import random_bytes, tree_bytes, write_tree
 from tests.unit.test_racy_rows import coarse
@@ -54,8 +54,8 @@ class Scene:
         self.config = SubscriptionConfig("pack", self.torrent.as_uri(), self.tree)
         self.events: list[Event] = []
         self.looks = self.parses = 0
-        self._count(monkeypatch, torsync.subscribe.subscription, "take_look", "looks")
-        self._count(monkeypatch, torsync.subscribe.release, "parse_metainfo", "parses")
+        self._count(monkeypatch, torsync.subscribe.look, "take_look", "looks")
+        self._count(monkeypatch, torsync.model.metainfo, "parse_metainfo", "parses")
 
     def _count(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, count: str) -> None:
         real = getattr(module, name)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from torsync.model.metainfo import parse_metainfo
 from torsync.subscribe.remote import Fetched, Remote, Validators
 from torsync.subscribe.state import PollState
 
@@ -30,6 +29,8 @@ class Release:
         Raises:
             ManifestError: they are no usable ``.torrent``.
         """
+        from torsync.model.metainfo import parse_metainfo  # noqa: PLC0415 - not needed where nothing has changed
+
         return parse_metainfo(self.body, windows=os.name == "nt")
 
 

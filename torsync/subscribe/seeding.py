@@ -7,11 +7,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from torsync.model.assess import Here, assess
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
-from torsync.model.placement import place_for_seeding
-from torsync.subscribe.fetch import tell_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,6 +89,8 @@ class Seeding:
         """
         if self._torrent is None or self._seeded is None:
             return
+        from torsync.subscribe.fetch import tell_failures  # noqa: PLC0415 - not needed where nothing has changed
+
         tell_failures(self._voice, self._torrent)
         try:
             self._torrent.raise_failure()
@@ -114,6 +113,8 @@ class Seeding:
 
     def _vouched(self, release: Release, ledger: Mapping[str, LedgerRow]) -> bytes:
         """One byte per file of a release, 1 where stat and ledger say that it is right."""
+        from torsync.model.assess import Here, assess  # noqa: PLC0415 - not needed where nothing has changed
+
         index = self._tree.scan()
         assessment = assess(release.manifest, index, ledger, keep=lambda _path: False)
         return bytes(here is Here.RIGHT for here in assessment.here)
@@ -155,6 +156,7 @@ class Seeding:
                 self._seeded = release
                 return
             self.stop()
+        from torsync.model.placement import place_for_seeding  # noqa: PLC0415 - not needed where nothing has changed
         from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
 
         placement = place_for_seeding(manifest, right)

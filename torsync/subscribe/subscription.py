@@ -12,22 +12,14 @@ from typing import TYPE_CHECKING
 from torsync.model.config import CleanMode, SubscriptionConfig
 from torsync.model.errors import InterruptedByUserError, NotSyncedError, TorsyncError
 from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
-from torsync.model.forecast import forecast
-from torsync.model.plan import NOT_OURS, Plan
-from torsync.model.seal import seal_release
-from torsync.model.verdict import judge
-from torsync.subscribe.fetch import Fetcher
-from torsync.subscribe.look import Look, take_look
 from torsync.subscribe.release import Release, Releases
 from torsync.subscribe.remote import Remote, Timeouts
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice
-from torsync.subscribe.trash import Trash
 from torsync.subscribe.tree import Tree, doing
-from torsync.subscribe.unchanged import find_unchanged, policy_of
-from torsync.subscribe.update import Update
+from torsync.subscribe.unchanged import find_unchanged, seal_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +27,11 @@ if TYPE_CHECKING:
 
     from torsync.model.assess import Matcher
     from torsync.model.manifest import Manifest
+    from torsync.model.plan import Plan
     from torsync.model.reports import CheckReport, VerifyReport
     from torsync.model.tree_index import LedgerRow
+    from torsync.subscribe.fetch import Fetcher
+    from torsync.subscribe.look import Look
 
 
 _GLANCE = Timeouts(connect_s=3.0, read_s=3.0, total_s=30.0, attempts=1)
@@ -145,6 +140,8 @@ class Subscription:
                 if not dry_run:
                     self._seeding.keep_up(release)
                 return unchanged
+        from torsync.model.forecast import forecast  # noqa: PLC0415 - not needed where nothing has changed
+
         bytes_fetched = bytes_hashed = 0  # for releases that were superseded meanwhile
         while True:
             look = self._look(release.manifest, trust_ledger=True)
@@ -176,6 +173,8 @@ class Subscription:
         return [path or "." for path in index.problems if path not in listed]
 
     def _look(self, manifest: Manifest, *, trust_ledger: bool) -> Look:
+        from torsync.subscribe.look import take_look  # noqa: PLC0415 - not needed where nothing has changed
+
         if not self._tree.is_current():
             self._seeding.stop()
             self._tree.reopen()
@@ -203,6 +202,9 @@ class Subscription:
 
         With ``follow``, a newer release ends it.
         """
+        from torsync.subscribe.trash import Trash  # noqa: PLC0415 - not needed where nothing has changed
+        from torsync.subscribe.update import Update  # noqa: PLC0415 - not needed where nothing has changed
+
         synced = self._releases.synced()
         if not plan.is_empty or synced is None or not _same_content(synced, release):
             self._seeding.stop()
@@ -240,6 +242,8 @@ class Subscription:
         self._seeding.start(release, _right_files(plan))
 
     def _fetcher(self, release: Release, *, follow: bool) -> Fetcher:
+        from torsync.subscribe.fetch import Fetcher  # noqa: PLC0415 - not needed where nothing has changed
+
         return Fetcher(
             self._around.pool(),
             self._voice,
@@ -262,16 +266,8 @@ class Subscription:
     def _record(
         self, release: Release, rows: dict[str, LedgerRow], look: Look, report: CheckReport
     ) -> None:
-        seal = None
-        if look.assessment.index.complete:
-            seal = seal_release(
-                release.manifest,
-                release.digest,
-                rows,
-                policy=policy_of(self.config),
-                clean=self.config.clean,
-                keep=self._keep,
-            )
+        index = look.assessment.index
+        seal = seal_tree(release, rows, index, self.config, self._keep)
         if rows == look.ledger and self._state.synced == release.digest:
             if seal != self._state.load_seal():
                 self._state.put(seal=seal.dump() if seal else "")
@@ -301,6 +297,8 @@ class Subscription:
             NotSyncedError: there is no synced manifest yet.
             TorsyncError: it could not be done.
         """
+        from torsync.model.verdict import judge  # noqa: PLC0415 - not needed where nothing has changed
+
         started = time.monotonic()
         release = self._releases.synced()
         if release is None:
@@ -336,6 +334,8 @@ class Subscription:
     def _mend(
         self, release: Release, look: Look, report: VerifyReport, *, repair: bool, clean: bool
     ) -> None:
+        from torsync.model.forecast import forecast  # noqa: PLC0415 - not needed where nothing has changed
+
         if clean and not look.assessment.index.complete:
             self._voice.notice(
                 Level.ERROR,
@@ -394,4 +394,6 @@ def _same_content(one: Release, other: Release) -> bool:
 
 
 def _right_files(plan: Plan) -> bytes:
+    from torsync.model.plan import NOT_OURS  # noqa: PLC0415 - not needed where nothing has changed
+
     return bytes(planned.action not in NOT_OURS for planned in plan.files)

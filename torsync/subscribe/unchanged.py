@@ -11,19 +11,50 @@ from torsync.model.config import CleanMode
 from torsync.model.events import Stage
 from torsync.model.names import PRIVATE_FOLDER, is_private
 from torsync.model.reports import CheckReport
+from torsync.model.seal import Seal, seal_release
 from torsync.subscribe.tree import mounts_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Mapping
 
     from torsync.model.assess import Matcher
     from torsync.model.config import SubscriptionConfig
+    from torsync.model.tree_index import DiskIndex, LedgerRow
+    from torsync.subscribe.release import Release
     from torsync.subscribe.state import SeenByFolder, TreeState
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.tree import Tree
 
 
-def policy_of(config: SubscriptionConfig) -> str:
+def seal_tree(
+    release: Release,
+    rows: Mapping[str, LedgerRow],
+    index: DiskIndex,
+    config: SubscriptionConfig,
+    keep: Matcher,
+) -> Seal | None:
+    """Decide whether the next check may leave out all but stat; see ``seal_release``.
+
+    Args:
+        release: that the tree was brought to.
+        rows: the whole ledger.
+        index: the look that it was made from.
+        config: of the subscription.
+        keep: its patterns.
+    """
+    if not index.complete:
+        return None
+    return seal_release(
+        release.manifest,
+        release.digest,
+        rows,
+        policy=_policy_of(config),
+        clean=config.clean,
+        keep=keep,
+    )
+
+
+def _policy_of(config: SubscriptionConfig) -> str:
     """What a seal depends on besides release and tree; another torsync may decide otherwise."""
     return json.dumps([__version__, config.clean.value, *config.keep])
 
@@ -47,7 +78,7 @@ def find_unchanged(
         voice: says that the tree is looked at.
     """
     seal = state.load_seal()
-    if seal is None or (seal.body, seal.policy) != (body, policy_of(config)):
+    if seal is None or (seal.body, seal.policy) != (body, _policy_of(config)):
         return None
     if not tree.is_current():
         return None
