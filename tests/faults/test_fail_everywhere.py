@@ -245,6 +245,12 @@ class Strike(NamedTuple):
 
     name: str
     arguments: tuple[Any, ...]
+    options: dict[str, Any]
+
+    @property
+    def asks_the_clock(self) -> bool:
+        """Whether it only touches the lock, to see what time the file system has."""
+        return self.name == "utime" and "ns" not in self.options
 
 
 @contextmanager
@@ -265,7 +271,7 @@ def nth_call(
     def wrap(name: str) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
             nonlocal count
-            call = Strike(name, arguments)
+            call = Strike(name, arguments, options)
             count += of(call)
             if count == number + 1 and not struck:
                 struck.append(call)
@@ -334,7 +340,8 @@ def test_wherever_a_call_fails_nothing_is_lost_and_the_next_run_ends_in_the_new_
     assert seen >= {"copy_file_range", "fchmod", "link", "mkdir", "open"}
     assert seen >= {"rename", "rmdir", "symlink", "unlink", "utime", "pread", "preadv"}
     loud = {"copy_file_range", "fchmod", "link", "rename", "replace", "symlink", "utime", "fsync"}
-    assert loud.isdisjoint(strike.name for strike in silent), silent
+    untold = {strike.name for strike in silent if not strike.asks_the_clock}
+    assert loud.isdisjoint(untold), silent
 
 
 def _check_error(raised: TorsyncError, error: int, strike: Strike) -> None:

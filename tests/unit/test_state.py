@@ -13,6 +13,7 @@ import pytest
 
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.errors import StateError
+from torsync.model.seal import Seal
 from torsync.model.tree_index import LedgerRow
 from torsync.subscribe.state import PollState, TreeState, state_folder
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REPORT = {"type": "subscription", "changed": True}
+SEAL = Seal("first", "policy", "pack-1", "ab" * 20, 7, 1234, ("a/left", "b"))
 
 
 def row(number: int = 1, digest: str = "empty") -> LedgerRow:
@@ -82,6 +84,71 @@ def test_rows_that_are_recorded_are_added_or_replaced(state: TreeState) -> None:
     state.record_rows({"new": row(5), "folder 1/1": row(9)})
     assert state.load_ledger() == rows(3) | {"new": row(5), "folder 1/1": row(9)}
     assert state.synced == "x"
+
+
+@pytest.mark.parametrize("with_before", [True, False])
+def test_a_sync_writes_only_the_rows_that_differ(state: TreeState, with_before: bool) -> None:
+    first = rows(1000)
+    state.record_sync(first, synced="one", history=None)
+    second = {**first, "new": row(1), "folder 3/3": row(3, "changed")}
+    del second["folder 5/5"]
+    before = state.load_ledger()
+
+    def writes() -> int:
+        return state._db.run(lambda database: database.total_changes)
+
+    done = writes()
+    state.record_sync(second, synced="two", history=None, before=before if with_before else None)
+    assert writes() - done < 10
+    assert state.load_ledger() == second
+    assert state.synced == "two"
+
+
+def test_a_sync_is_right_whatever_the_ledger_was_before(state: TreeState) -> None:
+    state.record_sync(rows(9), synced="one", history=None)
+    read = state.load_ledger()
+    state.record_rows({"folder 1/1": row(5)})  # by itself
+    state.record_sync(rows(9), synced="two", history=None, before=read)
+    assert state.load_ledger() == rows(9)
+
+    read = state.load_ledger()
+    other = TreeState(state.folder)
+    other.record_rows({"folder 1/1": row(5), "more": row(6)})
+    other.close()
+    state.record_sync(rows(9), synced="three", history=None, before=read)
+    assert state.load_ledger() == rows(9)
+
+    state.load_ledger()
+    state.record_sync(rows(20), synced="four", history=None, before=rows(11))
+    assert state.load_ledger() == rows(20), "what was given as the ledger was not all of it"
+    state.load_ledger()
+    state.record_sync(rows(5), synced="five", history=None, before={})
+    assert state.load_ledger() == rows(5)
+
+
+def test_what_stat_said_is_given_by_folder(state: TreeState) -> None:
+    listed = {path: row(number) for number, path in enumerate(["a", "b", "x/c", "x/d", "x/y/e"])}
+    state.record_sync(listed, synced="one", history=None)
+    assert state.load_seen() == {
+        "": {"a": row(0)[:4], "b": row(1)[:4]},
+        "x": {"c": row(2)[:4], "d": row(3)[:4]},
+        "x/y": {"e": row(4)[:4]},
+    }
+
+
+def test_a_seal_is_broken_by_whatever_is_written_to_the_ledger(state: TreeState) -> None:
+    assert state.load_seal() is None
+    state.record_sync(rows(3), synced="first", history=None, seal=SEAL)
+    state.put(peers="x")
+    again = reopened(state)
+    assert again.load_seal() == SEAL
+    again.record_rows({"new": row(5)})
+    assert again.load_seal() is None
+    again.put(seal=SEAL.dump())
+    assert again.load_seal() == SEAL
+    again.record_sync(rows(3), synced="first", history=None)
+    assert again.load_seal() is None
+    again.close()
 
 
 def test_the_newest_update_counts(state: TreeState) -> None:
@@ -185,52 +252,174 @@ def test_a_full_disk_is_told_and_leaves_what_was(tmp_path: Path) -> None:
 # --- not usable -----------------------------------------------------------------------------
 
 
-def test_a_state_from_a_newer_torsync_is_refused_and_left_alone(state: TreeState) -> None:
-    state.record_sync(rows(5), synced="first", history=None)
+class Told(list[tuple[str, str]]):
+    """What is said of databases that were begun anew: messages and hints."""
+
+    def __call__(self, message: str, hint: str) -> None:
+        self.append((message, hint))
+
+
+def ruin(file: Path, damage: str) -> None:
+    """Damage the database of a state that is closed."""
+    data = file.read_bytes()
+    if damage in {"other tables", "newer", "odd version", "no ledger", "other columns"}:
+        if damage == "other tables":
+            file.unlink()
+        statement = {
+            "other tables": "CREATE TABLE meta (x)",
+            "newer": "PRAGMA user_version=2",
+            "odd version": "PRAGMA user_version=-3",
+            "no ledger": "DROP TABLE ledger",
+            "other columns": "ALTER TABLE ledger RENAME COLUMN inode TO ino",
+        }[damage]
+        with sqlite3.connect(file) as database:
+            database.execute(statement)
+        database.close()
+        return
+    ruined = {
+        "garbage": os.urandom(len(data)),
+        "cut": data[: len(data) // 2 + 100],
+        "zeroed pages": data[:4096] + bytes(len(data) - 4096),
+        "a torn page": data[:40960] + os.urandom(4096) + data[45056:],
+        "no header": bytes(100) + data[100:],
+    }
+    file.write_bytes(ruined[damage])
+
+
+DAMAGE = [
+    *("garbage", "cut", "zeroed pages", "a torn page", "no header"),
+    *("other tables", "newer", "odd version", "no ledger", "other columns"),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("first_use", ["load_ledger", "load_seen", "record_sync"])
+def test_a_useless_database_is_moved_aside_and_begun_anew(
+    state: TreeState, damage: str, first_use: str
+) -> None:
+    body = state.store_body(b"the body")
+    state.record_sync(rows(3000), synced=body, history=None, seal=SEAL)
     state.close()
     file = state.folder / "state.sqlite"
-    with sqlite3.connect(file) as database:
-        database.execute("PRAGMA user_version=2")
+    ruin(file, damage)
+    ruined = file.read_bytes()
+    told = Told()
+    again = TreeState(state.folder, on_new=told)
+    if first_use == "record_sync":
+        again.record_sync(rows(10), synced="second", history=None)
+    else:
+        assert getattr(again, first_use)() == {}
+        assert (again.synced, again.load_seal()) == ("", None)
+        again.record_sync(rows(10), synced="second", history=None)
+    again = reopened(again)
+    assert again.load_ledger() == rows(10)
+    assert again.synced == "second"
+    assert again.load_body(body) == b"the body", "releases are not in the database"
+    again.close()
+    kind = "newer" if damage == "newer" else "damaged"
+    aside = [
+        path for path in state.folder.glob(f"state.sqlite.{kind}-*Z") if path.name.count("-") == 1
+    ]
+    assert len(aside) == 1
+    if damage not in {"a torn page", "no ledger", "other columns"}:  # seen late: written to before
+        assert aside[0].read_bytes() == ruined
+    [(message, hint)] = told
+    assert str(file) in message
+    assert str(aside[0]) in message
+    if damage == "newer":
+        assert "it has version 2, this one knows version 1" in message
+    assert "hashed once" in hint
+
+
+def test_the_log_of_a_useless_database_is_not_read_into_the_new_one(state: TreeState) -> None:
+    state.record_sync(rows(300), synced="first", history=None)
+    file = state.folder / "state.sqlite"
+    log = file.with_name("state.sqlite-wal")
+    newer = sqlite3.connect(file)
+    newer.execute("PRAGMA user_version=2")
+    cut_off = file.read_bytes(), log.read_bytes()  # as if killed now
+    newer.close()
+    state.close()
+    file.write_bytes(cut_off[0])
+    log.write_bytes(cut_off[1])
+    again = TreeState(state.folder)
+    assert again.load_ledger() == {}
+    again.close()
+    aside = next(state.folder.glob("state.sqlite.newer-*Z"))
+    with sqlite3.connect(aside) as database:
+        assert database.execute("SELECT count(*) FROM ledger").fetchone() == (300,)
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
     database.close()
-    before = file.read_bytes()
-    with pytest.raises(StateError, match="has version 2, this torsync knows version 1") as caught:
-        TreeState(state.folder)
-    assert str(file) in caught.value.message
-    assert "move that file away" in caught.value.hint
-    assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["garbage", "cut", "zeroed page", "other tables"])
-def test_a_damaged_file_is_named(state: TreeState, damage: str) -> None:
+def test_a_disk_that_damages_the_file_again_and_again_is_not_filled_with_damaged_ones(
+    state: TreeState,
+) -> None:
+    state.close()
+    for number in range(6):
+        (state.folder / "state.sqlite").write_bytes(b"damaged %d" % number * 1000)
+        TreeState(state.folder).close()
+    found = {path.read_bytes()[:9] for path in state.folder.glob("state.sqlite.damaged-*")}
+    assert found == {b"damaged 3", b"damaged 4", b"damaged 5"}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_who_only_looks_leaves_a_useless_database_where_it_is(
+    state: TreeState, damage: str
+) -> None:
     state.record_sync(rows(3000), synced="first", history=None)
     state.close()
     file = state.folder / "state.sqlite"
-    data = file.read_bytes()
-    if damage == "other tables":
-        file.unlink()
-        with sqlite3.connect(file) as database:
-            database.execute("CREATE TABLE meta (x)")
-        database.close()
-    else:
-        ruined = {
-            "garbage": os.urandom(len(data)),
-            "cut": data[: len(data) // 2 + 100],
-            "zeroed page": data[:4096] + bytes(len(data) - 4096),
-        }
-        file.write_bytes(ruined[damage])
+    ruin(file, damage)
+    before = file.read_bytes()
 
     def use() -> None:
-        opened = TreeState(state.folder)
+        looking = TreeState(state.folder, read_only=True)
         try:
-            opened.load_ledger()
-            opened.record_sync(rows(10), synced="second", history=None)
+            looking.load_ledger()
+            looking.load_seal()
         finally:
-            opened.close()
+            looking.close()
 
     with pytest.raises(StateError) as caught:
         use()
     assert str(file) in caught.value.message
-    assert "move it away" in caught.value.hint
+    assert "the next check moves it aside" in caught.value.hint
+    assert file.read_bytes() == before
+    assert [path.name for path in state.folder.glob("state.sqlite.*")] == []
+
+
+def test_who_only_looks_sees_what_is_there_and_changes_nothing(state: TreeState) -> None:
+    state.record_sync(rows(5), synced="first", history=(7.0, "aa", "one", REPORT))
+    for _time in range(2):  # beside one who writes, and alone
+        looking = TreeState(state.folder, read_only=True)
+        assert (looking.load_ledger(), looking.synced) == (rows(5), "first")
+        assert looking.last_update_s() == 7.0
+        with pytest.raises(StateError, match="readonly"):
+            looking.put(x="1")
+        looking.close()
+        state.close()
+
+
+def test_a_database_that_is_locked_is_left_where_it_is(state: TreeState) -> None:
+    state.record_sync(rows(5), synced="first", history=None)
+    file = state.folder / "state.sqlite"
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    state._db.run(lambda database: database.execute("PRAGMA busy_timeout=1"))
+    with pytest.raises(StateError, match="locked"):
+        state.put(x="1")
+    other.execute("ROLLBACK")
+    other.close()
+    state.put(x="1")
+    assert state.load_ledger() == rows(5)
+
+
+def test_facts_that_make_no_sense_are_as_good_as_none(state: TreeState) -> None:
+    for text in ("{", "[]", "3", '{"url": 1}'):
+        state.put(poll=text, seal=text)
+        assert state.load_poll() is None
+        assert state.load_seal() is None
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

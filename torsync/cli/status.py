@@ -26,7 +26,6 @@ def run_status(context: Context, arguments: argparse.Namespace) -> ExitCode:
 
 
 def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
-    from torsync.model.metainfo import parse_metainfo
     from torsync.subscribe.lock import holder_pid
     from torsync.subscribe.remote_rules import mask_url
     from torsync.subscribe.state import TreeState, state_folder
@@ -35,28 +34,36 @@ def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
     report = StatusReport(config.name, mask_url(config.url), str(config.path), "never checked")
     if not (folder / "state.sqlite").exists():
         return report
+    report.holder_pid = holder_pid(folder)
     try:
-        state = TreeState(folder)
+        state = TreeState(folder, read_only=True)
+        try:
+            _fill(report, config, state)
+        finally:
+            state.close()
     except StateError as error:
         report.stage = "unknown"
         report.last_error, report.last_error_hint = error.message, error.hint
-        return report
-    try:
-        report.holder_pid = holder_pid(folder)
-        report.stage = state.noted_stage() if report.holder_pid else _stage_at_rest(config, state)
-        body = state.load_body(state.synced) if state.synced else None
-        if body is not None:
-            manifest = parse_metainfo(body)
-            report.release, report.info_hash = manifest.name, manifest.info_hash
-            report.files, report.bytes_total = len(manifest.files), manifest.total_size
-        checked = state.get("last_check_s")
-        report.last_check_s = float(checked) if checked else None
-        report.last_update_s = state.last_update_s()
-        report.last_error = state.get("last_error")
-        report.last_error_hint = state.get("last_error_hint")
-    finally:
-        state.close()
     return report
+
+
+def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) -> None:
+    from torsync.model.metainfo import parse_metainfo
+
+    report.stage = state.noted_stage() if report.holder_pid else _stage_at_rest(config, state)
+    synced, seal = state.synced, state.load_seal()
+    if seal is not None and seal.body == synced:
+        report.release, report.info_hash = seal.release, seal.info_hash
+        report.files, report.bytes_total = seal.files, seal.bytes_total
+    elif synced and (body := state.load_body(synced)) is not None:
+        manifest = parse_metainfo(body)
+        report.release, report.info_hash = manifest.name, manifest.info_hash
+        report.files, report.bytes_total = len(manifest.files), manifest.total_size
+    checked = state.get("last_check_s")
+    report.last_check_s = float(checked) if checked else None
+    report.last_update_s = state.last_update_s()
+    report.last_error = state.get("last_error")
+    report.last_error_hint = state.get("last_error_hint")
 
 
 def _stage_at_rest(config: SubscriptionConfig, state: TreeState) -> str:

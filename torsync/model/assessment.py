@@ -79,8 +79,9 @@ class Assessment:
 
     def rows_of_right(self) -> dict[str, LedgerRow]:
         """What the ledger may say of the files that are right, as they were when looked at."""
+        entries, clock_ns = self.index.entries, self.index.clock_ns
         return {
-            file.path: ledger_row(self.index.entries[file.path], self.wanted.digest(index))
+            file.path: ledger_row(entries[file.path], self.wanted.digest(index), clock_ns)
             for index, (file, here) in enumerate(zip(self.wanted.files, self.here, strict=True))
             if here is Here.RIGHT
         }

@@ -323,6 +323,7 @@ class Commit:
 
         Nobody vouches for a file that was written to after it was put in its place.
         """
+        now_ns = 0  # waited for if anything was touched
         for index, planned in enumerate(self._plan.files):
             file = self._plan.wanted.files[index]
             if planned.action in NOT_OURS or file.path in self._touched:
@@ -332,14 +333,16 @@ class Commit:
                 file.link_target is not None
                 or (entry is not None and self._attributes_are_right(file, entry))
             )
+            clock_ns = self._plan.index.clock_ns
             if not untouched:
+                clock_ns = now_ns = now_ns or self._tree.wait_for_tick()
                 with doing("look at", file.path):
                     entry = self._tree.stat(file.path)
             if entry is not None:
                 seen = (entry.size, entry.mtime_ns, entry.inode)
                 touched = self._finished.get(index, seen) != seen
                 digest = "" if touched else self._plan.wanted.digest(index)
-                self._outcome.rows[file.path] = ledger_row(entry, digest)
+                self._outcome.rows[file.path] = ledger_row(entry, digest, clock_ns)
 
 
 def _is_in(path: str, folders: Container[str]) -> bool:

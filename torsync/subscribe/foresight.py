@@ -12,7 +12,6 @@ from torsync.model.units import format_size
 from torsync.subscribe.tree import doing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from torsync.model.assess import Matcher
@@ -71,21 +70,6 @@ def free_bytes(folder: Path) -> int:
     with doing("ask for the free space of", str(there)):
         found = os.statvfs(there)
     return found.f_bavail * found.f_frsize
-
-
-def matcher(patterns: Iterable[str]) -> Matcher:
-    """Match paths against gitignore patterns; pathspec is imported only if there are any."""
-    listed = list(patterns)
-    if not listed:
-        return nothing
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - costs start-up time
-
-    return GitIgnoreSpec.from_lines(listed).match_file
-
-
-def nothing(_path: str) -> bool:
-    """Be a ``Matcher`` that matches no path."""
-    return False
 
 
 def _withholding(config: SubscriptionConfig, look: Look) -> list[str]:

@@ -101,6 +101,7 @@ def take_look(
     synced: Synced = NEVER_SYNCED,
     trust_ledger: bool,
     stopping: Callable[[], bool],
+    hashing: bool = True,
 ) -> Look:
     """Scan the tree and hash its doubtful pieces.
 
@@ -112,7 +113,8 @@ def take_look(
         keep: paths that are not looked into: their local version stays.
         synced: the release that the ledger's files are of.
         trust_ledger: False to hash everything.
-        stopping: asked between pieces.
+        stopping: asked while hashing.
+        hashing: False to leave what is doubtful unread.
 
     Raises:
         TreeError: a folder that the release needs is a link, a mount point or unreadable.
@@ -131,7 +133,7 @@ def take_look(
         if not problems:
             break
         index = index.without(problems)
-    doubtful = list(assessment.doubtful_pieces())
+    doubtful = list(assessment.doubtful_pieces()) if hashing else []
     hashed = HashedPieces()
     if doubtful:
         hashed = _hash(tree, assessment, doubtful, voice, stopping)

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import NotPolledError
 from torsync.model.events import Stage
 from torsync.model.tree_index import DiskIndex
-from torsync.subscribe.foresight import matcher, tell_plan
+from torsync.subscribe.foresight import tell_plan
 from torsync.subscribe.look import take_look
-from torsync.subscribe.release import Release, Releases, open_releases
+from torsync.subscribe.patterns import matcher
+from torsync.subscribe.release import Release, Releases, not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
@@ -116,14 +116,6 @@ def polled_digest(folder: Path) -> str:
         return poll.sha256 if poll is not None else ""
     finally:
         state.close()
-
-
-def not_polled(name: str) -> NotPolledError:
-    """No release of a subscription is known."""
-    return NotPolledError(
-        f"no release of {name!r} is known yet, as its URL has not been polled",
-        hint=f"run `torsync check-now --dry-run {name}`: it polls and tells, and changes nothing",
-    )
 
 
 def _preview(

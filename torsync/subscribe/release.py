@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from torsync.model.errors import NotPolledError
 from torsync.model.known import NEVER_SYNCED, Synced
-from torsync.model.metainfo import parse_metainfo
 from torsync.subscribe.remote import Fetched, Remote, Timeouts, Validators
 from torsync.subscribe.state import PollState
 
@@ -23,11 +24,25 @@ _GLANCE = Timeouts(connect_s=3.0, read_s=3.0, total_s=30.0, attempts=1)
 
 @dataclass(frozen=True)
 class Release:
-    """One ``.torrent``: its bytes, their SHA-256 in hex, and the manifest in them."""
+    """One ``.torrent``: its bytes, and their SHA-256 in hex."""
 
     body: bytes
     digest: str
-    manifest: Manifest
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the bytes say; parsed when it is first asked for.
+
+        Raises:
+            ManifestError: they are no usable ``.torrent``.
+        """
+        from torsync.model.metainfo import parse_metainfo  # noqa: PLC0415 - not needed where nothing has changed
+
+        return parse_metainfo(self.body, windows=os.name == "nt")
+
+    def is_same_content(self, other: Release) -> bool:
+        """Whether both have the same info-hash: they may differ in trackers and the like."""
+        return self.digest == other.digest or self.manifest.info_hash == other.manifest.info_hash
 
 
 class Releases:
@@ -81,7 +96,7 @@ class Releases:
         if not isinstance(answer, Fetched):
             assert stored is not None
             return stored
-        release = self._known.get(answer.sha256) or _parse(answer.body, answer.sha256)
+        release = self._known.get(answer.sha256) or _parsed(answer.body, answer.sha256)
         self._state.store_body(answer.body)
         now = PollState(
             self._url,
@@ -104,7 +119,7 @@ class Releases:
         if known is not None or not digest:
             return known
         body = self._state.load_body(digest)
-        return None if body is None else self._remember(_parse(body, digest))
+        return None if body is None else self._remember(Release(body, digest))
 
     def synced(self) -> Release | None:
         """The release that the tree is known to equal."""
@@ -112,16 +127,8 @@ class Releases:
 
     def synced_manifest(self) -> Synced:
         """The same for comparing with another, without parsing it in vain."""
-        digest = self._state.synced
-        body = self._state.load_body(digest) if digest else None
-        if body is None:
-            return NEVER_SYNCED
-
-        def load() -> Manifest | None:
-            release = self.load(digest)
-            return release.manifest if release is not None else None
-
-        return Synced(load, body)
+        release = self.synced()
+        return Synced(lambda: release.manifest, release.body) if release else NEVER_SYNCED
 
     def _remember(self, release: Release) -> Release:
         """Keep the synced and the newest release parsed, no others."""
@@ -148,5 +155,16 @@ def open_releases(
     return Releases(remote(Timeouts()), remote(_GLANCE), config.url, state)
 
 
-def _parse(body: bytes, digest: str) -> Release:
-    return Release(body, digest, parse_metainfo(body, windows=os.name == "nt"))
+def not_polled(name: str) -> NotPolledError:
+    """No release of a subscription is known."""
+    return NotPolledError(
+        f"no release of {name!r} is known yet, as its URL has not been polled",
+        hint=f"run `torsync check-now --dry-run {name}`: it polls and tells, and changes nothing",
+    )
+
+
+def _parsed(body: bytes, digest: str) -> Release:
+    """A release that can be used, or an error."""
+    release = Release(body, digest)
+    _ = release.manifest
+    return release

@@ -7,18 +7,15 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from torsync.model.assess import assess
-from torsync.model.assessment import Here
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
-from torsync.model.placement import place_for_seeding
-from torsync.subscribe.fetch import tell_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torsync.model.config import SubscriptionConfig
     from torsync.model.manifest import Manifest
+    from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings, Voice
@@ -78,7 +75,7 @@ class Seeding:
             return
         release = self._releases.synced()
         if release is not None:
-            self.start(release, self._vouched(release))
+            self.start(release, self._vouched(release, self._state.load_ledger()))
 
     def heed(self) -> None:
         """See to the torrent between checks: what fails is told, what changed is withdrawn.
@@ -92,13 +89,17 @@ class Seeding:
         """
         if self._torrent is None or self._seeded is None:
             return
+        from torsync.subscribe.fetch import tell_failures  # noqa: PLC0415 - not needed where nothing has changed
+
         tell_failures(self._voice, self._torrent)
         try:
             self._torrent.raise_failure()
             began = time.monotonic()
             if began < self._looks_s:
                 return
-            vouched = self._vouched(self._seeded)
+            ledger = self._state.load_ledger()
+            seen = {path: row.as_seen() for path, row in ledger.items()}
+            vouched = self._vouched(self._seeded, seen)
             took = time.monotonic() - began
             self._looks_s = began + max(_LOOK_EVERY_S, 100 * took)
             if any(was and not now for was, now in zip(self._right, vouched, strict=True)):
@@ -110,12 +111,25 @@ class Seeding:
             self.stop()
             raise
 
-    def _vouched(self, release: Release) -> bytes:
+    def _vouched(self, release: Release, ledger: Mapping[str, LedgerRow]) -> bytes:
         """One byte per file of a release, 1 where stat and ledger say that it is right."""
-        ledger = self._state.load_ledger()
+        from torsync.model.assess import Here, assess  # noqa: PLC0415 - not needed where nothing has changed
+
         index = self._tree.scan()
         assessment = assess(release.manifest, index, ledger, keep=lambda _path: False)
         return bytes(here is Here.RIGHT for here in assessment.here)
+
+    def keep_up(self, release: Release) -> None:
+        """Seed a release that the tree has all of; it is parsed only if it isn't seeded yet.
+
+        Raises:
+            SwarmError: the session refuses.
+        """
+        if not self._is_wanted():
+            return
+        seeded = self._seeded.digest if self._torrent is not None and self._seeded else ""
+        if seeded != release.digest or 0 in self._right:
+            self.start(release, b"\1" * len(release.manifest.files))
 
     def start(self, release: Release, right: bytes) -> None:
         """Seed a release; if it is in the session already, with its newest sources and claims.
@@ -127,8 +141,10 @@ class Seeding:
         Raises:
             SwarmError: the session refuses.
         """
+        if not self._is_wanted():
+            return
         manifest = release.manifest
-        if not self._is_wanted() or not manifest.num_pieces:
+        if not manifest.num_pieces:
             return
         if self._torrent is not None and self._seeded is not None:
             same = self._seeded.manifest.info_hash == manifest.info_hash and self._right == right
@@ -140,6 +156,7 @@ class Seeding:
                 self._seeded = release
                 return
             self.stop()
+        from torsync.model.placement import place_for_seeding  # noqa: PLC0415 - not needed where nothing has changed
         from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
 
         placement = place_for_seeding(manifest, right)

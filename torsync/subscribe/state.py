@@ -9,30 +9,24 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from torsync.model.errors import StateError
+from torsync.model.seal import Seal
 from torsync.model.tree_index import LedgerRow
+from torsync.subscribe.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE ledger (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, digest TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE history (
-    at_s REAL NOT NULL, info_hash TEXT NOT NULL, release TEXT NOT NULL, report TEXT NOT NULL
-);
-"""
+Stat = tuple[int, int, int, int]
+SeenByFolder = dict[str, dict[str, Stat]]
+"""Folder → name → size, mtime_ns, ctime_ns and inode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,67 +46,48 @@ def state_folder(state_dir: Path, tree: Path) -> Path:
     return state_dir / "trees" / f"{os.path.basename(real)[:40]}-{key}"
 
 
+def _say_nothing(_message: str, _hint: str) -> None:
+    pass
+
+
 class TreeState:
     """The state of one tree. One thread uses it; SQLite lets other processes read along."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        on_new: Callable[[str, str], None] = _say_nothing,
+        read_only: bool = False,
+    ) -> None:
         """Open or make the state in ``folder``.
 
+        Args:
+            folder: the state's own.
+            on_new: told what happened, and a hint, when a database that is damaged or of a
+                newer torsync was moved aside and a new one begun, now or later.
+            read_only: for those who don't hold the tree: nothing is made or moved.
+
         Raises:
-            StateError: it could not be made, or is from a newer torsync.
+            StateError: it could not be made or used.
         """
         self.folder = folder
         self._file = folder / "state.sqlite"
-        with self._guarded():
-            (folder / "releases").mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(
-            self._file, timeout=10, isolation_level=None, check_same_thread=False
-        )
-        try:
-            if _version(database) == 0:
-                _make_tables(database)
-            self._check_version(_version(database))
-            with suppress(sqlite3.OperationalError):  # another process is just doing the same
-                database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=FULL")
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    def _check_version(self, version: int) -> None:
-        if version != _SCHEMA_VERSION:
-            raise StateError(
-                f"the state in {str(self._file)!r} has version {version}, this torsync knows "
-                f"version {_SCHEMA_VERSION}",
-                hint="use the torsync that wrote it, or move that file away: the tree is then "
-                "hashed once, and nothing is fetched that it has",
-            )
+        self._ledger_read = 0  # SQLite's number of changes by others when the ledger was read
+        if not read_only:
+            with self._in_words():
+                (folder / "releases").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._db = Database(self._file, on_new=on_new, read_only=read_only)
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except OSError as error:
             raise StateError(
-                f"the state in {str(self._file)!r} could not be used: {error}",
-                hint="check the disk and the permissions; if the file is damaged, move it away: "
-                "the tree is then hashed once, and nothing is fetched that it has",
+                f"the state in {str(self.folder)!r} could not be used: {error}",
+                hint="check the disk and the permissions of the state directory",
             ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._guarded():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the database."""
@@ -122,14 +97,13 @@ class TreeState:
 
     def get(self, key: str) -> str:
         """Read one fact; the empty text if there is none."""
-        with self._guarded():
-            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        query = "SELECT value FROM meta WHERE key = ?"
+        row = self._db.run(lambda database: database.execute(query, (key,)).fetchone())
         return str(row[0]) if row else ""
 
     def put(self, **facts: str) -> None:
         """Write facts; an empty text removes one."""
-        with self._transaction() as database:
-            _put(database, facts)
+        self._db.transact(lambda database: _put(database, facts))
 
     def note_stage(self, stage: str) -> None:
         """Leave word of what is going on, for ``status``; not durable."""
@@ -149,7 +123,7 @@ class TreeState:
         """Keep the bytes of a ``.torrent`` durably; give the name (SHA-256) they are found by."""
         digest = sha256(body).hexdigest()
         target = self._body_file(digest)
-        with self._guarded():
+        with self._in_words():
             if self.load_body(digest) is None:
                 _write_durably(target, body)
         return digest
@@ -165,7 +139,7 @@ class TreeState:
     def forget_bodies(self, keep: Iterable[str]) -> None:
         """Remove all ``.torrent`` files but those named in ``keep``."""
         kept = {f"{digest}.torrent" for digest in keep}
-        with self._guarded():
+        with self._in_words():
             files = list((self.folder / "releases").iterdir())
         for file in files:
             if file.name not in kept:
@@ -184,8 +158,10 @@ class TreeState:
 
     def load_poll(self) -> PollState | None:
         """Read what the last good poll got."""
-        text = self.get("poll")
-        return PollState(**json.loads(text)) if text else None
+        try:
+            return PollState(**json.loads(self.get("poll")))
+        except (ValueError, TypeError):
+            return None
 
     def store_poll(self, poll: PollState) -> None:
         """Remember what a good poll got, after its body has been stored and parsed."""
@@ -195,16 +171,30 @@ class TreeState:
 
     def load_ledger(self) -> dict[str, LedgerRow]:
         """Read what torsync put on disk or verified, by path."""
-        with self._guarded():
-            rows = self._db.execute(
-                "SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger"
-            )
-            return {row[0]: LedgerRow(*row[1:]) for row in rows}
+
+        def read(database: sqlite3.Connection) -> dict[str, LedgerRow]:
+            self._ledger_read = _changes(database)
+            return _ledger(database)
+
+        return self._db.run(read)
+
+    def load_seen(self) -> SeenByFolder:
+        """Read what stat said of every file in the ledger."""
+        return self._db.run(_seen_by_folder)
+
+    def load_seal(self) -> Seal | None:
+        """Read whether the ledger covers a release; writing to the ledger breaks the seal."""
+        return Seal.load(self.get("seal"))
 
     def record_rows(self, rows: Mapping[str, LedgerRow]) -> None:
         """Add or replace some rows: files that were verified and are as the release has them."""
-        with self._transaction() as database:
-            _insert(database, rows)
+
+        def write(database: sqlite3.Connection) -> None:
+            self._ledger_read = 0
+            _insert(database, rows.items())
+            _put(database, {"seal": ""})
+
+        self._db.transact(write)
 
     def record_sync(
         self,
@@ -212,18 +202,30 @@ class TreeState:
         *,
         synced: str,
         history: tuple[float, str, str, dict[str, Any]] | None,
+        seal: Seal | None = None,
+        before: Mapping[str, LedgerRow] | None = None,
     ) -> None:
         """Replace the ledger and move the synced manifest, all or nothing.
+
+        Only rows that differ are written.
 
         Args:
             rows: the whole ledger.
             synced: the body's digest.
             history: time (Unix seconds), info-hash, release and report; None if nothing changed.
+            seal: if the ledger covers the release.
+            before: what ``load_ledger`` gave last, to spare reading it again; without effect if
+                the database has been written to by others, or begun anew, since.
         """
-        with self._transaction() as database:
-            database.execute("DELETE FROM ledger")
-            _insert(database, rows)
-            _put(database, {"synced": synced, "staged": ""})
+
+        def write(database: sqlite3.Connection) -> None:
+            stored = before
+            if stored is None or not self._ledger_read == _changes(database) > 0:
+                stored = _ledger(database)
+            self._ledger_read = 0
+            _replace_ledger(database, stored, rows)
+            facts = {"synced": synced, "staged": "", "seal": seal.dump() if seal else ""}
+            _put(database, facts)
             if history is not None:
                 at_s, info_hash, release, report = history
                 database.execute(
@@ -231,25 +233,46 @@ class TreeState:
                     (at_s, info_hash, release, json.dumps(report)),
                 )
 
+        self._db.transact(write)
+
     def last_update_s(self) -> float | None:
         """When the tree last changed, in Unix seconds."""
-        with self._guarded():
-            row = self._db.execute("SELECT max(at_s) FROM history").fetchone()
+        query = "SELECT max(at_s) FROM history"
+        row = self._db.run(lambda database: database.execute(query).fetchone())
         return None if row[0] is None else float(row[0])
 
 
-def _version(database: sqlite3.Connection) -> int:
-    return int(database.execute("PRAGMA user_version").fetchone()[0])
+def _changes(database: sqlite3.Connection) -> int:
+    """A number that changes whenever another connection has changed the database."""
+    return int(database.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _make_tables(database: sqlite3.Connection) -> None:
-    """Make the tables, unless another process was faster."""
-    database.execute("BEGIN IMMEDIATE")
-    if _version(database) == 0:
-        for statement in _SCHEMA.split(";"):
-            database.execute(statement)
-        database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
-    database.execute("COMMIT")
+def _ledger(database: sqlite3.Connection) -> dict[str, LedgerRow]:
+    rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger")
+    return {row[0]: LedgerRow(*row[1:]) for row in rows}
+
+
+def _seen_by_folder(database: sqlite3.Connection) -> SeenByFolder:
+    found: SeenByFolder = {}
+    rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode FROM ledger")
+    for row in rows:
+        folder, _, name = row[0].rpartition("/")
+        found.setdefault(folder, {})[name] = row[1:]
+    return found
+
+
+def _replace_ledger(
+    database: sqlite3.Connection,
+    stored: Mapping[str, LedgerRow],
+    rows: Mapping[str, LedgerRow],
+) -> None:
+    gone = ((path,) for path in stored if path not in rows)
+    database.executemany("DELETE FROM ledger WHERE path = ?", gone)
+    _insert(database, ((path, row) for path, row in rows.items() if stored.get(path) != row))
+    count = database.execute("SELECT count(*) FROM ledger").fetchone()[0]
+    if count != len(rows):  # it was not what ``stored`` says
+        database.execute("DELETE FROM ledger")
+        _insert(database, rows.items())
 
 
 def _put(database: sqlite3.Connection, facts: Mapping[str, str]) -> None:
@@ -260,10 +283,10 @@ def _put(database: sqlite3.Connection, facts: Mapping[str, str]) -> None:
             database.execute("DELETE FROM meta WHERE key = ?", (key,))
 
 
-def _insert(database: sqlite3.Connection, rows: Mapping[str, LedgerRow]) -> None:
+def _insert(database: sqlite3.Connection, rows: Iterable[tuple[str, LedgerRow]]) -> None:
     database.executemany(
         "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?)",
-        ((path, *row) for path, row in rows.items()),
+        ((path, *row) for path, row in rows),
     )
 
 

@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import threading
+import time
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOUNT_ESCAPE = re.compile(rb"\\([0-7]{3})")  # proc(5): space, tab, newline and backslash
 _OPEN_FOLDERS = 64
+_UNKNOWN_CLOCK_NS = 2_000_000_000  # the coarsest time stamps that file systems have: FAT's
+_TICK_PATIENCE_S = 0.05
+_TICK_POLL_S = 0.0005
 
 _HINTS = {
     errno.EACCES: "give the user that torsync runs as the permission to read and write there",
@@ -71,13 +75,18 @@ def doing(action: str, path: str) -> Iterator[None]:
 class Tree:
     """An open tree. One thread uses it; only ``open`` and ``sync`` may be called from several."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, clock_ns: Callable[[], int] | None = None) -> None:
         """Open the folder ``root``, whatever links lead to it.
+
+        Args:
+            root: of the tree.
+            clock_ns: instead of the file system's own clock, for tests.
 
         Raises:
             TreeError: it is not there, no folder, or may not be read.
         """
         self.root = root
+        self._clock_ns = clock_ns or self._probe_clock_ns
         self._lock_fd = -1
         self._open_root()
         self._folders: OrderedDict[str, int] = OrderedDict()
@@ -203,7 +212,8 @@ class Tree:
         entries: dict[str, DiskEntry] = {}
         problems: dict[str, str] = {}
         pending = [""]
-        mounts = _mounts_in(self.root)
+        clock_ns = self.clock_ns()
+        mounts = mounts_in(self.root)
         while pending:
             folder = pending.pop()
             if folder in mounts:
@@ -216,7 +226,7 @@ class Tree:
             on_entries(len(entries))
         for path in mounts & entries.keys():
             entries[path] = entries[path]._replace(kind=Kind.MOUNT)
-        return DiskIndex(entries, problems)
+        return DiskIndex(entries, problems, clock_ns)
 
     def _scan_folder(
         self,
@@ -287,6 +297,36 @@ class Tree:
             if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC}:
                 raise tree_error(error, f"{PRIVATE_FOLDER}/lock", "open") from error
 
+    def clock_ns(self) -> int:
+        """What the file system's clock says, as coarse as its time stamps are.
+
+        A file that is touched from now on does not get an earlier ctime.
+        """
+        return self._clock_ns()
+
+    def wait_for_tick(self) -> int:
+        """Wait until the clock has moved on; what is touched from then on gets a new ctime.
+
+        Files that were changed before the call, and are looked at after it, have an earlier
+        ctime than the clock it gives. It waits for at most 50 ms: where the clock is coarser,
+        it gives the old one.
+        """
+        first = now = self.clock_ns()
+        ends = time.monotonic() + _TICK_PATIENCE_S
+        while now <= first and time.monotonic() < ends:
+            time.sleep(_TICK_POLL_S)
+            now = self.clock_ns()
+        return now
+
+    def _probe_clock_ns(self) -> int:
+        """Touch the lock, which is this tree's alone, and see what time that gives it."""
+        try:
+            os.utime(self._lock_fd)
+            touched = os.fstat(self._lock_fd)
+        except (OSError, OverflowError):  # not held, or it cannot be written
+            return time.time_ns() - _UNKNOWN_CLOCK_NS
+        return min(touched.st_mtime_ns, touched.st_ctime_ns or touched.st_mtime_ns)
+
     def sync(self) -> None:
         """Have the file system write everything to the disk (``syncfs``, else ``sync``).
 
@@ -306,7 +346,7 @@ def _closed_on_failure(fd: int) -> Iterator[None]:
         raise
 
 
-def _mounts_in(root: Path) -> set[str]:
+def mounts_in(root: Path) -> set[str]:
     """The mount points inside a folder, relative to it; bind mounts have the same device."""
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()

@@ -1,0 +1,186 @@
+"""Bring one tree to a release: look, plan, stage, fetch, commit, record, seed, in this order."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import TorsyncError
+from torsync.model.plan import NOT_OURS, Plan
+from torsync.subscribe.asking import Superseded
+from torsync.subscribe.fetch import Fetcher
+from torsync.subscribe.foresight import foresee, tell_plan
+from torsync.subscribe.look import Look, take_look
+from torsync.subscribe.patterns import nothing
+from torsync.subscribe.trash import Trash
+from torsync.subscribe.unchanged import seal_tree
+from torsync.subscribe.update import Update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torsync.model.assess import Matcher
+    from torsync.model.config import SubscriptionConfig
+    from torsync.model.manifest import Manifest
+    from torsync.model.reports import CheckReport
+    from torsync.model.tree_index import LedgerRow
+    from torsync.subscribe.commit import CommitOutcome
+    from torsync.subscribe.release import Release, Releases
+    from torsync.subscribe.seeding import Seeding
+    from torsync.subscribe.state import TreeState
+    from torsync.subscribe.surroundings import Surroundings, Voice
+    from torsync.subscribe.tree import Tree
+
+
+@dataclass(frozen=True)
+class Syncing:
+    """What the work on one tree needs; its parts are the subscription's."""
+
+    config: SubscriptionConfig
+    keep: Matcher
+    tree: Tree
+    state: TreeState
+    releases: Releases
+    seeding: Seeding
+    around: Surroundings
+    voice: Voice
+
+    def bring_to(
+        self,
+        release: Release,
+        *,
+        look_out: Callable[[], None] | None = None,
+        every_s: float | None = None,
+    ) -> CheckReport:
+        """Make the tree equal to a release; ``look_out`` may end that while it is fetched.
+
+        Raises:
+            Superseded: ``look_out`` said so.
+            TorsyncError: it could not be done; the tree has each path's old or new content.
+        """
+        look = self.look(release.manifest)
+        plan, report = foresee(self.config, look, keep=self.keep)
+        self.apply(release, plan, look, report, look_out=look_out, every_s=every_s)
+        return report
+
+    def preview(self, release: Release) -> CheckReport:
+        """Tell what bringing the tree to a release would do.
+
+        Raises:
+            TorsyncError: the tree cannot be looked at.
+        """
+        look = self.look(release.manifest)
+        plan = look.plan(keep=self.keep, clean=self.config.clean)
+        return tell_plan(self.config, look, plan, self.tree.root, self.voice)
+
+    def look(
+        self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True
+    ) -> Look:
+        """Look at the tree with a release in mind; see ``take_look``."""
+        if not self.tree.is_current():
+            self.seeding.stop()
+            self.tree.reopen()
+            self.tree.hold()
+        return take_look(
+            self.tree,
+            manifest,
+            self.state.load_ledger(),
+            self.voice,
+            keep=self.keep if trust_ledger else nothing,
+            synced=self.releases.synced_manifest(),
+            trust_ledger=trust_ledger,
+            stopping=self.around.stopping,
+            hashing=hashing,
+        )
+
+    def apply(
+        self,
+        release: Release,
+        plan: Plan,
+        look: Look,
+        report: CheckReport,
+        *,
+        look_out: Callable[[], None] | None = None,
+        every_s: float | None = None,
+    ) -> None:
+        """Carry out a plan, and fill the report with what was really done.
+
+        While it fetches, ``look_out`` is called every so often, and may end it.
+
+        Raises:
+            Superseded: ``look_out`` said so.
+            TorsyncError: it could not be done; the tree has each path's old or new content.
+        """
+        synced = self.releases.synced()
+        if not plan.is_empty or synced is None or not synced.is_same_content(release):
+            self.seeding.stop()
+        update = Update(
+            self.tree, self.state, plan, voice=self.voice, stopping=self.around.stopping
+        )
+        try:
+            if update.needs_stage:
+                update.build(
+                    release.body,
+                    self._fetcher(look_out, every_s or self.config.interval_s),
+                    peers=self.seeding.peers(release.manifest),
+                    web_seeds=self.config.web_seeds,
+                )
+            trash = Trash(self.tree, self.around.now_s())
+            outcome = update.commit(trash, synced=synced.manifest if synced else None)
+        except Superseded as newer:
+            newer.bytes_fetched = update.fetched.bytes_fetched
+            newer.bytes_hashed = report.bytes_hashed + update.bytes_hashed
+            raise
+        except BaseException:
+            with suppress(TorsyncError):
+                self.seeding.resume()
+            raise
+        _fill(report, outcome)
+        report.bytes_fetched += update.fetched.bytes_fetched
+        report.bytes_hashed += update.bytes_hashed
+        rows = look.rows_to_carry({*outcome.trashed, *plan.moved}) | outcome.rows
+        self._record(release, rows, look, report)
+        update.clear_stage()
+        self.seeding.remember_peers(update.fetched.peers)
+        self.seeding.start(release, bytes(each.action not in NOT_OURS for each in plan.files))
+
+    def _fetcher(self, look_out: Callable[[], None] | None, every_s: float) -> Fetcher:
+        return Fetcher(
+            self.around.pool(),
+            self.voice,
+            stopping=self.around.stopping,
+            patience_s=self.around.patience_s,
+            look_out=look_out or (lambda: None),
+            look_out_every_s=every_s,
+        )
+
+    def _record(
+        self, release: Release, rows: dict[str, LedgerRow], look: Look, report: CheckReport
+    ) -> None:
+        index = look.assessment.index
+        seal = seal_tree(release, rows, index, self.config, self.keep)
+        if rows == look.ledger and self.state.synced == release.digest:
+            if seal != self.state.load_seal():
+                self.state.put(seal=seal.dump() if seal else "")
+            return
+        history = None
+        if report.changed:
+            now_s = self.around.now_s()
+            history = (now_s, report.info_hash, report.release, report.as_json())
+        self.state.record_sync(
+            rows, synced=release.digest, history=history, seal=seal, before=look.ledger
+        )
+        polled = self.state.load_poll()
+        self.state.forget_bodies(keep={release.digest, polled.sha256 if polled else ""})
+
+
+def _fill(report: CheckReport, outcome: CommitOutcome) -> None:
+    """Replace what was planned by what was done."""
+    report.moved, report.copied = outcome.moved, outcome.copied
+    report.patched, report.fetched = outcome.patched, outcome.fetched
+    report.trashed = sorted(outcome.trashed)
+    report.changed = any(
+        (outcome.moved, outcome.copied, outcome.patched, outcome.fetched, outcome.trashed)
+    )
+    report.kept += outcome.unchanged
