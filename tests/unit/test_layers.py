@@ -15,7 +15,16 @@ LAYERS = ["cli", "service", "publish", "subscribe", "swarm", "model"]
 MAX_LINES = 400
 
 PURE = {
-    *("__future__", "bisect", "collections", "collections.abc", "dataclasses", "difflib", "enum"),
+    *(
+        "__future__",
+        "array",
+        "bisect",
+        "collections",
+        "collections.abc",
+        "dataclasses",
+        "difflib",
+        "enum",
+    ),
     *("fnmatch", "functools", "hashlib", "heapq", "ipaddress", "itertools", "json", "math"),
     *("operator", "posixpath", "re", "string", "struct", "sys", "typing", "unicodedata"),
     *("urllib.parse", "warnings", "tomllib", "tomli", "tomli_w", "bencode2", "pathspec"),

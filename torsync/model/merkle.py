@@ -15,16 +15,16 @@ def merkle_root(hashes: bytes, *, padding: bytes = bytes(32), leaves: int = 0) -
         padding: what stands for a missing leaf: zeros for blocks, ``padding_root`` for pieces.
         leaves: widen to this many leaves (a power of two); 0 for the next power of two.
     """
-    layer = [hashes[at : at + 32] for at in range(0, len(hashes), 32)]
-    width = leaves or 1 << (len(layer) - 1).bit_length()
+    layer = hashes
+    width = leaves or 1 << (len(hashes) // 32 - 1).bit_length()
     while width > 1:
-        if len(layer) % 2:
-            layer.append(padding)
-        pairs = iter(layer)
-        layer = [sha256(left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
-        padding = sha256(padding + padding).digest()
+        if len(layer) % 64:
+            layer += padding
+        layer = b"".join([sha256(layer[at : at + 64]).digest() for at in range(0, len(layer), 64)])
         width //= 2
-    return layer[0]
+        if width * 32 > len(layer):  # else nothing is missing any more, all the way up
+            padding = sha256(padding + padding).digest()
+    return layer
 
 
 def padding_root(leaves: int) -> bytes:
@@ -40,5 +40,5 @@ def block_hashes(data: bytes | memoryview) -> bytes:
     """Hash each 16 KiB block of ``data``, the last one as short as it is."""
     view = memoryview(data)
     return b"".join(
-        sha256(view[at : at + BLOCK_SIZE]).digest() for at in range(0, len(view), BLOCK_SIZE)
+        [sha256(view[at : at + BLOCK_SIZE]).digest() for at in range(0, len(view), BLOCK_SIZE)]
     )

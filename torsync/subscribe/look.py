@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.assess import Assessment, Here, Matcher, assess
 from torsync.model.events import Level, Stage
+from torsync.model.hash_batches import Walk
 from torsync.model.plan import Plan, plan_update
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 
@@ -70,6 +71,7 @@ class Look:
         A file that is right, but shares a wrong piece with one that isn't, is right from here on.
         """
         wrong = {*report.missing, *report.damaged, *report.wrong_size, *report.unreadable}
+        wrong.update(report.modified)
         local = {*report.kept_local}
 
         def verdict(seen: Here, path: str) -> Here:
@@ -94,6 +96,7 @@ def take_look(
     keep: Matcher,
     trust_ledger: bool,
     stopping: Callable[[], bool],
+    hashing: bool = True,
 ) -> Look:
     """Scan the tree and hash its doubtful pieces.
 
@@ -104,7 +107,8 @@ def take_look(
         voice: says what is going on, and what could not be read.
         keep: paths that are not looked into: their local version stays.
         trust_ledger: False to hash everything.
-        stopping: asked between pieces.
+        stopping: asked while hashing.
+        hashing: False to leave what is doubtful unread.
 
     Raises:
         TreeError: a folder that the release needs is a link, a mount point or unreadable.
@@ -121,30 +125,32 @@ def take_look(
             "make it readable; nothing is removed while that is so",
         )
     assessment = assess(manifest, index, ledger, keep=keep, trust_ledger=trust_ledger)
-    doubtful = list(assessment.doubtful_pieces())
+    doubtful = list(assessment.doubtful_pieces()) if hashing else []
     hashed = HashedPieces()
     if doubtful:
-        hashed = _hash(tree, manifest, doubtful, voice, stopping)
+        hashed = _hash(tree, assessment, doubtful, voice, stopping)
     return Look(assessment, ledger, hashed)
 
 
 def _hash(
     tree: Tree,
-    manifest: Manifest,
+    assessment: Assessment,
     pieces: list[int],
     voice: Voice,
     stopping: Callable[[], bool],
 ) -> HashedPieces:
+    files = assessment.wanted.files
     voice.stage(Stage.VERIFYING)
     return hash_pieces(
-        manifest,
+        assessment.wanted,
         pieces,
-        lambda index: tree.open(manifest.files[index].path),
+        lambda index: tree.open(files[index].path),
         stopping=stopping,
-        on_bytes=voice.bytes_meter(Stage.VERIFYING, bytes_of(manifest, pieces)),
+        on_progress=voice.hash_meter(Stage.VERIFYING, files),
+        seen=assessment.entry,
     )
 
 
 def bytes_of(manifest: Manifest, pieces: Iterable[int]) -> int:
-    """How many bytes ``pieces`` have."""
-    return sum(manifest.piece_size(piece) for piece in pieces)
+    """How many bytes of files ``pieces`` (ascending) have."""
+    return Walk(manifest).content_bytes(pieces)

@@ -13,7 +13,7 @@ from torsync.model.errors import InterruptedByUserError, NotSyncedError, Torsync
 from torsync.model.events import Event, EventSink, Level, Stage, StageStarted
 from torsync.model.forecast import forecast
 from torsync.model.plan import NOT_OURS, Plan
-from torsync.model.verdict import judge
+from torsync.model.verdict import judge, judge_quick
 from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.look import Look, take_look
 from torsync.subscribe.release import Release, Releases
@@ -162,7 +162,7 @@ class Subscription:
             return []
         return [path or "." for path in index.problems if path not in listed]
 
-    def _look(self, manifest: Manifest, *, trust_ledger: bool) -> Look:
+    def _look(self, manifest: Manifest, *, trust_ledger: bool, hashing: bool = True) -> Look:
         if not self._tree.is_current():
             self._seeding.stop()
             self._tree.reopen()
@@ -175,6 +175,7 @@ class Subscription:
             keep=self._keep if trust_ledger else _nothing,
             trust_ledger=trust_ledger,
             stopping=self._around.stopping,
+            hashing=hashing,
         )
 
     def _apply(
@@ -265,11 +266,18 @@ class Subscription:
     # --- verify -----------------------------------------------------------------------------
 
     def verify(
-        self, *, repair: bool = False, clean: bool = False, dry_run: bool = False
+        self,
+        *,
+        quick: bool = False,
+        repair: bool = False,
+        clean: bool = False,
+        dry_run: bool = False,
     ) -> VerifyReport:
         """Hash the whole tree against the synced manifest.
 
         Args:
+            quick: read nothing: compare sizes and times with the ledger. With ``repair``, what
+                they leave in doubt is hashed.
             repair: fetch what is missing or damaged; what it replaces goes to the trash.
             clean: move everything that the manifest doesn't list to the trash.
             dry_run: only tell.
@@ -285,21 +293,27 @@ class Subscription:
                 f"{self.config.name!r} has never been in sync, there is nothing to compare with",
                 hint=f"run `torsync check-now {self.config.name}` first",
             )
-        look = self._look(release.manifest, trust_ledger=False)
-        report = judge(
-            self.config.name,
-            look.assessment,
-            look.hashed.good,
-            look.hashed.unreadable,
-            look.ledger,
-            keep=self._keep,
-        )
+        unread = quick and not repair
+        look = self._look(release.manifest, trust_ledger=quick, hashing=not unread)
+        if unread:
+            report = judge_quick(self.config.name, look.assessment, keep=self._keep)
+        else:
+            report = judge(
+                self.config.name,
+                look.assessment,
+                look.hashed.good,
+                look.hashed.unreadable,
+                look.ledger,
+                keep=self._keep,
+                changed=look.hashed.changed,
+            )
+        report.quick = quick
         report.bytes_hashed = look.hashed.bytes_hashed
         report.dry_run = dry_run
         look = look.judged(report)
-        if not (repair or clean):
+        if not (repair or clean or quick):
             self._remember_verified(release, look)
-        elif not dry_run:
+        elif (repair or clean) and not dry_run:
             self._mend(release, look, report, repair=repair, clean=clean)
         report.seconds = time.monotonic() - started
         return report
