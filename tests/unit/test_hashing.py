@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.torrents import make_libtorrent, make_raw
-from tests.support.trees import random_bytes, write_tree
+from tests.support.trees import edit_in_place, random_bytes, write_tree
 from torsync.model.errors import InterruptedByUserError
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.plan import content_bytes_of
@@ -447,13 +447,10 @@ class TestChanges:
         assert found.good == set(range(manifest.num_pieces))
 
     def test_one_that_is_written_to_behind_the_reader_is_named(self, pack: Path) -> None:
-        def harm(folder: Path) -> None:
-            before = os.stat(folder / "b")
-            with (folder / "b").open("r+b") as file:
-                file.write(b"harm")
-            os.utime(folder / "b", ns=(before.st_atime_ns, before.st_mtime_ns))
+        def edit(folder: Path) -> None:
+            edit_in_place(folder / "b", set_mtime_back=True)
 
-        manifest, found = self.hashed(pack, harm)
+        manifest, found = self.hashed(pack, edit)
         assert found.good == set(range(manifest.num_pieces)), "each was right when it was read"
         assert found.changed == {manifest.by_path["b"]}
 
