@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.releases import LAYOUTS, PIECE_LENGTH, make_release
+from tests.support.torrents import make_raw, pad_file
 from torsync.model.hash_batches import FilesDone, Walk
+from torsync.model.metainfo import parse_metainfo
 from torsync.model.plan import content_bytes_of
 
 if TYPE_CHECKING:
@@ -84,3 +86,17 @@ def test_nothing_to_hash_gives_no_batch(layout: str) -> None:
     assert walk.batches([], 1) == []
     assert walk.content_bytes([]) == 0
     assert FilesDone([]).total == 0
+
+
+def test_pieces_that_are_all_padding_hold_no_file() -> None:
+    files = {"a": b"1" * 10, ".pad/70": pad_file(70), "b": b"2" * 10}
+    manifest = parse_metainfo(make_raw(files, piece_size=20), windows=False)
+    walk = Walk(manifest)
+    assert list(walk.pieces(range(5))) == [(0, 0, 1), (1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 1, 2)]
+    batches = walk.batches(range(5), 1)
+    assert [list(batch.pieces) for batch in batches] == [[0], [1, 2, 3, 4]]
+    (padding,) = walk.batches([1, 2], 1)
+    assert (padding.content_bytes, padding.files) == (0, 0)
+    files_done = FilesDone([padding])
+    files_done.add(padding)
+    assert (files_done.done, files_done.total) == (0, 0)
