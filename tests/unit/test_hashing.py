@@ -256,6 +256,24 @@ def test_stopping_ends_it_soon_and_gives_everything_back(tmp_path: Path, workers
     assert threading.active_count() == threads
 
 
+def test_a_file_that_cannot_be_closed_in_order_is_named(
+    published: tuple[Manifest, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, folder = published
+    wrong = manifest.by_path["e/long"]
+    inode = (folder / "e/long").stat().st_ino
+    real = os.close
+
+    def close(fd: int) -> None:
+        is_wrong = os.fstat(fd).st_ino == inode
+        real(fd)
+        if is_wrong:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "close", close)
+    assert set(hash_all(manifest, folder).unreadable) == {wrong}
+
+
 @pytest.mark.parametrize("aligned", [False, True])
 def test_padding_counts_as_zeros(tmp_path: Path, aligned: bool) -> None:
     files = {"a": random_bytes(10), "b": random_bytes(PIECE + 1), "c": random_bytes(7)}

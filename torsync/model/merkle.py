@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 BLOCK_SIZE = 16 * 1024
 
@@ -20,7 +24,7 @@ def merkle_root(hashes: bytes, *, padding: bytes = bytes(32), leaves: int = 0) -
     while width > 1:
         if len(layer) % 64:
             layer += padding
-        layer = b"".join([sha256(layer[at : at + 64]).digest() for at in range(0, len(layer), 64)])
+        layer = _hash_each([layer[at : at + 64] for at in range(0, len(layer), 64)])
         width //= 2
         if width * 32 > len(layer):  # else nothing is missing any more, all the way up
             padding = sha256(padding + padding).digest()
@@ -39,6 +43,14 @@ def padding_root(leaves: int) -> bytes:
 def block_hashes(data: bytes | memoryview) -> bytes:
     """Hash each 16 KiB block of ``data``, the last one as short as it is."""
     view = memoryview(data)
-    return b"".join(
-        [sha256(view[at : at + BLOCK_SIZE]).digest() for at in range(0, len(view), BLOCK_SIZE)]
-    )
+    return _hash_each([view[at : at + BLOCK_SIZE] for at in range(0, len(view), BLOCK_SIZE)])
+
+
+def _hash_each(blocks: Iterable[bytes | memoryview]) -> bytes:
+    """Hash each of ``blocks``; give the hashes one after the other.
+
+    Several threads do this at once: between two blocks, when only one of them can go on, there
+    is as little to do as can be.
+    """
+    hashed = list(map(sha256, blocks))
+    return b"".join([block.digest() for block in hashed])

@@ -172,8 +172,10 @@ class _Hasher:
         except _StoppedError:
             self.stopped = True
         finally:
-            self.reader.close()
-            told.put(None)
+            try:
+                self.reader.close()
+            finally:
+                told.put(None)  # whatever happened: it is waited for
 
     def _good_pieces(self, batch: Batch) -> list[int]:
         return [
@@ -252,6 +254,7 @@ class _Sha1:
             self._when_full()
 
     def add_zeros(self, count: int) -> None:
+        """Add padding; nothing if ``count`` is not positive."""
         while count > 0:
             part = self.room(count)
             part[:] = bytes(len(part))
@@ -310,10 +313,13 @@ class _Reader:
         fd, index = self._fd, self._index
         self._fd = self._index = -1
         try:
-            if self._seen is not None and not _is_as_seen(os.fstat(fd), self._seen(index)):
-                self.changed.add(index)
-        finally:
-            os.close(fd)
+            try:
+                if self._seen is not None and not _is_as_seen(os.fstat(fd), self._seen(index)):
+                    self.changed.add(index)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self.errors[index] = error
 
 
 def _is_as_seen(now: os.stat_result, seen: DiskEntry | None) -> bool:
