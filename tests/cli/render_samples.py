@@ -118,3 +118,17 @@ def downloading(subscription: str = "skyrim", percent: int = 45) -> Progress:
         peers=8,
         eta_s=94.0,
     )
+
+
+def hashing(path: str) -> Progress:
+    return Progress(
+        "skyrim",
+        Stage.VERIFYING,
+        files_done=12,
+        files_total=345,
+        bytes_done=1_000_000_000,
+        bytes_total=2_100_000_000,
+        rate=2_900_000_000,
+        eta_s=0.4,
+        path=path,
+    )

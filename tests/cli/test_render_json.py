@@ -17,6 +17,7 @@ from tests.cli.render_samples import (
     Clock,
     check_report,
     downloading,
+    hashing,
     status_reports,
     verify_report,
 )
@@ -82,8 +83,18 @@ def test_progress_carries_counts_rates_and_time_left() -> None:
             "upload_rate": 120_000,
             "peers": 8,
             "eta_s": 94.0,
+            "rate": 0,
+            "path": "",
         }
     ]
+
+
+def test_progress_of_hashing_tells_the_file_and_how_fast_it_goes() -> None:
+    output = Output()
+    output.renderer.event(hashing("a/b.bsa"))
+
+    (line,) = output.lines()
+    assert (line["path"], line["rate"], line["files_done"]) == ("a/b.bsa", 2_900_000_000, 12)
 
 
 @pytest.mark.parametrize("eta_s", [float("inf"), float("nan"), None])

@@ -17,6 +17,7 @@ from tests.cli.render_samples import (
     Clock,
     check_report,
     downloading,
+    hashing,
     plan_report,
     status_reports,
     verify_report,
@@ -108,6 +109,9 @@ def test_progress_is_described_in_one_line() -> None:
     assert describe_progress(downloading()) == (
         "45%, 945 MB of 2.1 GB, 12 of 345 files, 12.3 MB/s down, 120 kB/s up, 8 peers,"
         " 1 m 34 s left"
+    )
+    assert describe_progress(hashing("a/b.bsa")) == (
+        "47%, 1 GB of 2.1 GB, 12 of 345 files, 2.9 GB/s, 0 s left"
     )
     assert describe_progress(Progress("skyrim", Stage.SEEDING, peers=1)) == "1 peer"
     assert (
@@ -238,6 +242,25 @@ def test_a_check_is_summarised_in_good_english(report: CheckReport, summary: str
             ),
         ),
         (VerifyReport("s"), "in sync: no files · 0 B hashed in 0.00 s"),
+        (
+            VerifyReport("s", quick=True, ok=7, modified=["a", "b", "c"], seconds=1),
+            (
+                "perhaps not in sync: 7 files OK, 3 touched since"
+                " · sizes and times compared in 1.00 s"
+            ),
+        ),
+        (
+            VerifyReport("s", quick=True, missing=["m"], modified=["a"], seconds=1),
+            ("not in sync: 1 file missing, 1 touched since · sizes and times compared in 1.00 s"),
+        ),
+        (
+            VerifyReport("s", quick=True, ok=2, bytes_hashed=5, seconds=1),
+            "in sync: 2 files OK · 5 B hashed in 1.00 s",
+        ),
+        (
+            VerifyReport("s", ok=2, modified=["a"], seconds=1),
+            "perhaps not in sync: 2 files OK, 1 changed meanwhile · 0 B hashed in 1.00 s",
+        ),
     ],
 )
 def test_a_verify_is_summarised_in_good_english(report: VerifyReport, summary: str) -> None:
@@ -426,6 +449,34 @@ def test_a_verify_lists_each_problem_with_its_pieces() -> None:
         "skyrim: wrong size: short",
         "skyrim: unreadable: locked",
         "skyrim: unlisted: extra",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quick", "label", "hint"),
+    [
+        (
+            True,
+            "touched since",
+            "`torsync verify 'my pack'` reads them and tells whether they are right",
+        ),
+        (
+            False,
+            "changed meanwhile",
+            "run `torsync verify 'my pack'` again when nothing writes to them",
+        ),
+    ],
+)
+def test_files_of_unknown_content_are_listed_with_what_to_do(
+    quick: bool, label: str, hint: str
+) -> None:
+    output = Output()
+    output.renderer.verify(VerifyReport("my pack", quick=quick, ok=1, modified=["a", "b"]))
+
+    assert output.lines()[1:] == [
+        f"my pack: {label}: a",
+        f"my pack: {label}: b",
+        f"my pack: hint: {hint}",
     ]
 
 

@@ -16,6 +16,7 @@ from tests.cli.render_samples import (
     NOW_S,
     check_report,
     downloading,
+    hashing,
     plan_report,
     status_reports,
     verify_report,
@@ -99,6 +100,32 @@ def test_a_narrow_terminal_shows_what_matters_most(width: int, shown: str) -> No
     assert line.plain == shown
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (
+            130,
+            (
+                "skyrim verifying ━━━━━━━━━━━━━━────────────────  47%     1 GB/2.1 GB 12/345 files"
+                "  2.9 GB/s 0 s       data/textures/rock.dds"
+            ),
+        ),
+        (
+            100,
+            (
+                "skyrim verifying ━━━━━───────  47%     1 GB/2.1 GB 12/345 files  2.9 GB/s 0 s"
+                "       …xtures/rock.dds"
+            ),
+        ),
+    ],
+)
+def test_hashing_shows_the_file_as_far_as_it_fits(width: int, shown: str) -> None:
+    path = "data/textures/rock.dds"
+    (line,) = live_lines([Row("skyrim", Stage.VERIFYING, progress=hashing(path))], width, 24)
+
+    assert line.plain == shown
+
+
 @pytest.mark.parametrize("width", [1, 2, 5, 10, 39, 40, 41, 60, 80, 81, 200])
 @pytest.mark.parametrize("height", [1, 2, 5, 30])
 def test_no_line_is_wider_and_no_area_higher_than_the_terminal(width: int, height: int) -> None:
@@ -109,6 +136,8 @@ def test_no_line_is_wider_and_no_area_higher_than_the_terminal(width: int, heigh
         Row("wiki", Stage.SEEDING, progress=Progress("wiki", Stage.SEEDING, upload_rate=5)),
         Row("new", Stage.CHECKING_REMOTE, detail=HOSTILE * 5),
         Row("files", Stage.VERIFYING, progress=Progress("f", Stage.VERIFYING, 10**9, 10**9)),
+        Row("hash", Stage.VERIFYING, progress=hashing(HOSTILE * 5)),
+        Row("wide", Stage.VERIFYING, progress=hashing("日本語の" * 50)),
     ]
     lines = live_lines(rows, width, height)
 

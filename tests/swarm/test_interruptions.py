@@ -176,3 +176,34 @@ def test_hashing_is_stopped_within_2_s(tmp_path: Path, torsync: Torsync) -> None
     assert outcome.exit_code == 130
     assert outcome.error["code"] == "interrupted"
     assert snapshot(torsync.tree / "zeros") == before
+
+
+def test_a_verify_is_stopped_in_the_middle_of_the_largest_pieces(
+    tmp_path: Path, torsync: Torsync
+) -> None:
+    piece, pieces = 256 * MIB, 8
+    zeros = sha1()
+    for _ in range(256):
+        zeros.update(bytes(MIB))
+    torrent = make_raw(
+        {"zeros": b""},
+        single=True,
+        piece_size=piece,
+        info={b"name": b"zeros", b"length": pieces * piece, b"pieces": zeros.digest() * pieces},
+    )
+    (tmp_path / "newest.torrent").write_bytes(torrent)
+    torsync.subscribe(url=(tmp_path / "newest.torrent").as_uri())
+    torsync.tree.mkdir()
+    with (torsync.tree / "zeros").open("wb") as file:
+        file.truncate(pieces * piece)  # it takes no room on the disk, but seconds to hash
+    torsync.run("check-now").assert_ok()
+    before = snapshot(torsync.tree)
+    running = torsync.start("verify")
+    running.wait_for_stage("pack", "verifying")
+    outcome = running.stop(signal.SIGINT, within_s=2)
+    assert outcome.exit_code == 130
+    assert outcome.error["message"] == "stopped while hashing"
+    assert outcome.of_type("subscription") == []
+    assert snapshot(torsync.tree) == before
+    again = torsync.run("check-now").assert_ok().subscription
+    assert (again["changed"], again["bytes_hashed"]) == (False, 0), "the ledger is as it was"

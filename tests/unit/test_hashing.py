@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.torrents import make_libtorrent, make_raw
-from tests.support.trees import random_bytes, write_tree
+from tests.support.trees import edit_in_place, random_bytes, write_tree
 from torsync.model.errors import InterruptedByUserError
 from torsync.model.metainfo import parse_metainfo
-from torsync.subscribe.hashing import HashedPieces, hash_pieces
+from torsync.model.plan import content_bytes_of
+from torsync.subscribe.hashing import HashedPieces, HashProgress, hash_pieces
+from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
 
 PIECE = 16 * 1024
+MIB = 1024 * 1024
 FORMATS = ["v1", "v2", "hybrid"]
 CONTENT: dict[str, Content] = {
     "a/one byte": b"1",
@@ -100,7 +103,7 @@ def test_what_was_published_is_right(published: tuple[Manifest, Path], workers: 
     found = hash_all(manifest, folder, workers=workers, on_bytes=counted.append)
     assert found.good == set(range(manifest.num_pieces))
     assert found.unreadable == {}
-    assert found.bytes_hashed == sum(counted) == manifest.layout_size
+    assert found.bytes_hashed == sum(counted) == manifest.total_size, "padding is not read"
 
 
 def test_a_wrong_byte_makes_its_piece_wrong_and_no_other(published: tuple[Manifest, Path]) -> None:
@@ -207,7 +210,7 @@ def test_only_the_pieces_that_were_asked_for_are_read(published: tuple[Manifest,
     asked = [manifest.pieces_of(manifest.by_path["d/long"])[2], manifest.num_pieces - 1]
     found = hash_pieces(manifest, asked, opener, stopping=lambda: False)
     assert found.good == set(asked)
-    assert found.bytes_hashed == sum(manifest.piece_size(piece) for piece in asked)
+    assert found.bytes_hashed == content_bytes_of(manifest, asked)
     assert opened == {index for piece in asked for index in manifest.files_in(piece)}
     nothing = hash_pieces(manifest, [], opener, stopping=lambda: False)
     assert nothing == HashedPieces()
@@ -251,6 +254,24 @@ def test_stopping_ends_it_soon_and_gives_everything_back(tmp_path: Path, workers
     assert asked < 100 + 20
     assert os.listdir("/proc/self/fd") == descriptors
     assert threading.active_count() == threads
+
+
+def test_a_file_that_cannot_be_closed_in_order_is_named(
+    published: tuple[Manifest, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, folder = published
+    wrong = manifest.by_path["e/long"]
+    inode = (folder / "e/long").stat().st_ino
+    real = os.close
+
+    def close(fd: int) -> None:
+        is_wrong = os.fstat(fd).st_ino == inode
+        real(fd)
+        if is_wrong:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "close", close)
+    assert set(hash_all(manifest, folder).unreadable) == {wrong}
 
 
 @pytest.mark.parametrize("aligned", [False, True])
@@ -327,3 +348,148 @@ def _check_damaged(folder: Path, manifest: Manifest, old: dict[str, bytes], seed
     assert found.good == right_pieces(manifest, old, new)
     missing = {manifest.by_path[path] for path in old.keys() - new.keys() if old[path]}
     assert found.unreadable.keys() <= missing
+
+
+def test_progress_ends_with_everything_and_never_goes_back(
+    published: tuple[Manifest, Path],
+) -> None:
+    manifest, folder = published
+    told: list[HashProgress] = []
+    hash_pieces(
+        manifest,
+        range(manifest.num_pieces),
+        lambda index: os.open(folder / manifest.files[index].path, os.O_RDONLY),
+        stopping=lambda: False,
+        on_progress=told.append,
+        workers=2,
+    )
+    sized = [file for file in manifest.files if file.size]
+    assert told == sorted(told, key=lambda now: (now.bytes_done, now.files_done))
+    assert told[-1][:4] == (manifest.total_size, manifest.total_size, len(sized), len(sized))
+    assert all(manifest.files[now.file_index].size for now in told)
+
+
+def test_progress_is_told_while_a_large_file_is_hashed(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "pack", {"big": 9 * MIB, "small": 10})
+    manifest = manifest_of(make_libtorrent(folder, piece_size=MIB))
+    told: list[HashProgress] = []
+    hash_pieces(
+        manifest,
+        range(manifest.num_pieces),
+        lambda index: os.open(folder / manifest.files[index].path, os.O_RDONLY),
+        stopping=lambda: False,
+        on_progress=told.append,
+        workers=1,
+    )
+    assert [(now.bytes_done, now.files_done) for now in told] == [
+        (4 * MIB, 0),
+        (8 * MIB, 0),
+        (9 * MIB + 10, 2),
+    ]
+    assert {now.files_total for now in told} == {2}
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_stopping_ends_it_in_the_middle_of_a_piece(tmp_path: Path, kind: str) -> None:
+    folder = write_tree(tmp_path / "pack", {"big": random_bytes(MIB) * 32})
+    manifest = manifest_of(make_libtorrent(folder, format=kind, piece_size=32 * MIB))
+    assert manifest.num_pieces == 1
+    asked = 0
+
+    def stopping() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 5
+
+    with pytest.raises(InterruptedByUserError):
+        hash_all(manifest, folder, stopping=stopping)
+    assert asked < 10, "the whole piece takes over a hundred"
+
+
+def test_a_failure_of_the_listener_ends_the_threads(published: tuple[Manifest, Path]) -> None:
+    manifest, folder = published
+    descriptors, threads = os.listdir("/proc/self/fd"), threading.active_count()
+
+    def listen(_count: int) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        hash_all(manifest, folder, on_bytes=listen)
+    assert os.listdir("/proc/self/fd") == descriptors
+    assert threading.active_count() == threads
+
+
+def test_a_failure_in_a_thread_is_not_lost(published: tuple[Manifest, Path]) -> None:
+    manifest, _folder = published
+
+    def opener(_index: int) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        hash_pieces(manifest, range(manifest.num_pieces), opener, stopping=lambda: False)
+
+
+class TestChanges:
+    """A file that changes while it is hashed: ``b``, after its first pieces were found right."""
+
+    @pytest.fixture
+    def pack(self, tmp_path: Path) -> Path:
+        return write_tree(tmp_path / "pack", {"a": 3 * PIECE, "b": 40 * PIECE + 1, "c": 100})
+
+    def hashed(self, folder: Path, harm: Callable[[Path], None]) -> tuple[Manifest, HashedPieces]:
+        """Look, then hash with one thread, and ``harm`` the tree when half of ``b`` is done."""
+        manifest = manifest_of(make_libtorrent(folder, piece_size=PIECE))
+        tree = Tree(folder)
+        entries = tree.scan().entries
+        pieces = iter(range(manifest.num_pieces))
+
+        def stopping() -> bool:
+            if next(pieces, -1) == 20:
+                harm(folder)
+            return False
+
+        found = hash_pieces(
+            manifest,
+            range(manifest.num_pieces),
+            lambda index: tree.open(manifest.files[index].path),
+            stopping=stopping,
+            seen=lambda index: entries.get(manifest.files[index].path),
+            workers=1,
+        )
+        tree.close()
+        return manifest, found
+
+    def test_nothing_is_named_if_nothing_changes(self, pack: Path) -> None:
+        manifest, found = self.hashed(pack, lambda _folder: None)
+        assert found.changed == set()
+        assert found.good == set(range(manifest.num_pieces))
+
+    def test_one_that_is_written_to_behind_the_reader_is_named(self, pack: Path) -> None:
+        def edit(folder: Path) -> None:
+            edit_in_place(folder / "b", set_mtime_back=True)
+
+        manifest, found = self.hashed(pack, edit)
+        assert found.good == set(range(manifest.num_pieces)), "each was right when it was read"
+        assert found.changed == {manifest.by_path["b"]}
+
+    def test_one_that_is_replaced_is_named(self, pack: Path) -> None:
+        manifest, found = self.hashed(pack, lambda folder: (folder / "c").rename(folder / "b"))
+        assert manifest.by_path["b"] in found.changed
+        assert set(found.unreadable) == {manifest.by_path["c"]}
+
+    def test_one_that_is_cut_short_is_named_and_its_end_is_wrong(self, pack: Path) -> None:
+        manifest, found = self.hashed(pack, lambda folder: os.truncate(folder / "b", 30 * PIECE))
+        assert found.changed == {manifest.by_path["b"]}
+        assert found.good == set(range(33))
+
+    def test_one_that_nobody_saw_before_is_named(self, pack: Path) -> None:
+        manifest = manifest_of(make_libtorrent(pack, piece_size=PIECE))
+        found = hash_pieces(
+            manifest,
+            range(manifest.num_pieces),
+            lambda index: os.open(pack / manifest.files[index].path, os.O_RDONLY),
+            stopping=lambda: False,
+            seen=lambda _index: None,
+        )
+        assert found.changed == {0, 1, 2}
+        assert found.good == set(range(manifest.num_pieces))

@@ -15,10 +15,10 @@ LAYERS = ["cli", "service", "publish", "subscribe", "swarm", "model"]
 MAX_LINES = 400
 
 PURE = {
-    *("__future__", "abc", "bisect", "collections", "collections.abc", "dataclasses", "difflib"),
-    "enum",
-    *("fnmatch", "functools", "hashlib", "heapq", "ipaddress", "itertools", "json", "math"),
-    *("operator", "posixpath", "re", "string", "struct", "sys", "typing", "unicodedata"),
+    *("__future__", "abc", "array", "bisect", "collections", "collections.abc", "dataclasses"),
+    *("difflib", "enum", "fnmatch", "functools", "hashlib", "heapq", "ipaddress", "itertools"),
+    "json",
+    *("math", "operator", "posixpath", "re", "string", "struct", "sys", "typing", "unicodedata"),
     *("urllib.parse", "warnings", "tomllib", "tomli", "tomli_w", "bencode2", "pathspec"),
 }
 PATH_VALUES = {"model/config_parse.py", "model/config_values.py"}

@@ -14,7 +14,7 @@ from torsync.model.assess import assess
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
 from torsync.model.tree_index import Kind, LedgerRow, ledger_row
-from torsync.model.verdict import judge
+from torsync.model.verdict import judge, judge_quick
 from torsync.subscribe.hashing import HashedPieces
 from torsync.subscribe.look import Look
 
@@ -44,6 +44,16 @@ def looked(situation: Situation) -> tuple[Assessment, Hashed]:
     return assessment, situation.hash(assessment.doubtful_pieces(), assessment)
 
 
+def quickly_judged(situation: Situation) -> VerifyReport:
+    try:
+        assessment = situation.assess()
+    except TreeError:
+        event("refused")
+        assume(False)
+        raise
+    return judge_quick("pack", assessment, keep=situation.keep.__contains__)
+
+
 def judged(situation: Situation) -> VerifyReport:
     try:
         assessment, hashed = looked(situation)
@@ -63,7 +73,8 @@ def judged(situation: Situation) -> VerifyReport:
 
 def listed(report: VerifyReport) -> dict[str, list[str]]:
     """The lists that are not empty."""
-    names = ("missing", "damaged", "wrong_size", "unreadable", "kept_local", "unlisted")
+    names = ("missing", "damaged", "wrong_size", "modified", "unreadable")
+    names += ("kept_local", "unlisted")
     return {name: found for name in names if (found := getattr(report, name))}
 
 
@@ -231,6 +242,99 @@ class TestNeighbours:
         report = self.report({"b": Item(content=b"bbX")}, ledger=ledger)
         assert listed(report) == {"damaged": ["a"]}
         assert report.ok == 2, "the wrong piece can be the fault of the one that is not vouched for"
+
+
+class TestChangedWhileHashed:
+    RELEASE = make_release({"a": b"0123456789abcdefghij"})
+
+    def found(self, content: bytes, **changes: object) -> tuple[int, dict[str, list[str]]]:
+        situation = Situation(self.RELEASE, {"a": Item(content=content)}, **changes)  # type: ignore[arg-type]
+        assessment, hashed = looked(situation)
+        keep = situation.keep.__contains__
+        report = judge("pack", assessment, hashed.good, (), {}, keep=keep, changed={0})
+        return report.ok, listed(report)
+
+    def test_nobody_knows_what_it_holds_though_its_pieces_were_right(self) -> None:
+        assert self.found(b"0123456789abcdefghij") == (0, {"modified": ["a"]})
+
+    def test_it_is_damaged_if_a_piece_was_wrong(self) -> None:
+        assert self.found(b"X123456789abcdefghij") == (0, {"damaged": ["a"]})
+
+    @pytest.mark.parametrize("first", [b"0", b"X"])
+    def test_it_is_left_as_edited_here_under_keep(self, first: bytes) -> None:
+        content = first + b"123456789abcdefghij"
+        assert self.found(content, keep=frozenset("a")) == (0, {"kept_local": ["a"]})
+
+
+class TestQuick:
+    RELEASE = make_release({"a": b"0123456789", "d/empty": b"", "link": Link("a")})
+    RIGHT = with_folders(
+        {
+            "a": Item(content=b"0123456789", stamp=1),
+            "d/empty": Item(stamp=2),
+            "link": Item(Kind.LINK, target="a", stamp=3),
+        }
+    )
+
+    def found(self, changes: Mapping[str, Item | None], **more: object) -> dict[str, list[str]]:
+        disk = {path: item for path, item in {**self.RIGHT, **changes}.items() if item is not None}
+        given = {"ledger": ledger_of(self.RELEASE, self.RIGHT), **more}
+        return listed(quickly_judged(Situation(self.RELEASE, disk, **given)))  # type: ignore[arg-type]
+
+    def test_what_the_ledger_vouches_for_is_ok(self) -> None:
+        ledger = ledger_of(self.RELEASE, self.RIGHT)
+        report = quickly_judged(Situation(self.RELEASE, self.RIGHT, ledger))
+        assert (report.ok, listed(report)) == (3, {})
+        assert (report.name, report.release, report.bytes_total) == ("pack", "release", 10)
+
+    @pytest.mark.parametrize("content", [b"0123456789", b"abcdefghij"])
+    def test_a_touched_file_of_the_right_size_is_not_known(self, content: bytes) -> None:
+        touched = Item(content=content, stamp=9)
+        assert self.found({"a": touched}) == {"modified": ["a"]}
+        assert self.found({"a": touched}, keep=frozenset("a")) == {"kept_local": ["a"]}
+
+    def test_without_a_row_for_its_content_a_file_is_not_known(self) -> None:
+        assert self.found({}, ledger={}) == {"modified": ["a"]}
+        row = ledger_row(self.RIGHT["a"].entry(), "other content")
+        assert self.found({}, ledger={"a": row}) == {"modified": ["a"]}
+
+    @pytest.mark.parametrize("content", [b"", b"0", b"0123456789+"])
+    def test_a_wrong_size_is_told(self, content: bytes) -> None:
+        wrong = Item(content=content, stamp=9)
+        assert self.found({"a": wrong}) == {"wrong_size": ["a"]}
+        assert self.found({"a": wrong}, keep=frozenset("a")) == {"kept_local": ["a"]}
+
+    @pytest.mark.parametrize("item", [None, Item(Kind.LINK, target="d"), Item(Kind.FOLDER)])
+    def test_what_is_not_there_as_a_file_is_missing(self, item: Item | None) -> None:
+        assert self.found({"a": item}) == {"missing": ["a"]}
+
+    def test_links_are_compared_by_their_text_and_empty_files_by_their_size(self) -> None:
+        assert self.found({"link": Item(Kind.LINK, target="a", stamp=9)}) == {}
+        assert self.found({"link": Item(Kind.LINK, target="d/a")}) == {"damaged": ["link"]}
+        assert self.found({"d/empty": Item(stamp=9)}, ledger={}) == {"modified": ["a"]}
+        assert self.found({"d/empty": Item(content=b"1")}) == {"wrong_size": ["d/empty"]}
+
+    def test_what_could_not_be_looked_at_is_unreadable(self) -> None:
+        found = self.found({"a": None}, problems={"a": "EIO", "x": "EIO"})
+        assert found == {"unreadable": ["a", "x"]}
+
+    def test_what_is_not_listed_is_told(self) -> None:
+        stray = {"mine": Item(), "d/kept": Item(), "pipe": Item(Kind.OTHER)}
+        found = self.found(stray, keep=frozenset({"d/kept"}))
+        assert found == {"unlisted": ["mine", "pipe"]}
+
+    @patient
+    @given(situations())
+    def test_it_agrees_with_the_full_verify_but_for_what_it_has_not_read(
+        self, situation: Situation
+    ) -> None:
+        """The ledger is honest, so whatever is vouched for is right."""
+        quick, full = listed(quickly_judged(situation)), listed(judged(situation))
+        unread = set(quick.pop("modified", [])) | set(quick.get("kept_local", []))
+        unread |= situation.unreadable
+        for name in quick.keys() | full.keys():
+            told, expected = set(quick.get(name, [])), set(full.get(name, []))
+            assert told - unread == expected - unread, name
 
 
 class TestUnlisted:

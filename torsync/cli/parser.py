@@ -48,6 +48,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     verify = add_command("verify", "hash everything; report missing, damaged and unlisted files")
     _add_names(verify)
+    verify.add_argument(
+        "--quick", action="store_true", help="compare sizes and times only; read nothing"
+    )
     verify.add_argument("--repair", action="store_true", help="fetch what is missing or damaged")
     verify.add_argument(
         "--clean", action="store_true", help="move what the manifest doesn't list to the trash"

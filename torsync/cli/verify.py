@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 def run_verify(context: Context, arguments: argparse.Namespace) -> ExitCode:
-    """Hash everything and tell what differs; mend it if asked to."""
+    """Hash everything, or stat it, and tell what differs; mend it if asked to."""
     config = context.load_config()
     chosen = context.chosen(config, arguments.names)
 
     def verify(subscription: Subscription) -> ExitCode:
         report = subscription.verify(
-            repair=arguments.repair, clean=arguments.clean, dry_run=arguments.dry_run
+            quick=arguments.quick,
+            repair=arguments.repair,
+            clean=arguments.clean,
+            dry_run=arguments.dry_run,
         )
         context.renderer.verify(report)
         nothing_unlisted = arguments.clean or subscription.config.clean is CleanMode.MIRROR
@@ -39,11 +42,14 @@ def verify_exit_code(report: VerifyReport, *, mended: bool, nothing_unlisted: bo
 
     Args:
         report: of the verify.
-        mended: whether all that was wrong with the release's files has been repaired.
+        mended: whether all that was wrong with the release's files has been repaired; what
+            changed while it was hashed remains unknown.
         nothing_unlisted: whether a file that the manifest doesn't list is a difference.
     """
     if report.unreadable:
         return ExitCode.FAILED
-    wrong = () if mended else (*report.missing, *report.damaged, *report.wrong_size)
+    wrong = report.modified
+    if not mended:
+        wrong = [*wrong, *report.missing, *report.damaged, *report.wrong_size]
     unlisted = {*report.unlisted} - {*report.cleaned} if nothing_unlisted else set()
     return ExitCode.DIFFERS if wrong or unlisted else ExitCode.OK

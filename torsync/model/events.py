@@ -46,8 +46,9 @@ class StageStarted:
 class Progress:
     """How far a stage is.
 
-    ``bytes_*`` and ``files_*`` count this stage's work only; rates are bytes per second;
-    ``eta_s`` is seconds left, or None while unknown.
+    ``bytes_*`` and ``files_*`` count this stage's work only; rates are bytes per second, and
+    ``rate`` is that of ``bytes_done``, where nothing is sent or received; ``eta_s`` is seconds
+    left, or None while unknown; ``path`` is the file that the work is at, where there is one.
     """
 
     subscription: str
@@ -60,6 +61,8 @@ class Progress:
     upload_rate: int = 0
     peers: int = 0
     eta_s: float | None = None
+    rate: int = 0
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,17 +111,22 @@ class CheckReport:
 class VerifyReport:
     """What ``verify`` found, and what ``--repair`` and ``--clean`` did.
 
+    ``quick`` is a verify that trusts the ledger. ``modified`` files have the right size and
+    content that is not known: ``quick`` has not read them, though they were touched since they
+    were last known to be right; otherwise they changed while they were hashed.
     ``damaged_pieces`` maps each damaged file to the indexes of its bad pieces.
     """
 
     name: str
     release: str = ""
     info_hash: str = ""
+    quick: bool = False
     dry_run: bool = False
     ok: int = 0
     missing: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     wrong_size: list[str] = field(default_factory=list)
+    modified: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     cleaned: list[str] = field(default_factory=list)
@@ -139,6 +144,7 @@ class VerifyReport:
             "missing",
             "damaged",
             "wrong_size",
+            "modified",
             "unlisted",
             "unreadable",
             "cleaned",
@@ -147,6 +153,7 @@ class VerifyReport:
         )
         return {
             "name": self.name,
+            "quick": self.quick,
             "dry_run": self.dry_run,
             "info_hash": self.info_hash,
             "release": self.release,

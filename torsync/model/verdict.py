@@ -1,4 +1,4 @@
-"""What a full verify says about each file, from the pieces that hashing found right."""
+"""What a verify says about each file: from the pieces that are right, or from stat alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torsync.model.reports import VerifyReport
 from torsync.model.tree_index import Kind, LedgerRow
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Callable, Container, Mapping
 
 
 def judge(
@@ -21,6 +21,7 @@ def judge(
     ledger: Mapping[str, LedgerRow],
     *,
     keep: Matcher,
+    changed: Container[int] = (),
 ) -> VerifyReport:
     """Sort every file of the release, and every other file in the tree, into the report.
 
@@ -30,12 +31,54 @@ def judge(
 
     Args:
         name: of the subscription.
-        assessment: made without trusting the ledger.
+        assessment: what stat tells; what it doubts has been hashed.
         good: the pieces whose content is right.
         unreadable: the files that could not be read while hashing.
         ledger: what torsync remembers, by path.
         keep: paths whose local version stays.
+        changed: the files that changed while they were hashed: not all their pieces need be
+            as they were found.
     """
+    suspects = _Suspects(assessment, good, unreadable, ledger)
+
+    def told_by_pieces(report: VerifyReport, file_index: int, path: str) -> None:
+        bad = suspects.bad_pieces(file_index)
+        if not bad and file_index not in changed:
+            report.ok += 1
+        elif keep(path):
+            report.kept_local.append(path)
+        elif not bad:
+            report.modified.append(path)
+        else:
+            report.damaged.append(path)
+            report.damaged_pieces[path] = bad
+
+    return _sorted(name, assessment, unreadable, keep, told_by_pieces)
+
+
+def judge_quick(name: str, assessment: Assessment, *, keep: Matcher) -> VerifyReport:
+    """Sort the files by stat and ledger alone, as ``judge`` does by their content.
+
+    Args:
+        name: of the subscription.
+        assessment: made trusting the ledger.
+        keep: paths whose local version stays.
+    """
+
+    def not_vouched_for(report: VerifyReport, _file_index: int, path: str) -> None:
+        (report.kept_local if keep(path) else report.modified).append(path)
+
+    return _sorted(name, assessment, (), keep, not_vouched_for)
+
+
+def _sorted(
+    name: str,
+    assessment: Assessment,
+    unreadable: Container[int],
+    keep: Matcher,
+    sort_by_content: Callable[[VerifyReport, int, str], None],
+) -> VerifyReport:
+    """Sort what stat can tell; ``sort_by_content`` does it for files of the right size."""
     wanted, index = assessment.wanted, assessment.index
     report = VerifyReport(
         name,
@@ -43,7 +86,6 @@ def judge(
         info_hash=wanted.info_hash,
         bytes_total=wanted.total_size,
     )
-    suspects = _Suspects(assessment, good, unreadable, ledger)
     for file_index, file in enumerate(wanted.files):
         entry = index.entries.get(file.path)
         here = assessment.here[file_index]
@@ -54,23 +96,16 @@ def judge(
             report.ok += 1
         elif entry is None:
             report.missing.append(file.path)
-        elif (
-            (entry.kind, entry.size) == (Kind.FILE, file.size)
-            and kind is Kind.FILE
-            and not (bad := suspects.bad_pieces(file_index))
-        ):
-            report.ok += 1
+        elif (entry.kind, entry.size) == (Kind.FILE, file.size) and kind is Kind.FILE:
+            sort_by_content(report, file_index, file.path)
         elif keep(file.path):
             report.kept_local.append(file.path)
         elif entry.kind is not kind:
             report.missing.append(file.path)
         elif kind is Kind.LINK:
             report.damaged.append(file.path)
-        elif entry.size != file.size:
-            report.wrong_size.append(file.path)
         else:
-            report.damaged.append(file.path)
-            report.damaged_pieces[file.path] = bad
+            report.wrong_size.append(file.path)
     report.unlisted = [
         path
         for path, entry in index.entries.items()

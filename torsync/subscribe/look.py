@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torsync.model.assess import Matcher, assess
 from torsync.model.assessment import Assessment, Here
 from torsync.model.events import Level, Stage
+from torsync.model.hash_batches import Walk
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.plan import Plan, plan_update
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
@@ -76,6 +77,7 @@ class Look:
         A file that is right, but shares a wrong piece with one that isn't, is right from here on.
         """
         wrong = {*report.missing, *report.damaged, *report.wrong_size, *report.unreadable}
+        wrong.update(report.modified)
         local = {*report.kept_local}
 
         def verdict(seen: Here, path: str) -> Here:
@@ -171,14 +173,15 @@ def _hash(
     voice: Voice,
     stopping: Callable[[], bool],
 ) -> HashedPieces:
-    voice.stage(Stage.VERIFYING)
     manifest = assessment.wanted
+    voice.stage(Stage.VERIFYING)
     hashed = hash_pieces(
         manifest,
         pieces,
         lambda index: tree.open(assessment.source(index)),
         stopping=stopping,
-        on_bytes=voice.bytes_meter(Stage.VERIFYING, bytes_of(manifest, pieces)),
+        on_progress=voice.hash_meter(Stage.VERIFYING, manifest.files),
+        seen=lambda index: assessment.index.entries.get(assessment.source(index)),
     )
     for index in assessment.sources:  # the file is not unreadable: it is not there
         hashed.unreadable.pop(index, None)
@@ -186,5 +189,5 @@ def _hash(
 
 
 def bytes_of(manifest: Manifest, pieces: Iterable[int]) -> int:
-    """How many bytes ``pieces`` have."""
-    return sum(manifest.piece_size(piece) for piece in pieces)
+    """How many bytes of files ``pieces`` (ascending) have."""
+    return Walk(manifest).content_bytes(pieces)

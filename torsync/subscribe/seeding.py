@@ -113,7 +113,8 @@ class Seeding:
 
     def _vouched(self, release: Release, ledger: Mapping[str, LedgerRow]) -> bytes:
         """One byte per file of a release, 1 where stat and ledger say that it is right."""
-        from torsync.model.assess import Here, assess  # noqa: PLC0415 - not needed where nothing has changed
+        from torsync.model.assess import assess  # noqa: PLC0415 - costs start-up time
+        from torsync.model.assessment import Here  # noqa: PLC0415 - not needed where nothing has changed
 
         index = self._tree.scan()
         assessment = assess(release.manifest, index, ledger, keep=lambda _path: False)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torsync.model.events import Event, EventSink, Level, Notice, Progress, Stage, StageStarted
+from torsync.model.pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from torsync.model.manifest import FileEntry
+    from torsync.subscribe.hashing import HashProgress
     from torsync.subscribe.state import TreeState
     from torsync.swarm.session import SwarmPool
 
@@ -74,3 +77,27 @@ class Voice:
             self.sink(Progress(self.name, stage, bytes_done=done, bytes_total=bytes_total))
 
         return add
+
+    def hash_meter(
+        self, stage: Stage, files: Sequence[FileEntry], clock: Callable[[], float] = time.monotonic
+    ) -> Callable[[HashProgress], None]:
+        """Give a function that is told how far hashing is; ``files`` are the manifest's."""
+        pace = Pace(clock())
+
+        def tell(now: HashProgress) -> None:
+            pace.add(clock(), now.bytes_done)
+            self.sink(
+                Progress(
+                    self.name,
+                    stage,
+                    files_done=now.files_done,
+                    files_total=now.files_total,
+                    bytes_done=now.bytes_done,
+                    bytes_total=now.bytes_total,
+                    eta_s=pace.time_left_s(now.bytes_total),
+                    rate=round(pace.rate),
+                    path=files[now.file_index].path if now.file_index >= 0 else "",
+                )
+            )
+
+        return tell

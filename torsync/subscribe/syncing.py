@@ -74,9 +74,7 @@ class Syncing:
         plan = look.plan(keep=self.keep, clean=self.config.clean)
         return tell_plan(self.config, look, plan, self.tree.root, self.voice)
 
-    def look(
-        self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True
-    ) -> Look:
+    def look(self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True) -> Look:
         """Look at the tree with a release in mind; see ``take_look``."""
         if not self.tree.is_current():
             self.seeding.stop()

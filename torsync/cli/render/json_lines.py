@@ -125,6 +125,8 @@ class JsonRenderer:
             "upload_rate": progress.upload_rate,
             "peers": progress.peers,
             "eta_s": None if eta_s is None or not math.isfinite(eta_s) else round(eta_s, 1),
+            "rate": progress.rate,
+            "path": progress.path,
         }
         self._write(self._out, found)
 

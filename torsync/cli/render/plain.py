@@ -11,6 +11,7 @@ from torsync.cli.render.summaries import (
     Section,
     check_sections,
     hint_added,
+    hint_verify,
     summarise_added,
     summarise_check,
     summarise_status,
@@ -90,7 +91,7 @@ class PlainRenderer:
     def verify(self, report: VerifyReport) -> None:
         """Write a line for the counts and one for each problem."""
         sections = verify_sections(report, all_pieces=self._verbose)
-        self._report(report.name, summarise_verify(report), sections)
+        self._report(report.name, summarise_verify(report), sections, hint_verify(report))
 
     def status(self, reports: Sequence[StatusReport]) -> None:
         """Write a line for each subscription, and its last error."""
@@ -168,13 +169,15 @@ class PlainRenderer:
         for remark, _is_obstacle in plan_remarks(report):
             self._say(self._out, report.name, remark)
 
-    def _report(self, name: str, summary: str, sections: Iterable[Section]) -> None:
+    def _report(self, name: str, summary: str, sections: Iterable[Section], hint: str = "") -> None:
         if self._quiet:
             return
         self._say(self._out, name, summary)
         for section in sections:
             for line in section.lines(None if self._verbose else PATHS_SHOWN):
                 self._say(self._out, name, section.label, line)
+        if hint:
+            self._say(self._out, name, "hint", hint)
 
     @staticmethod
     def _say(writer: LineWriter, name: str, *words: str) -> None:

@@ -23,6 +23,7 @@ from torsync.cli.render.summaries import (
     Section,
     check_sections,
     hint_added,
+    hint_verify,
     summarise_added,
     summarise_check,
     summarise_verify,
@@ -134,7 +135,8 @@ class RichRenderer:
             self._report_lines.verify(report)
             return
         sections = verify_sections(report, all_pieces=self._verbose)
-        self._report(report.name, summarise_verify(report), "red", sections)
+        hint = hint_verify(report)
+        self._report(report.name, summarise_verify(report), "red", sections, hint)
 
     def status(self, reports: Sequence[StatusReport]) -> None:
         """Print a table, or a paragraph each where it is narrow."""
@@ -249,13 +251,20 @@ class RichRenderer:
         self._print(*lines)
 
     def _report(
-        self, name: str, summary: str, style_of_differences: str, sections: Iterable[Section]
+        self,
+        name: str,
+        summary: str,
+        style_of_differences: str,
+        sections: Iterable[Section],
+        hint: str = "",
     ) -> None:
         lines = [_summary(name, summary, style_of_differences)]
         for section in sections:
             lines.append(Text(f"  {section.label}", style="red" if section.is_problem else ""))
             paths = section.lines(None if self._verbose else PATHS_SHOWN)
             lines += [_unbroken(Text(f"    {path}", style="dim")) for path in paths]
+        if hint:
+            lines.append(_hint(hint))
         self._print(*lines)
 
     def _print(self, *lines: RenderableType) -> None:

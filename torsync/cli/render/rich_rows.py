@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _IDLE = frozenset({Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.SEEDING})
 _BAR_MIN, _BAR_MAX = 8, 30
+_PATH_MIN = 16
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class _Column(NamedTuple):
     align_right: bool = True
 
 
-# In the order of the line; the bar takes what is left.
+# In the order of the line; the bar, then the path, takes what is left.
 _COLUMNS = (
     _Column("bar", _BAR_MIN, ""),
     _Column("percent", 4, "bold"),
@@ -48,11 +49,13 @@ _COLUMNS = (
     _Column("files", 0, ""),
     _Column("down", 10, "green"),
     _Column("up", 10, "blue"),
+    _Column("rate", 9, "green"),
     _Column("peers", 7, "", align_right=False),
     _Column("left", 9, "cyan", align_right=False),
+    _Column("path", _PATH_MIN, "dim", align_right=False),
 )
 # What is given a place first where the terminal is narrow.
-_BY_WORTH = ("percent", "down", "left", "bytes", "bar", "peers", "up", "files")
+_BY_WORTH = ("percent", "down", "left", "bytes", "bar", "peers", "up", "rate", "files", "path")
 
 
 def live_lines(rows: Sequence[Row], width: int, height: int) -> list[Text]:
@@ -72,9 +75,9 @@ def _lines(rows: Sequence[Row], width: int) -> list[Text]:
     stage_width = max((len(row.stage.value) for row in rows), default=0)
     room = width - name_width - 1 - stage_width
     widths = {
-        column.key: max(
-            column.least_width, *(cell_len(found.get(column.key, "")) for found in cells)
-        )
+        column.key: column.least_width
+        if column.key == "path"
+        else max(column.least_width, *(cell_len(found.get(column.key, "")) for found in cells))
         for column in _COLUMNS
         if any(column.key in found for found in cells)
     }
@@ -84,7 +87,11 @@ def _lines(rows: Sequence[Row], width: int) -> list[Text]:
             chosen.add(key)
             room -= widths[key] + 1
     if "bar" in chosen:
-        widths["bar"] = min(_BAR_MAX, widths["bar"] + room)
+        wider = min(_BAR_MAX - widths["bar"], room)
+        widths["bar"] += wider
+        room -= wider
+    if "path" in chosen:
+        widths["path"] += room
 
     lines = []
     for row, name, found in zip(rows, names, cells, strict=True):
@@ -127,6 +134,10 @@ def _cells(row: Row) -> dict[str, str]:
         found["up"] = f"↑{format_size(progress.upload_rate)}/s"
     if progress.peers or progress.stage is Stage.DOWNLOADING:
         found["peers"] = "1 peer" if progress.peers == 1 else f"{progress.peers:,} peers"
+    if progress.rate:
+        found["rate"] = f"{format_size(progress.rate)}/s"
+    if progress.path:
+        found["path"] = printable(progress.path)
     if progress.eta_s is not None and progress.eta_s < float("inf"):
         found["left"] = time_left(progress.eta_s)
     return found
@@ -138,6 +149,8 @@ def _column_text(column: _Column, found: dict[str, str], width: int) -> Text:
         return Text(" " * width)
     if column.key == "bar":
         return _bar(int(found["percent"][:-1]), width)
+    if column.key == "path":
+        return Text(_end_of(text, width), style=column.style)
     return Text(text.rjust(width) if column.align_right else text.ljust(width), style=column.style)
 
 
@@ -145,6 +158,16 @@ def _bar(percent: int, width: int) -> Text:
     """A bar that can be read without colours too."""
     done = width * percent // 100
     return Text.assemble(("━" * done, "green"), ("─" * (width - done), "dim"))
+
+
+def _end_of(path: str, width: int) -> str:
+    """The end of a path, which tells more than its beginning, in at most ``width`` cells."""
+    if cell_len(path) <= width:
+        return path
+    end = path[-width:]
+    while cell_len(end) >= width:
+        end = end[1:]
+    return "…" + end
 
 
 def _fitted(name: str, width: int) -> str:

@@ -109,6 +109,7 @@ def summarise_verify(report: VerifyReport) -> str:
             (len(report.missing), "{} missing"),
             (len(report.damaged), "{} damaged"),
             (len(report.wrong_size), "{} of the wrong size"),
+            (len(report.modified), f"{{}} {_modified(report)}"),
             (len(report.unreadable), "{} unreadable"),
             (len(report.unlisted), "{} unlisted"),
             (len(report.kept_local), "{} left as edited here"),
@@ -121,11 +122,16 @@ def summarise_verify(report: VerifyReport) -> str:
     extra = set(report.unlisted) - mended
     if problems:
         outcome = f"not in sync{release}"
+    elif report.modified:
+        outcome = f"perhaps not in sync{release}"
     elif extra:
         outcome = f"in sync{release}, apart from unlisted files"
     else:
         outcome = f"in sync{release}"
-    cost = f"{format_size(report.bytes_hashed)} hashed in {format_duration(report.seconds)}"
+    took = format_duration(report.seconds)
+    cost = f"{format_size(report.bytes_hashed)} hashed in {took}"
+    if report.quick and not report.bytes_hashed:
+        cost = f"sizes and times compared in {took}"
     if report.bytes_fetched:
         cost = f"{format_size(report.bytes_fetched)} fetched, {cost}"
     return f"{outcome}: {counts or 'no files'} · {cost}"
@@ -145,6 +151,7 @@ def verify_sections(report: VerifyReport, *, all_pieces: bool = False) -> list[S
     found = _filled(
         Section("missing", report.missing, is_problem=True),
         Section("wrong size", report.wrong_size, is_problem=True),
+        Section(_modified(report), report.modified, is_problem=True),
         Section("unreadable", report.unreadable, is_problem=True),
         Section("unlisted", report.unlisted, is_problem=True),
         Section("left as edited here", report.kept_local),
@@ -154,6 +161,20 @@ def verify_sections(report: VerifyReport, *, all_pieces: bool = False) -> list[S
     if damaged:
         found.insert(0, Section("damaged", damaged, is_problem=True))
     return found
+
+
+def hint_verify(report: VerifyReport) -> str:
+    """Say what to do about files whose content is not known; empty if there are none."""
+    if not report.modified:
+        return ""
+    name = printable(shlex.quote(report.name))
+    if report.quick:
+        return f"`torsync verify {name}` reads them and tells whether they are right"
+    return f"run `torsync verify {name}` again when nothing writes to them"
+
+
+def _modified(report: VerifyReport) -> str:
+    return "touched since" if report.quick else "changed meanwhile"
 
 
 def summarise_status(report: StatusReport, now_s: float) -> str:

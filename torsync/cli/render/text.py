@@ -106,6 +106,8 @@ def describe_progress(progress: Progress) -> str:
         parts.append(f"{progress.files_done:,} of {counted(progress.files_total, 'file')}")
     if progress.download_rate:
         parts.append(f"{format_size(progress.download_rate)}/s down")
+    if progress.rate:
+        parts.append(f"{format_size(progress.rate)}/s")
     if progress.upload_rate:
         parts.append(f"{format_size(progress.upload_rate)}/s up")
     if progress.peers:
