@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 _CHUNK = 1024**2
@@ -99,9 +98,10 @@ def write_release_pair(base: Path, *, files: int, total: int, scale: int) -> tup
     (new / "part05/obsolete.pak").unlink()
     for path, size in _ADDED.items():
         _write(new / path, size // scale, path)
-    length, at = max(_OVERWRITTEN // scale, 1), _OVERWRITTEN_AT // scale
-    other = random.Random("overwritten").randbytes(length)
-    _replace(old, new, "archives/base.pak", lambda data: data[:at] + other + data[at + length :])
+    length = max(_OVERWRITTEN // scale, 1)
+    at, other = _OVERWRITTEN_AT // scale, random.Random("overwritten").randbytes(length)
+    data = (old / "archives/base.pak").read_bytes()
+    _replace(old, new, "archives/base.pak", data[:at] + other + data[at + length :])
     return old, new
 
 
@@ -114,8 +114,7 @@ def write_small_releases(base: Path, *, files: int) -> SmallReleases:
     for new, more in ((same, 0), (other, _LONGER_BY)):
         _link_tree(old, new)
         size = (old / changed).stat().st_size + more
-        content = chance.randbytes(size)
-        _replace(old, new, changed, lambda _, content=content: content)
+        _replace(old, new, changed, chance.randbytes(size))
     return SmallReleases(old, same, other, changed)
 
 
@@ -173,10 +172,10 @@ def _link_tree(old: Path, new: Path) -> None:
     shutil.copytree(old, new, copy_function=os.link)
 
 
-def _replace(old: Path, new: Path, path: str, change: Callable[[bytes], bytes]) -> None:
+def _replace(old: Path, new: Path, path: str, content: bytes) -> None:
     """Give ``new`` a file of its own there; the old one looks a day older."""
-    target, content = new / path, (old / path).read_bytes()
+    target = new / path
     target.unlink()
-    target.write_bytes(change(content))
+    target.write_bytes(content)
     earlier = target.stat().st_mtime - _DAY_S
     os.utime(old / path, (earlier, earlier))

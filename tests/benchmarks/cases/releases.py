@@ -42,6 +42,7 @@ class Releases:
     _offers: dict[tuple[Path, str], Published] = field(default_factory=dict)
     _places: dict[str, Path] = field(default_factory=dict)
     _at: dict[str, Path] = field(default_factory=dict)
+    _changed: dict[tuple[Path, Path], set[str]] = field(default_factory=dict)
     _places_made: int = 0
 
     def published(self, contestant: Contestant, release: Path) -> Published:
@@ -55,7 +56,9 @@ class Releases:
 
     def update(self, row: Row, contestant: Contestant, old: Path, new: Path, is_last: bool) -> None:
         """Measure the update of a folder that is in sync with ``old``; the last is compared."""
-        changed = differing_paths(old, new)
+        if (old, new) not in self._changed:
+            self._changed[old, new] = differing_paths(old, new)
+        changed = self._changed[old, new]
         place = self._bring_to(contestant, old)
         self._compare(contestant, old, changed)
         self._settle(contestant, old)

@@ -15,6 +15,7 @@ from tests.benchmarks.contestants.peers import (
     LibtorrentCheckV2,
     MirroringLibtorrent,
     Rsync,
+    SyncedRsync,
 )
 from tests.benchmarks.contestants.torsync import (
     Torsync,
@@ -60,6 +61,7 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
 def _update_large(work: Releases, pair: tuple[Path, Path]) -> list[Row]:
     contestants = (
         Rsync(),
+        SyncedRsync(),
         FuzzyRsync(),
         Torsync(),
         TorsyncV2(),
@@ -124,7 +126,7 @@ def _verify(work: Releases, release: Path) -> list[Row]:
 
 
 def _one_of_many(options: Options) -> list[Row]:
-    contestants = (Rsync(), Torsync(), MirroringLibtorrent(), Aria2())
+    contestants = (Rsync(), SyncedRsync(), Torsync(), MirroringLibtorrent(), Aria2())
     rows: list[Row] = []
     with published_releases(options, piece_size=_SMALL_PIECE) as work:
         files = options.scaled(_SMALL_FILES, least=10)

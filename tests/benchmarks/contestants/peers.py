@@ -146,6 +146,7 @@ class Rsync(Contestant):
     again_note = "-a --delete, from a daemon; compares sizes and times"
     update_note = note
     _options: tuple[str, ...] = ("-a", "--delete")
+    _synced = False
 
     def obstacle(self, published: Published) -> str:
         """It needs the daemon."""
@@ -155,10 +156,20 @@ class Rsync(Contestant):
         """Run it."""
         target = f"{self.tree(place, published)}/"
         command = ["rsync", *self._options, "--stats", published.rsync_url, target]
+        if self._synced:
+            command = ["sh", "-c", '"$@" && sync -f "$0"', target, *command]
         run = run_process(command, place)
         received = re.search(r"Total bytes received: ([\d,]+)", run.output)
         assert received is not None, run.output
         return run.telling(fetched=int(received[1].replace(",", "")))
+
+
+class SyncedRsync(Rsync):
+    """The same, which ends when all is on the disk."""
+
+    name = "rsync, sync"
+    update_note = "-a --delete, from a daemon, and one sync of the file system"
+    _synced = True
 
 
 class FuzzyRsync(Rsync):
