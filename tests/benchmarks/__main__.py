@@ -48,7 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     machine = (
         f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
         f"libtorrent {lt.__version__}, load {os.getloadavg()[0]:.1f} at the start; "
-        f"size {arguments.size}, torrents {arguments.format}, best of {options.repeat}"
+        f"size {arguments.size}, torrents {arguments.format}, best of {options.repeat} "
+        f"({options.checks} where nothing changed)"
     )
     rows = run_cases(arguments.names, options)
     sys.stdout.write(f"{machine}\n\n{format_table(rows)}\n")
