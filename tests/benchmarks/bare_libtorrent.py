@@ -1,7 +1,8 @@
 """The least that a download by libtorrent takes: add, wait, remove. Run by path.
 
-``TORRENT SAVE_PATH HOST PORT [sync]``: with ``sync`` it ends when all is on the disk, which
-is what torsync promises and libtorrent does not.
+``TORRENT SAVE_PATH HOST PORT [sync] [mirror]``: with ``sync`` it ends when all is on the disk,
+which is what torsync promises and libtorrent does not. With ``mirror`` it first removes files
+that the torrent does not list, and cuts off what is behind a listed file's end.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _SETTINGS: dict[str, Any] = {
     "tick_interval": 100,
     "alert_mask": lt.alert_category.error | lt.alert_category.status,
 }
+_PAD = 1
 _LIMITS: Any = {"max_buffer_size": 1 << 30, "max_pieces": 1 << 26, "max_decode_tokens": 1 << 28}
 
 
@@ -37,6 +39,8 @@ def main() -> None:
     session = lt.session(_SETTINGS)
     params = lt.load_torrent_buffer(Path(torrent).read_bytes(), _LIMITS)
     params.save_path = save_path
+    if "mirror" in options:
+        _mirror(params.ti.layout(), Path(save_path))
     params.peers = [(host, int(port))]
     params.trackers = []
     params.flags = lt.torrent_flags.duplicate_is_error
@@ -46,6 +50,23 @@ def main() -> None:
     _wait_for(session, lt.torrent_removed_alert)
     if "sync" in options:
         os.sync()
+
+
+def _mirror(layout: Any, save_path: Path) -> None:
+    listed = {
+        str(save_path / layout.file_path(index)): layout.file_size(index)
+        for index in range(layout.num_files())
+        if not int(layout.file_flags(index)) & _PAD
+    }
+    for folder, _, names in os.walk(save_path / layout.name(), topdown=False):
+        for name in names:
+            path = os.path.join(folder, name)
+            if path not in listed:
+                os.unlink(path)
+            elif os.path.getsize(path) > listed[path]:
+                os.truncate(path, listed[path])
+        if not os.listdir(folder):
+            os.rmdir(folder)
 
 
 def _wait_for(session: lt.session, kind: type[lt.alert]) -> None:

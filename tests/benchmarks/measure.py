@@ -1,26 +1,23 @@
-"""Measure whole processes, make the trees they are measured on, and compare what they left."""
+"""Measure whole processes, and compare what they left."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.trees import OWN_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 REPOSITORY = Path(__file__).parents[2]
 
 _CHUNK = 4 * 1024**2
-_SMALL_FILES_PER_FOLDER = 300
-_SMALL_FILE = (2_000, 4_000)
 
 
 class BenchmarkError(AssertionError):
@@ -37,6 +34,8 @@ class Run:
         peak_bytes: the largest resident set.
         fetched_bytes: what came over the wire; None if that is not known.
         output: what it printed.
+        hashed_bytes: what it says that it has hashed; None if it does not say.
+        counts: how many files it says that it kept, moved, fetched and so on.
     """
 
     seconds: float
@@ -45,10 +44,14 @@ class Run:
     peak_bytes: int
     fetched_bytes: int | None
     output: str
+    hashed_bytes: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
-    def fetching(self, fetched_bytes: int) -> Run:
-        """The same run with what it has fetched."""
-        return replace(self, fetched_bytes=fetched_bytes)
+    def telling(
+        self, *, fetched: int, hashed: int | None = None, counts: Mapping[str, int] | None = None
+    ) -> Run:
+        """The same run with what it has done."""
+        return replace(self, fetched_bytes=fetched, hashed_bytes=hashed, counts=counts or {})
 
 
 def run_process(command: Sequence[str], scratch: Path, *, timeout_s: float = 600) -> Run:
@@ -80,63 +83,50 @@ def run_process(command: Sequence[str], scratch: Path, *, timeout_s: float = 600
     return Run(**used, fetched_bytes=None, output=output)
 
 
-def write_mixed_tree(root: Path, *, files: int, total: int) -> None:
-    """Write ``files`` files of very different sizes, ``total`` bytes in all."""
-    chance = random.Random("mixed")
-    weights = [chance.lognormvariate(0, 1.7) for _ in range(files)]
-    left, weight_left = total, sum(weights)
-    for number, weight in enumerate(weights):
-        size = round(left * weight / weight_left) if number < files - 1 else left
-        left, weight_left = left - size, weight_left - weight
-        folder = root / f"part{number % 12:02}"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"asset{number:04}.pak").open("wb") as file:
-            for at in range(0, size, _CHUNK):
-                file.write(chance.randbytes(min(_CHUNK, size - at)))
-
-
-def write_small_tree(root: Path, *, files: int) -> None:
-    """Write ``files`` files of about 3 kB, some hundred in a folder."""
-    chance = random.Random("small")
-    for number in range(files):
-        folder = root / f"folder{number // _SMALL_FILES_PER_FOLDER:04}"
-        if number % _SMALL_FILES_PER_FOLDER == 0:
-            folder.mkdir(parents=True)
-        content = chance.randbytes(chance.randint(*_SMALL_FILE))
-        (folder / f"file{number:06}.bin").write_bytes(content)
-
-
-def assert_equal_trees(actual: Path, expected: Path) -> None:
-    """Compare names and every byte; torsync's own folder at the top is left out.
+def assert_equal_trees(
+    actual: Path, expected: Path, *, without: str = "", contents: Iterable[str] | None = None
+) -> None:
+    """Compare names, sizes and every byte; torsync's own folder at the top is left out.
 
     Unlike the tests' own comparison it holds one block at a time.
+
+    Args:
+        actual: the folder that is judged.
+        expected: what it has to be equal to.
+        without: another folder at the top of ``actual`` that is left out.
+        contents: only the bytes of these paths, where both have them; None for all.
 
     Raises:
         BenchmarkError: naming the first difference.
     """
-    have, want = _files(actual), _files(expected)
+    have, want = file_sizes(actual, without=without), file_sizes(expected)
     if have.keys() != want.keys():
         path = min(have.keys() ^ want.keys())
         raise BenchmarkError(f"{path} is {'missing' if path in want else 'too much'}")
+    read = want.keys() if contents is None else want.keys() & set(contents)
     for path, size in want.items():
-        if have[path] != size or not _same_content(actual / path, expected / path):
+        if have[path] != size or (
+            path in read and not _same_content(actual / path, expected / path)
+        ):
             raise BenchmarkError(f"{path} differs")
 
 
-def read_tree(root: Path) -> None:
-    """Read every file, so that all is in the page cache."""
+def read_tree(root: Path, paths: Iterable[str] | None = None) -> None:
+    """Read every file (or those that are there of ``paths``) into the page cache."""
     buffer = bytearray(_CHUNK)
-    for path in _files(root):
+    present = file_sizes(root)
+    for path in present if paths is None else present.keys() & set(paths):
         with (root / path).open("rb", buffering=0) as file:
             while file.readinto(buffer):
                 pass
 
 
-def _files(root: Path) -> dict[str, int]:
+def file_sizes(root: Path, *, without: str = "") -> dict[str, int]:
+    """Relative path → size of every file; torsync's own folder at the top is left out."""
     found: dict[str, int] = {}
     for folder, folders, files in os.walk(root):
-        if folder == str(root) and OWN_FOLDER in folders:
-            folders.remove(OWN_FOLDER)
+        if folder == str(root):
+            folders[:] = [name for name in folders if name not in {OWN_FOLDER, without}]
         for name in files:
             path = os.path.join(folder, name)
             found[os.path.relpath(path, root)] = os.lstat(path).st_size

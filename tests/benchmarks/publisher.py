@@ -1,4 +1,4 @@
-"""One folder offered in every way that a contestant fetches: BitTorrent, HTTP, rsync."""
+"""Folders offered in every way that a contestant fetches: BitTorrent, HTTP, rsync."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING
 
 from tests.support.processes import HOST, ServerProcess, free_port
 from tests.support.seeders import LibtorrentSeeder
-from tests.support.torrents import make_libtorrent, with_trackers
+from tests.support.torrents import make_libtorrent, make_packed, with_trackers
 from tests.support.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from typing_extensions import Self
+
+FORMATS = ("v1", "packed", "v2", "hybrid")
 
 _PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 
@@ -35,6 +39,7 @@ class Published:
     Attributes:
         folder: what is published; its name is the torrent's root name.
         torrent_file: the ``.torrent``, which names the tracker if there is one.
+        polled_file: what ``torrent_url`` gives: this release's ``.torrent``, or another one's.
         torrent_url: where it can be polled, with validators.
         seeder: one process that has everything.
         tracked: whether a tracker knows the seeder.
@@ -44,42 +49,87 @@ class Published:
     folder: Path
     torrent: bytes
     torrent_file: Path
+    polled_file: Path
     torrent_url: str
     seeder: LibtorrentSeeder
     tracked: bool
     rsync_url: str
+
+    def make_current(self) -> None:
+        """Have this release at ``torrent_url`` from now on, replaced in one step."""
+        fresh = self.polled_file.with_suffix(".fresh")
+        fresh.write_bytes(self.torrent)
+        fresh.replace(self.polled_file)
 
     def uploaded_bytes(self) -> int:
         """What the seeder has sent to anybody so far."""
         return self.seeder.uploaded(self.torrent)
 
 
-@contextmanager
-def publish(folder: Path, scratch: Path, *, piece_size: int, format: str) -> Iterator[Published]:  # noqa: A002
-    """Offer ``folder`` until the block ends; ``scratch`` is empty and takes the ``.torrent``."""
-    torrent = make_libtorrent(folder, piece_size=piece_size, format=format)
-    with ExitStack() as stack:
-        tracked = find_program("opentracker") is not None
-        if tracked:
-            tracker = stack.enter_context(Tracker([torrent]))
-            torrent = with_trackers(torrent, [tracker.http_url])
-        torrent_file = scratch / "release.torrent"
+class Publisher:
+    """One tracker, one seeder and one web server for any number of folders."""
+
+    def __init__(self, scratch: Path) -> None:
+        """Start all; ``scratch`` is an empty folder for ``.torrent`` files."""
+        self._scratch = scratch
+        self._rsync_urls: dict[Path, str] = {}
+        self._offers = 0
+        with ExitStack() as stack:
+            self._tracker: Tracker | None = None
+            if find_program("opentracker") is not None:
+                self._tracker = stack.enter_context(Tracker())
+            self._seeder = stack.enter_context(LibtorrentSeeder(deadline_s=60))
+            self._web = stack.enter_context(_web_server(scratch))
+            self._stack = stack.pop_all()
+
+    def offer(
+        self,
+        folder: Path,
+        *,
+        piece_size: int,
+        format: str,  # noqa: A002  the configuration's word
+        polled_as: str = "release",
+    ) -> Published:
+        """Offer a folder; what was offered last under ``polled_as`` is what is polled there."""
+        if format == "packed":
+            torrent = make_packed(folder, piece_size=piece_size)
+        else:
+            torrent = make_libtorrent(folder, piece_size=piece_size, format=format)
+        if self._tracker is not None:
+            torrent = with_trackers(torrent, [self._tracker.http_url])
+            self._tracker.allow(torrent)
+        self._offers += 1
+        torrent_file = self._scratch / f"offer{self._offers}.torrent"
         torrent_file.write_bytes(torrent)
-        seeder = stack.enter_context(LibtorrentSeeder(deadline_s=60))
-        seeder.add(torrent, folder.parent, check=False)
-        web = stack.enter_context(_web_server(scratch))
-        rsync_url = ""
-        if find_program("rsync"):
-            rsync_url = stack.enter_context(RsyncDaemon(folder)).url
-        yield Published(
+        self._seeder.add(torrent, folder.parent, check=False)
+        polled_file = self._scratch / f"{polled_as}.torrent"
+        published = Published(
             folder,
             torrent,
             torrent_file,
-            f"{web}/{torrent_file.name}",
-            seeder,
-            tracked,
-            rsync_url,
+            polled_file,
+            f"{self._web}/{polled_file.name}",
+            self._seeder,
+            self._tracker is not None,
+            self._rsync_url(folder),
         )
+        published.make_current()
+        return published
+
+    def close(self) -> None:
+        """Stop all that was started."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rsync_url(self, folder: Path) -> str:
+        if find_program("rsync") and folder not in self._rsync_urls:
+            self._rsync_urls[folder] = self._stack.enter_context(RsyncDaemon(folder)).url
+        return self._rsync_urls.get(folder, "")
 
 
 class RsyncDaemon(ServerProcess):

@@ -23,7 +23,9 @@ class Row:
         runs: in the order they were made; the best one counts.
         compared: how often the tree was found equal to what was published, byte for byte.
         reference: the row whose time is 1; None where this is it, or there is none.
-        goals: figure ("seconds", "ratio", "peak MB") → what it shall be at most.
+        is_reference: whether this is such a row.
+        takes_part: whether it has turns.
+        goals: figure ("seconds", "ratio", "MB fetched", "peak MB") → what it shall be at most.
     """
 
     case: str
@@ -32,6 +34,8 @@ class Row:
     runs: list[Run] = field(default_factory=list)
     compared: int = 0
     reference: Row | None = None
+    is_reference: bool = False
+    takes_part: bool = True
     goals: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -41,14 +45,15 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Its best time by the reference's best time."""
-        mine, other = self.best, (self.reference or self).best
+        """Its best time by the reference's best time; None where there is none to compare with."""
+        reference = self if self.is_reference else self.reference
+        mine, other = self.best, reference.best if reference else None
         return mine.seconds / other.seconds if mine and other else None
 
     def figures(self) -> dict[str, float | None]:
-        """The numbers of the table, by heading."""
+        """The numbers of the table, by heading: the best time, the most of all else."""
         best = self.best
-        fetched = best.fetched_bytes if best else None
+        fetched = _most(run.fetched_bytes for run in self.runs)
         return {
             "seconds": best.seconds if best else None,
             "ratio": self.ratio,
@@ -62,7 +67,9 @@ class Row:
         said = []
         for name, most in self.goals.items():
             value = figures[name]
-            if value is not None:
+            if value is None:
+                said.append(f"{name} not judged ({most:.3g})")
+            else:
                 said.append(f"{name} {'within' if value <= most else 'MISSES'} {most:.3g}")
         return said
 
@@ -80,6 +87,8 @@ class Row:
                     "system_s": run.system_s,
                     "peak_bytes": run.peak_bytes,
                     "fetched_bytes": run.fetched_bytes,
+                    "hashed_bytes": run.hashed_bytes,
+                    "counts": dict(run.counts),
                 }
                 for run in self.runs
             ],
@@ -91,13 +100,25 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """What is printed."""
         figures = self.figures()
-        formats = {"seconds": ".3f", "ratio": ".2f", "MB fetched": ",.1f", "peak MB": ".0f"}
+        fetched = figures["MB fetched"]
+        formats = {
+            "seconds": ".3f",
+            "ratio": ".2f",
+            "MB fetched": ",.3f" if fetched is not None and 0 < fetched < 1 else ",.1f",
+            "peak MB": ".0f",
+        }
         shown = [
             "-" if figures[name] is None else format(figures[name], formats[name])
             for name in formats
         ]
-        note = "; ".join(part for part in (*self.verdicts(), self.note) if part)
+        hashed = _most(run.hashed_bytes for run in self.runs)
+        told = "" if hashed is None else f"hashed {hashed / 1e6:,.1f} MB"
+        note = "; ".join(part for part in (*self.verdicts(), told, self.note) if part)
         return (self.case, self.contestant, *shown, note)
+
+
+def _most(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def format_table(rows: Iterable[Row]) -> str:

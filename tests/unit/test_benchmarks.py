@@ -3,58 +3,250 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.benchmarks import table
-from tests.benchmarks.cases import CASES, Options, run_cases
-from tests.benchmarks.measure import BenchmarkError, assert_equal_trees
+from tests.benchmarks import table, trees
+from tests.benchmarks.cases import Options, run_cases
+from tests.benchmarks.cases.releases import published_releases
+from tests.benchmarks.contestants.base import Contestant
+from tests.benchmarks.contestants.peers import Aria2
+from tests.benchmarks.measure import BenchmarkError, Run, assert_equal_trees, file_sizes
 from tests.support.programs import require
-from tests.support.trees import write_tree
+from tests.support.torrents import RawFile, make_packed, make_raw, pad_file
+from tests.support.trees import tree_bytes, write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.benchmarks.publisher import Published
 
-@pytest.mark.programs
-def test_every_case_has_every_contestant_and_compares_what_was_synced(tmp_path: Path) -> None:
+_ONE_RELEASE = ("first-sync-large", "first-sync-small", "nothing-changed", "parse")
+_OPTIONS = Options(scale=10_000, repeat=1, checks=1, settle_s=0)
+
+
+def _run_cases(
+    names: tuple[str, ...], folder: Path, *, only: tuple[str, ...] = ()
+) -> dict[str, dict[str, table.Row]]:
+    """Case → contestant → row, with what has to hold for every row."""
     for program in ("aria2c", "opentracker", "rsync"):
         require(program)
 
-    rows = run_cases([], Options(scale=10_000, repeat=1, checks=1, folder=tmp_path))
+    rows = run_cases(names, replace(_OPTIONS, folder=folder, only=only))
 
-    by_case: dict[str, set[str]] = {}
+    by_case: dict[str, dict[str, table.Row]] = {}
     for row in rows:
-        by_case.setdefault(row.case.partition(",")[0], set()).add(row.contestant)
-    assert tuple(by_case) == CASES
-    first = {"libtorrent", "libtorrent, sync", "torsync", "aria2c", "rsync"}
-    assert by_case["first-sync-large"] == by_case["first-sync-small"] == first
-    again = {"torsync", "torsync, file: URL", "libtorrent", "aria2c", "rsync"}
-    assert by_case["nothing-changed"] == again
+        by_case.setdefault(row.case, {})[row.contestant] = row
+    assert list(dict.fromkeys(case.partition(",")[0] for case in by_case)) == list(names)
     assert all(row.compared == 1 for row in rows if row.case != "parse")
     assert all(row.best is not None and row.best.peak_bytes > 1e6 for row in rows)
-    large, small, *again = (row.best for row in rows if row.contestant == "torsync")
-    assert large is not None
-    assert large.fetched_bytes == 2 * 1024**3 // 10_000
-    assert small is not None
-    assert (small.fetched_bytes or 0) > 20_000
-    assert [run and run.fetched_bytes for run in again] == [0, 0]
-    assert list(tmp_path.iterdir()) == []
-
+    assert list(folder.iterdir()) == []
     printed = table.format_table(rows).splitlines()
     assert len(printed) == 1 + len(rows)
     assert all(row.contestant in line for row, line in zip(rows, printed[1:], strict=True))
-    assert json.loads(json.dumps(rows[0].as_json()))["trees_compared"] == 1
+    assert [row["contestant"] for row in json.loads(json.dumps([row.as_json() for row in rows]))]
+    return by_case
+
+
+def _fetched(row: table.Row) -> int:
+    assert row.best is not None
+    assert row.best.fetched_bytes is not None
+    return row.best.fetched_bytes
+
+
+def _assert_updated(rows: dict[str, table.Row], contestants: set[str]) -> None:
+    """Each has fetched something, and torsync tells what it has done."""
+    assert rows.keys() == contestants
+    assert all(_fetched(row) > 0 for row in rows.values())
+    for name in contestants:
+        if name.startswith("torsync"):
+            assert rows[name].runs[0].hashed_bytes is not None
+            assert sum(rows[name].runs[0].counts.values()) >= 10
+
+
+@pytest.mark.programs
+def test_each_case_of_one_release_has_every_contestant_and_compares_the_trees(
+    tmp_path: Path,
+) -> None:
+    cases = _run_cases(_ONE_RELEASE, tmp_path)
+
+    first = {"libtorrent", "libtorrent, sync", "torsync", "aria2c", "rsync"}
+    assert cases["first-sync-large"].keys() == cases["first-sync-small"].keys() == first
+    again = {"torsync", "torsync, file: URL", "libtorrent", "aria2c", "rsync"}
+    checks = [rows for case, rows in cases.items() if case.startswith("nothing-changed")]
+    assert [rows.keys() for rows in checks] == [again, again]
+    assert _fetched(cases["first-sync-large"]["torsync"]) == 2 * 1024**3 // 10_000
+    assert _fetched(cases["first-sync-small"]["torsync"]) > 20_000
+    assert [_fetched(rows["torsync"]) for rows in checks] == [0, 0]
+
+
+@pytest.mark.programs
+def test_an_update_is_measured_with_every_contestant_and_at_two_sizes(tmp_path: Path) -> None:
+    cases = _run_cases(("update-large", "update-8g"), tmp_path)
+
+    peers = {"rsync", "rsync, sync", "rsync -c --fuzzy", "libtorrent", "aria2c"}
+    _assert_updated(cases["update-large"], peers | {"torsync", "torsync, v2"})
+    grown = cases["update-8g"]
+    sizes = {f"{name}, {size}" for name in ("torsync", "rsync") for size in ("2 GiB", "8 GiB")}
+    _assert_updated(grown, sizes)
+    assert grown["torsync, 8 GiB"].reference is grown["torsync, 2 GiB"]
+
+
+@pytest.mark.programs
+def test_one_changed_file_of_many_is_measured_with_those_that_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    cases = _run_cases(("one-of-many",), tmp_path, only=("rsync", "torsync", "libtorrent"))
+
+    assert list(cases) == ["one-of-many, same size", "one-of-many, other size"]
+    for rows in cases.values():
+        _assert_updated(rows, {"rsync", "torsync", "libtorrent"})
+
+
+@pytest.mark.programs
+def test_full_checks_are_measured_in_both_formats(tmp_path: Path) -> None:
+    cases = _run_cases(("verify",), tmp_path)
+
+    assert list(cases) == ["verify, v1", "verify, v2"]
+    for rows, algorithm in zip(cases.values(), ("sha1", "sha256"), strict=True):
+        assert rows.keys() == {"libtorrent check", "torsync verify", f"hashlib {algorithm}"}
+        assert _fetched(rows["libtorrent check"]) == 0
+
+
+def test_the_release_pair_is_the_same_each_time_and_changes_what_it_says(tmp_path: Path) -> None:
+    old, new = trees.write_release_pair(tmp_path / "a", files=60, total=4_000_000, scale=1000)
+    again = trees.write_release_pair(tmp_path / "b", files=60, total=4_000_000, scale=1000)
+
+    assert_equal_trees(old, again[0])
+    assert_equal_trees(new, again[1])
+    before, after = file_sizes(old), file_sizes(new)
+    assert (len(before), sum(before.values())) == (60, 4_000_000)
+    gone, come = before.keys() - after.keys(), after.keys() - before.keys()
+    assert {"part05/obsolete.pak", "archives/models-1.0.pak"} < gone
+    content = {(old / path).read_bytes() for path in before}
+    added = {path for path in come if (new / path).read_bytes() not in content}
+    assert sum(after[path] for path in added) == sum([1950, 1100, 60, 40])
+    assert len(come) == len(added) + 1 + 12
+    patched = {
+        path
+        for path in before.keys() & after.keys()
+        if (old / path).read_bytes() != (new / path).read_bytes()
+    }
+    assert patched == {"archives/base.pak"}
+    (path,) = patched
+    pairs = zip((old / path).read_bytes(), (new / path).read_bytes(), strict=True)
+    differing = [at for at, (one, other) in enumerate(pairs) if one != other]
+    assert differing[-1] - differing[0] < 100
+    assert trees.differing_paths(old, new) == gone | come | patched
+
+
+def test_of_the_small_releases_one_file_differs(tmp_path: Path) -> None:
+    old, same, other, changed = trees.write_small_releases(tmp_path, files=10)
+
+    assert trees.differing_paths(old, same) == trees.differing_paths(old, other) == {changed}
+    sizes = [(release / changed).stat().st_size for release in (old, same, other)]
+    assert sizes == [sizes[0], sizes[0], sizes[0] + 100]
+    assert len({(release / changed).read_bytes() for release in (old, same, other)}) == 3
+
+
+class _Unmoved(Contestant):
+    """Claims success, and leaves its folder at the release that it saw first."""
+
+    name = "unmoved"
+
+    def sync(self, published: Published, place: Path) -> Run:
+        tree = self.tree(place, published)
+        if not tree.exists():
+            for path in file_sizes(published.folder):
+                write_tree(tree, {path: (published.folder / path).read_bytes()})
+        return Run(1.0, 0.0, 0.0, 0, None, "").telling(fetched=0)
+
+
+def test_a_contestant_that_is_not_at_the_release_it_shall_be_at_ends_the_benchmark(
+    tmp_path: Path,
+) -> None:
+    options = replace(_OPTIONS, folder=tmp_path)
+    row = table.Row("case", "unmoved")
+    with published_releases(options, piece_size=16 * 1024) as work:
+        releases = trees.write_small_releases(work.scratch, files=3)
+        with pytest.raises(BenchmarkError, match=f"{releases.changed} differs"):
+            work.update(row, _Unmoved(), releases.old, releases.same_size, is_last=False)
+        with pytest.raises(BenchmarkError, match=f"{releases.changed} differs"):
+            work.update(row, _Unmoved(), releases.other_size, releases.old, is_last=False)
+    assert (len(row.runs), row.compared) == (1, 0)
+
+
+def test_what_aria2_leaves_undone_is_done_for_it_but_its_pad_files_stay(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "new/release", {"a": b"12", "b/c": b"3"})
+    place = tmp_path / "place"
+    write_tree(place / "release", {"a": b"12345", "b/c": b"3", "b/old": b"", ".pad/7": bytes(7)})
+
+    Aria2().tidy(cast("Any", SimpleNamespace(folder=folder)), place)
+
+    assert_equal_trees(place / "release", folder, without=".pad")
+    assert (place / "release/.pad/7").exists()
+
+
+def _run(seconds: float, fetched: int | None = None, hashed: int | None = None) -> Run:
+    run = Run(seconds, 0.0, 0.0, 10_000_000, None, "")
+    return run if fetched is None else run.telling(fetched=fetched, hashed=hashed)
+
+
+def test_the_best_time_counts_and_the_most_of_all_else() -> None:
+    reference = table.Row("case", "rsync", runs=[_run(3.0), _run(2.0)], is_reference=True)
+    goals = {"ratio": 0.6, "MB fetched": 4.0, "peak MB": 250.0}
+    runs = [_run(1.0, 3_000_000, 0), _run(4.0, 5_000_000, 70_000_000)]
+    row = table.Row("case", "torsync", "note", runs, reference=reference, goals=goals)
+
+    assert row.figures() == {"seconds": 1.0, "ratio": 0.5, "MB fetched": 5.0, "peak MB": 10.0}
+    assert row.cells()[-1] == (
+        "ratio within 0.6; MB fetched MISSES 4; peak MB within 250; hashed 70.0 MB; note"
+    )
+    assert reference.ratio == 1
+    assert [run["hashed_bytes"] for run in row.as_json()["runs"]] == [0, 70_000_000]
+    row.reference = None
+    assert row.verdicts()[0] == "ratio not judged (0.6)"
+
+
+def test_a_packed_torrent_has_large_files_on_boundaries_and_small_ones_side_by_side(
+    tmp_path: Path,
+) -> None:
+    piece = 32 * 1024
+    sizes = {"a": 10, "b/c": 20_000, "b-d": 2 * piece + 1, "e": piece, "f": 0, "g": 5, "h": piece}
+    folder = write_tree(tmp_path / "packed", dict(sizes))
+    content = tree_bytes(folder)
+
+    def pad(length: int) -> tuple[str, RawFile]:
+        return f".pad/{length}", pad_file(length)
+
+    small, gaps = content["b/c"], (piece - 10, piece - 1, piece - 20_000, piece - 5)
+    by_hand = [
+        *(("a", content["a"]), pad(gaps[0]), ("b-d", content["b-d"]), pad(gaps[1])),
+        *(("b/c", small), pad(gaps[2]), ("e", content["e"]), ("f", b""), ("g", content["g"])),
+        *(pad(gaps[3]), ("h", content["h"])),
+    ]
+    expected = make_raw(by_hand, name="packed", piece_size=piece, roots=True)
+    assert make_packed(folder, piece_size=piece) == expected
 
 
 def test_trees_that_differ_in_a_byte_or_a_name_are_told_apart(tmp_path: Path) -> None:
     one = write_tree(tmp_path / "one", {"a/b": b"1234", "c": b""})
-    write_tree(tmp_path / "one", {".torsync/marker": b"not compared"})
-    assert_equal_trees(one, write_tree(tmp_path / "same", {"a/b": b"1234", "c": b""}))
+    write_tree(tmp_path / "one", {".torsync/marker": b"not compared", ".pad/12": b"nor this"})
+    same = write_tree(tmp_path / "same", {"a/b": b"1234", "c": b""})
+    assert_equal_trees(one, same, without=".pad")
+    with pytest.raises(BenchmarkError, match="pad/12 is too much"):
+        assert_equal_trees(one, same)
+    (one / ".pad/12").unlink()
 
     for name, other in (("byte", {"a/b": b"1235", "c": b""}), ("name", {"a/b": b"1234"})):
+        expected = write_tree(tmp_path / name, other)
         with pytest.raises(
             BenchmarkError, match="a/b differs" if name == "byte" else "c is too much"
         ):
-            assert_equal_trees(one, write_tree(tmp_path / name, other))
+            assert_equal_trees(one, expected)
+    assert_equal_trees(one, tmp_path / "byte", contents={"c"})
+    with pytest.raises(BenchmarkError, match="a/b differs"):
+        assert_equal_trees(one, tmp_path / "byte", contents={"a/b"})

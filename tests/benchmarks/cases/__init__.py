@@ -1,0 +1,38 @@
+"""What is measured: each case lets its contestants take turns, several times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.cases import parsing, updates, whole_trees
+from tests.benchmarks.cases.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.benchmarks.table import Row
+
+__all__ = ["CASES", "Options", "run_cases"]
+
+CASES = (
+    "first-sync-large",
+    "first-sync-small",
+    "nothing-changed",
+    "update-large",
+    "update-8g",
+    "one-of-many",
+    "verify",
+    "parse",
+)
+
+
+def run_cases(names: Sequence[str], options: Options) -> list[Row]:
+    """Measure the named cases (all if none is named) and give their rows, in order."""
+    wanted = frozenset(names or CASES)
+    rows = [
+        *whole_trees.run_cases(wanted, options),
+        *updates.run_cases(wanted, options),
+        *parsing.run_cases(wanted, options),
+    ]
+    order = {name: number for number, name in enumerate(CASES)}
+    return sorted(rows, key=lambda row: order[row.case.partition(",")[0]])

@@ -1,0 +1,160 @@
+"""From one release to the next, and checks of all that is there."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.cases.releases import published_releases
+from tests.benchmarks.cases.turns import chosen, judge, start_row, take_turns
+from tests.benchmarks.contestants.peers import (
+    Aria2,
+    FuzzyRsync,
+    Hashlib,
+    LibtorrentCheck,
+    LibtorrentCheckV2,
+    MirroringLibtorrent,
+    Rsync,
+    SyncedRsync,
+)
+from tests.benchmarks.contestants.torsync import (
+    Torsync,
+    TorsyncV2,
+    TorsyncVerify,
+    TorsyncVerifyV2,
+)
+from tests.benchmarks.trees import PAIR_FILES, write_release_pair, write_small_releases
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from tests.benchmarks.cases.options import Options
+    from tests.benchmarks.cases.releases import Releases
+    from tests.benchmarks.cases.turns import Turn
+    from tests.benchmarks.contestants.base import Contestant
+    from tests.benchmarks.table import Row
+
+_PAIR_BYTES, _PAIR_PIECE = 2 * 1024**3, 256 * 1024
+_GROWTH = 4
+_SMALL_FILES, _SMALL_PIECE = 100_000, 64 * 1024
+
+
+def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
+    """Measure the wanted ones of ``update-large``, ``update-8g``, ``verify``, ``one-of-many``."""
+    rows: list[Row] = []
+    if {"update-large", "update-8g", "verify"} & set(wanted):
+        with published_releases(options, piece_size=_PAIR_PIECE) as work:
+            pair = _write_pair(work)
+            if "update-large" in wanted:
+                rows += _update_large(work, pair)
+            if "verify" in wanted:
+                rows += _verify(work, pair[0])
+            if "update-8g" in wanted:
+                work.forget(but=frozenset({Torsync.name, Rsync.name}))
+                rows += _update_grown(work, pair)
+    if "one-of-many" in wanted:
+        rows += _one_of_many(options)
+    return rows
+
+
+def _update_large(work: Releases, pair: tuple[Path, Path]) -> list[Row]:
+    contestants = (
+        Rsync(),
+        SyncedRsync(),
+        FuzzyRsync(),
+        Torsync(),
+        TorsyncV2(),
+        MirroringLibtorrent(),
+        Aria2(),
+    )
+    goals = work.options.goals(ratio=0.6, MB_fetched=4.0)
+    turns = _update_turns("update-large", work, contestants, *pair)
+    take_turns(turns, work.options.repeat)
+    rows = [row for row, _ in turns]
+    judge(rows, reference=Rsync.name, goals={Torsync.name: goals, TorsyncV2.name: goals})
+    return rows
+
+
+def _update_grown(small: Releases, small_pair: tuple[Path, Path]) -> list[Row]:
+    """The same change in a larger tree; both sizes take turns."""
+    options = small.options
+    turns: list[tuple[Row, Turn]] = []
+    with published_releases(options, piece_size=_PAIR_PIECE) as large:
+        large_pair = _write_pair(large, growth=_GROWTH)
+        for contestant in chosen((Rsync(), Torsync()), options):
+            for work, pair, size in ((small, small_pair, "2 GiB"), (large, large_pair, "8 GiB")):
+                turns += _update_turns("update-8g", work, (contestant,), *pair)
+                turns[-1][0].contestant += f", {size}"
+        take_turns(turns, options.repeat)
+    rows = [row for row, _ in turns]
+    for before, after in zip(rows[::2], rows[1::2], strict=True):
+        before.is_reference = True
+        after.reference = before if before.runs else None
+        if after.contestant.startswith(Torsync.name):
+            after.goals = options.goals(ratio=1.3)
+    return rows
+
+
+def _verify(work: Releases, release: Path) -> list[Row]:
+    options = work.options
+    goals = options.goals(ratio=1 / 0.85)
+    rows: list[Row] = []
+    turns: list[tuple[Row, Turn]] = []
+    for format_, libtorrent, torsync, hashlib in (
+        ("v1", LibtorrentCheck(), TorsyncVerify(), Hashlib("sha1")),
+        ("v2", LibtorrentCheckV2(), TorsyncVerifyV2(), Hashlib("sha256")),
+    ):
+        able: Sequence[Contestant] = chosen((libtorrent, torsync, hashlib), options)
+        made = [
+            start_row(f"verify, {format_}", one, work.published(one, release), one.note)
+            for one in able
+        ]
+        turns += [
+            (row, partial(work.check, row, one, release))
+            for row, one in zip(made, able, strict=True)
+        ]
+        rows += made
+    take_turns(turns, options.repeat)
+    for case in ("verify, v1", "verify, v2"):
+        judge(
+            [row for row in rows if row.case == case],
+            reference=LibtorrentCheck.name,
+            goals={TorsyncVerify.name: goals},
+        )
+    return rows
+
+
+def _one_of_many(options: Options) -> list[Row]:
+    contestants = (Rsync(), SyncedRsync(), Torsync(), MirroringLibtorrent(), Aria2())
+    rows: list[Row] = []
+    with published_releases(options, piece_size=_SMALL_PIECE) as work:
+        files = options.scaled(_SMALL_FILES, least=10)
+        releases = write_small_releases(work.scratch, files=files)
+        for case, new in (("same size", releases.same_size), ("other size", releases.other_size)):
+            most = (new / releases.changed).stat().st_size + _SMALL_PIECE
+            goals = options.goals(seconds=2.0, MB_fetched=most / 1e6, peak_MB=250)
+            turns = _update_turns(f"one-of-many, {case}", work, contestants, releases.old, new)
+            take_turns(turns, options.repeat)
+            rows += [row for row, _ in turns]
+            judge([row for row, _ in turns], reference=Rsync.name, goals={Torsync.name: goals})
+    return rows
+
+
+def _update_turns(
+    case: str, work: Releases, contestants: Sequence[Contestant], old: Path, new: Path
+) -> list[tuple[Row, Turn]]:
+    turns: list[tuple[Row, Turn]] = []
+    for one in chosen(contestants, work.options):
+        row = start_row(case, one, work.published(one, old), one.update_note)
+        turns.append((row, partial(work.update, row, one, old, new)))
+    return turns
+
+
+def _write_pair(work: Releases, *, growth: int = 1) -> tuple[Path, Path]:
+    return write_release_pair(
+        work.scratch,
+        files=growth * PAIR_FILES,
+        total=work.options.scaled(growth * _PAIR_BYTES),
+        scale=work.options.scale,
+    )
