@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import torsync.model.metainfo
-import torsync.subscribe.look
+import torsync.subscribe.preview
+import torsync.subscribe.syncing
 from tests.support.torrents import RawFile, link, make_raw
 from tests.support.trees import random_bytes, tree_bytes, write_tree
 from tests.unit.test_racy_rows import coarse
@@ -21,6 +22,7 @@ from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.config import CleanMode, SubscriptionConfig
 from torsync.model.errors import NotSyncedError, RemoteError, TorsyncError
 from torsync.model.events import Event, Notice
+from torsync.subscribe.preview import poll_and_preview
 from torsync.subscribe.subscription import Subscription
 from torsync.subscribe.surroundings import Surroundings
 
@@ -54,7 +56,8 @@ class Scene:
         self.config = SubscriptionConfig("pack", self.torrent.as_uri(), self.tree)
         self.events: list[Event] = []
         self.looks = self.parses = 0
-        self._count(monkeypatch, torsync.subscribe.look, "take_look", "looks")
+        for module in (torsync.subscribe.syncing, torsync.subscribe.preview):
+            self._count(monkeypatch, module, "take_look", "looks")
         self._count(monkeypatch, torsync.model.metainfo, "parse_metainfo", "parses")
 
     def _count(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, count: str) -> None:
@@ -79,24 +82,31 @@ class Scene:
 
     @contextmanager
     def subscription(self, **around: Any) -> Iterator[Subscription]:
-        surroundings = Surroundings(
-            pool=partial(pytest.fail, "there is no swarm"),
-            sink=self.events.append,
-            stopping=lambda: False,
-            wait=lambda _seconds: False,
-        )
-        opened = Subscription(self.config, self.folder / "state", replace(surroundings, **around))
+        surroundings = replace(self.surroundings, **around)
+        opened = Subscription(self.config, self.folder / "state", surroundings)
         try:
             yield opened
         finally:
             opened.close()
 
-    def check(self, **options: Any) -> CheckReport:
+    @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(
+            pool=partial(pytest.fail, "there is no swarm"),
+            sink=self.events.append,
+            stopping=lambda: False,
+            wait=lambda _seconds: False,
+        )
+
+    def check(self, *, force: bool = False, dry_run: bool = False) -> CheckReport:
         """Check in a process of its own, as it were."""
         self.looks = self.parses = 0
         self.events.clear()
+        if dry_run:
+            state = self.folder / "state"
+            return poll_and_preview(self.config, state, self.surroundings, force=force)
         with self.subscription() as subscription:
-            return subscription.check_now(**options)
+            return subscription.check_now(force=force)
 
     @property
     def is_quick(self) -> bool:
@@ -129,7 +139,7 @@ def settle(scene: Scene) -> None:
 
 def facts(report: CheckReport) -> dict[str, Any]:
     """A report without what is measured."""
-    return {**report.as_json(), "seconds": 0, "bytes_hashed": 0}
+    return {**report.as_json(), "seconds": 0, "bytes_hashed": 0, "space_free": 0}
 
 
 def test_the_report_is_that_of_the_whole_way_and_nothing_is_parsed_or_hashed(scene: Scene) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.events import Stage
 from torsync.model.tree_index import DiskIndex
-from torsync.subscribe.foresight import tell_plan
+from torsync.subscribe.foresight import free_bytes, tell_plan
 from torsync.subscribe.look import take_look
 from torsync.subscribe.patterns import matcher
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
@@ -18,9 +18,10 @@ from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
 from torsync.subscribe.tree import Tree
+from torsync.subscribe.unchanged import find_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torsync.model.config import SubscriptionConfig
@@ -77,7 +78,17 @@ def poll_and_preview(
         voice = Voice(config.name, around.sink)
         voice.stage(Stage.CHECKING_REMOTE, mask_url(config.url))
         releases = open_releases(config, around.wait, state)
-        return _preview(config, releases.poll(force=force), releases, state, around, started)
+        release = releases.poll(force=force)
+        tree = opened.enter_context(_open_tree(config))
+        if not force and not isinstance(tree, AbsentTree):
+            keep = matcher(config.keep)
+            report = find_unchanged(tree, state, release.digest, config, keep, voice)
+            if report is not None:
+                report.dry_run = True
+                report.space_free = free_bytes(tree.root)
+                report.seconds = time.monotonic() - started
+                return report
+        return _preview(config, release, releases, state, tree, around, started)
 
 
 def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> CheckReport:
@@ -99,7 +110,8 @@ def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> C
         release = releases.polled()
         if release is None:
             raise not_polled(config.name)
-        return _preview(config, release, releases, state, around, started)
+        tree = opened.enter_context(_open_tree(config))
+        return _preview(config, release, releases, state, tree, around, started)
 
 
 def polled_digest(folder: Path) -> str:
@@ -118,29 +130,36 @@ def polled_digest(folder: Path) -> str:
         state.close()
 
 
+@contextmanager
+def _open_tree(config: SubscriptionConfig) -> Iterator[Tree]:
+    there = os.path.lexists(config.path)
+    tree = Tree(config.path.resolve()) if there else AbsentTree(config.path)
+    try:
+        yield tree
+    finally:
+        tree.close()
+
+
 def _preview(
     config: SubscriptionConfig,
     release: Release,
     releases: Releases,
     state: TreeState,
+    tree: Tree,
     around: Surroundings,
     started: float,
 ) -> CheckReport:
     keep, voice = matcher(config.keep), Voice(config.name, around.sink)
-    tree = Tree(config.path.resolve()) if os.path.lexists(config.path) else AbsentTree(config.path)
-    try:
-        look = take_look(
-            tree,
-            release.manifest,
-            state.load_ledger(),
-            voice,
-            keep=keep,
-            synced=releases.synced_manifest(),
-            trust_ledger=True,
-            stopping=around.stopping,
-        )
-    finally:
-        tree.close()
+    look = take_look(
+        tree,
+        release.manifest,
+        state.load_ledger(),
+        voice,
+        keep=keep,
+        synced=releases.synced_manifest(),
+        trust_ledger=True,
+        stopping=around.stopping,
+    )
     plan = look.plan(keep=keep, clean=config.clean)
     report = tell_plan(config, look, plan, tree.root, voice)
     report.seconds = time.monotonic() - started
