@@ -308,8 +308,10 @@ class TestAnySituation:
             assume(False)
 
         def content(index: int) -> bytes | None:
-            item = situation.disk.get(found.source(index))
-            return item.content if item and item.kind is Kind.FILE else None
+            path = found.source(index)
+            item = situation.disk.get(path)
+            readable = item and item.kind is Kind.FILE and path not in found.index.problems
+            return item.content if item and readable else None
 
         vouched = found.vouched_pieces()
         doubtful = list(found.doubtful_pieces())

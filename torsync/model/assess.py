@@ -138,14 +138,17 @@ class _Weighing:
         ]
 
     def _displaced(self) -> Iterator[int]:
-        """The files that are not at their path, or have another content there for certain."""
+        """The files that are not at their path, or have another release's content there.
+
+        What was edited locally is worth a look itself: most of it may be right.
+        """
         for file_index in unsettled_files(self._wanted, self._here):
-            entry = self._index.entries.get(self._wanted.files[file_index].path)
+            file = self._wanted.files[file_index]
             if self._here[file_index] is Here.ABSENT:
                 yield file_index
-            elif file_index in self._sources or entry is None:
+            elif file_index in self._sources or not self._known.digest(file.path):
                 continue
-            elif entry.size != self._wanted.files[file_index].size or all(
+            elif self._index.entries[file.path].size != file.size or all(
                 self._tell(piece) is Told.WRONG for piece in self._wanted.pieces_of(file_index)
             ):
                 yield file_index
