@@ -68,7 +68,7 @@ def facts(torsync: Torsync) -> dict[str, object]:
     """What the state says."""
     state = TreeState(state_folder(torsync.state_dir, torsync.tree))
     try:
-        rows = state._db.execute("SELECT key, value FROM meta").fetchall()
+        rows = state._db.run(lambda db: db.execute("SELECT key, value FROM meta").fetchall())
         return {**dict(rows), "ledger": state.load_ledger(), "stage": state.noted_stage()}
     finally:
         state.close()

@@ -499,7 +499,8 @@ class TestAnySituation:
         assert len(paths) == len(plan.removals)
         assert paths.isdisjoint(plan.wanted.by_path)
         assert paths.isdisjoint(plan.moved)
-        if not plan.index.complete or situation.clean is CleanMode.OFF:
+        complete = plan.index.complete and not plan.paths(Action.UNREADABLE)
+        if not complete or situation.clean is CleanMode.OFF:
             assert not paths
         elif situation.clean is CleanMode.MANAGED:
             assert paths <= situation.ledger.keys()
@@ -508,7 +509,7 @@ class TestAnySituation:
             for path, item in situation.disk.items()
             if item.kind not in {Kind.FOLDER, Kind.MOUNT} and path not in plan.wanted.by_path
         }
-        if situation.clean is CleanMode.MIRROR and plan.index.complete:
+        if situation.clean is CleanMode.MIRROR and complete:
             assert paths == unlisted - situation.keep - plan.moved
 
     @patient

@@ -188,6 +188,8 @@ def plan_update(
         for index in range(len(wanted.files))
     ]
     removals = plan_removals(wanted, assessment.index, ledger, keep=keep, clean=clean)
+    if any(planned.action is Action.UNREADABLE for planned in files):
+        removals = ()  # perhaps it has what is missed elsewhere
     in_the_way = _plan_obstacles(
         assessment, files, {removal.path for removal in removals}, ledger, keep
     )

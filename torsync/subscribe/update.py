@@ -78,13 +78,17 @@ class Update:
         have = self._take_over_leftovers(placement)
         self._clone()
         placement = self._assemble(placement, have)
-        if self._needed:
-            self._fetch(metainfo, fetcher, placement, have, peers, web_seeds)
-            # The disk takes what was written while it is read back: the commit waits for less.
-            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
-                on_disk = beside.submit(self._tree.sync)
+        # The disk takes what was copied while the rest is fetched, and what was fetched while
+        # it is read back: the commit waits for less. A descriptor is told of an error once,
+        # here and not in the commit.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
+            copied = beside.submit(self._tree.sync)
+            if self._needed:
+                self._fetch(metainfo, fetcher, placement, have, peers, web_seeds)
+                fetched = beside.submit(self._tree.sync)
                 self._read_back(placement)
-                on_disk.result()  # a descriptor is told of an error once: here, not in the commit
+                fetched.result()
+            copied.result()
 
     def commit(self, trash: Trash, *, synced: Manifest | None) -> CommitOutcome:
         """Make the staged release visible.

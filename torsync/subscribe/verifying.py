@@ -90,7 +90,7 @@ class Verifying:
     def _mend(
         self, release: Release, look: Look, report: VerifyReport, *, repair: bool, clean: bool
     ) -> None:
-        if clean and not look.assessment.index.complete:
+        if clean and report.unreadable:
             self._syncing.voice.notice(
                 Level.ERROR,
                 "not_cleaned",

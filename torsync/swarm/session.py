@@ -95,6 +95,7 @@ class Swarm:
     def close(self) -> None:
         """Stop the session; its torrents are gone."""
         self._closing.set()
+        self._session.post_session_stats()  # an alert that wakes the thread
         self._drain.join()
         with self._lock:
             gone = list(self._torrents.values())
