@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from torsync.model.manifest import FileEntry, Manifest, Segment
+from torsync.model.merkle import BLOCK_SIZE
 
 PIECE = 16
 ROOT = bytes(range(32))
@@ -152,6 +154,27 @@ class TestPieces:
         assert list(manifest.segments(1)) == [Segment(None, 0, PIECE)]
         assert list(manifest.segments(2)) == [Segment(None, 0, 8)]
         assert [list(manifest.files_in(piece)) for piece in range(3)] == [[0, 2], [], []]
+
+    @pytest.mark.parametrize(
+        ("runs", "sent"),
+        [
+            ([(0, 4 * BLOCK_SIZE)], 4 * BLOCK_SIZE),
+            ([(0, 1)], BLOCK_SIZE),
+            ([(BLOCK_SIZE - 1, 2)], 2 * BLOCK_SIZE),
+            ([(0, 10), (BLOCK_SIZE, 10)], 2 * BLOCK_SIZE),
+            ([(0, 10), (3 * BLOCK_SIZE, BLOCK_SIZE + 1)], 2 * BLOCK_SIZE + 1),
+        ],
+    )
+    def test_whole_blocks_are_sent_in_v1_and_bytes_of_files_in_v2(
+        self, runs: list[tuple[int, int]], sent: int
+    ) -> None:
+        files = tuple(
+            FileEntry(str(index), size, offset) for index, (offset, size) in enumerate(runs)
+        )
+        end = max(4 * BLOCK_SIZE, *(offset + size for offset, size in runs))
+        v1 = with_files(*files, layout_size=end, piece_length=8 * BLOCK_SIZE, v1_hashes=b"h" * 20)
+        assert v1.sent_bytes(0) == sent
+        assert replace(v1, v1_hashes=b"").sent_bytes(0) == sum(size for _offset, size in runs)
 
     def test_a_layout_of_padding_alone_has_segments(self) -> None:
         manifest = with_files(layout_size=PIECE + 1)

@@ -13,7 +13,14 @@ from tests.support.situations import Item, Situation, is_under, parents, situati
 from torsync.model.assessment import Here
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
-from torsync.model.plan import Action, FilePlan, Plan, plan_removals, plan_update
+from torsync.model.plan import (
+    Action,
+    FilePlan,
+    Plan,
+    content_bytes_of,
+    plan_removals,
+    plan_update,
+)
 from torsync.model.tree_index import Kind, LedgerRow, ledger_row
 
 if TYPE_CHECKING:
@@ -196,11 +203,13 @@ class TestFiles:
         disk = with_folders({"d/link": Item(Kind.LINK, target="../a")})
         assert Situation(release, disk).plan().is_empty
 
-    def test_padding_is_not_fetched(self) -> None:
-        release = make_release({"a": b"12345", "b": b"123456789"}, layout="padded")
+    @pytest.mark.parametrize(("layout", "sent"), [("padded", 17), ("v2", 14)])
+    def test_padding_is_sent_in_v1_where_it_fills_a_block(self, layout: str, sent: int) -> None:
+        release = make_release({"a": b"12345", "b": b"123456789"}, layout=layout)
         plan = Situation(release).plan()
         assert plan.needed == (0, 1, 2)
-        assert plan.bytes_to_fetch == 14
+        assert plan.bytes_to_fetch == sent
+        assert content_bytes_of(plan.wanted, plan.needed) == 14
 
 
 class TestRemovals:

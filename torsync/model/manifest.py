@@ -13,6 +13,8 @@ from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from torsync.model.merkle import BLOCK_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -161,6 +163,22 @@ class Manifest:
                 yield Segment(index, position - entry.offset, length)
                 position += length
             at += 1
+
+    def sent_bytes(self, piece: int) -> int:
+        """How much of a piece peers send: whole blocks in v1, a file's own bytes in v2.
+
+        Blocks (BEP 3) that are nothing but padding are not asked for.
+        """
+        runs = []
+        start = 0
+        for segment in self.segments(piece):
+            if segment.file_index is not None:
+                runs.append(range(start, start + segment.length))
+            start += segment.length
+        if not self.v1_hashes:
+            return sum(map(len, runs))
+        blocks = {at // BLOCK_SIZE for run in runs for at in (*run[::BLOCK_SIZE], run[-1])}
+        return sum(min(BLOCK_SIZE, start - block * BLOCK_SIZE) for block in blocks)
 
     def files_in(self, piece: int) -> Iterator[int]:
         """Indexes of the files that have bytes in a piece."""

@@ -114,8 +114,8 @@ class Plan:
 
     @cached_property
     def bytes_to_fetch(self) -> int:
-        """How much has to be fetched."""
-        return content_bytes_of(self.wanted, self.needed)
+        """How much peers have to send, padding in the blocks that hold content included."""
+        return sum(self.wanted.sent_bytes(piece) for piece in self.needed)
 
     @property
     def is_empty(self) -> bool:
