@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,7 +70,8 @@ def facts(torsync: Torsync) -> dict[str, object]:
     """What the state says."""
     state = TreeState(state_folder(torsync.state_dir, torsync.tree))
     try:
-        rows = state._db.run(lambda db: db.execute("SELECT key, value FROM meta").fetchall())
+        query = "SELECT key, value FROM meta"
+        rows = state._db.run(lambda database: database.execute(query).fetchall())
         return {**dict(rows), "ledger": state.load_ledger(), "stage": state.noted_stage()}
     finally:
         state.close()
@@ -171,6 +174,22 @@ def test_dry_run_and_plan_touch_neither_tree_nor_state(
     for volatile in ("seconds", "space_free"):
         del told[volatile], planned.subscription[volatile]
     assert told == planned.subscription
+
+
+def test_a_plan_leaves_a_state_of_a_newer_torsync_where_it_is(
+    torsync: Torsync, first: bytes
+) -> None:
+    """Whoever holds the tree may be working with it."""
+    torsync.run("check-now").assert_ok()
+    state = state_folder(torsync.state_dir, torsync.tree)
+    with closing(sqlite3.connect(state / "state.sqlite")) as database:
+        database.execute("PRAGMA user_version=99")
+    files = sorted(os.listdir(state))
+    outcome = torsync.run("plan")
+    assert (outcome.exit_code, outcome.error["code"]) == (1, "state")
+    assert [name for name in sorted(os.listdir(state)) if "-" not in name] == files
+    with closing(sqlite3.connect(state / "state.sqlite")) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (99,)
 
 
 def test_apply_does_exactly_what_the_plan_said(

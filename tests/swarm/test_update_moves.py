@@ -268,3 +268,14 @@ def test_a_file_edited_since_is_no_source_of_a_move(updates: Updates, format_: s
     assert report["bytes_fetched"] >= PIECE
     assert report["trashed_paths"] == ["a"]
     updates.assert_trashed(report, {"a": edited})
+
+
+@pytest.mark.parametrize("format_", WITH_DIGESTS)
+def test_a_short_last_piece_that_another_file_has_is_copied(updates: Updates, format_: str) -> None:
+    tail = random_bytes(1234, "tail")
+    updates.sync_first({**BYSTANDERS, "a": X[: 2 * PIECE] + tail}, format_)
+    longer = Y[: 3 * PIECE] + tail
+    report = updates.update({**BYSTANDERS, "a": X[: 2 * PIECE] + tail, "b": longer}, format_)
+    assert built(report) == ["b"]
+    assert report["bytes_fetched"] == 3 * PIECE
+    updates.assert_at_rest()

@@ -9,9 +9,17 @@ from hypothesis import HealthCheck, assume, event, given, settings
 
 from tests.support.releases import LAYOUTS, Link, make_release, read_piece
 from tests.support.situations import Item, Situation, situations
-from torsync.model.assessment import Here
+from torsync.model.assessment import Extent, Here
 from torsync.model.errors import TreeError
-from torsync.model.placement import Place, Placement, place_for_fetch, place_for_seeding
+from torsync.model.manifest import Segment
+from torsync.model.placement import (
+    Place,
+    Placement,
+    Run,
+    matched_runs,
+    place_for_fetch,
+    place_for_seeding,
+)
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import Kind
 
@@ -208,3 +216,22 @@ class TestSeeding:
                 else None
             )
             assert not have or in_tree == after.release.piece(piece)
+
+
+class TestMatchedRuns:
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_a_short_last_piece_that_is_elsewhere_is_laid_out(self, layout: str) -> None:
+        kept = {"k": b"12345678"}
+        old = make_release({"a": b"abcdefghxyz", **kept}, layout=layout, digests="root")
+        new = make_release({"a": b"ABCDEFGHIJKLMNOPxyz", **kept}, layout=layout, digests="root")
+        before = Situation(old)
+        before = before.after(before.plan())
+        plan = Situation(new, before.disk, before.ledger, before=old).plan()
+        assert list(plan.copies) == [2]
+        runs = matched_runs(plan.wanted.segments(2), plan.copies[2])
+        assert next(runs) == Run(0, 16, "a", 8, 3)
+        assert all(run.file_index != 0 for run in runs)
+
+    def test_a_claim_that_a_piece_is_one_that_was_shorter_gives_what_there_is(self) -> None:
+        runs = matched_runs([Segment(0, 0, 5), Segment(1, 0, 3)], [Extent("a", 8, 2)])
+        assert list(runs) == [Run(0, 0, "a", 8, 2)]

@@ -86,6 +86,25 @@ def test_rows_that_are_recorded_are_added_or_replaced(state: TreeState) -> None:
     assert state.synced == "x"
 
 
+def test_stamps_that_are_too_large_for_the_database_come_back(state: TreeState) -> None:
+    large = {
+        "inode": LedgerRow(1, 2, 3, 2**64 - 1, "root:1"),
+        "folder/year 2600": LedgerRow(1, 20_000_000_000 * 10**9, 3, 2**63, "root:1"),
+        "folder/year 1000": LedgerRow(1, -30_000_000_000 * 10**9, 3, 2**63 - 1, "root:1"),
+        "racy": LedgerRow(1, 2, ~(2**63), 4, "root:1"),
+    }
+    state.record_sync({**rows(3), **large}, synced="first", history=None)
+    again = reopened(state)
+    assert again.load_ledger() == {**rows(3), **large}
+    assert again.load_seen()["folder"] == {
+        "year 2600": large["folder/year 2600"][:4],
+        "year 1000": large["folder/year 1000"][:4],
+    }
+    again.record_sync(rows(3), synced="second", history=None)
+    assert again.load_ledger() == rows(3)
+    again.close()
+
+
 @pytest.mark.parametrize("with_before", [True, False])
 def test_a_sync_writes_only_the_rows_that_differ(state: TreeState, with_before: bool) -> None:
     first = rows(1000)

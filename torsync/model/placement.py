@@ -93,14 +93,21 @@ class Run(NamedTuple):
 
 
 def matched_runs(segments: Iterable[Segment], extents: Iterable[Extent]) -> Iterator[Run]:
-    """Lay a piece's bytes, found at ``extents``, out over the files that it is to be written to."""
+    """Lay a piece's bytes, found at ``extents``, out over the files that it is to be written to.
+
+    It ends where the extents do: padding after a file is no part of a v2 piece (BEP 52), and
+    a torrent may claim the hash of a shorter piece, which is then found out by hashing.
+    """
     places = iter(extents)
     path, source_offset, left = next(places, Extent("", 0, 0))
     for file_index, offset, length in segments:
         done = 0
         while done < length:
             if not left:
-                path, source_offset, left = next(places)
+                following = next(places, None)
+                if following is None:
+                    return
+                path, source_offset, left = following
             count = min(left, length - done)
             if file_index is not None:
                 yield Run(file_index, offset + done, path, source_offset, count)

@@ -104,7 +104,7 @@ def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> C
     if not (folder / "state.sqlite").exists():
         raise not_polled(config.name)
     with ExitStack() as opened:
-        state = TreeState(folder)
+        state = TreeState(folder, read_only=True)
         opened.callback(state.close)
         releases = open_releases(config, around.wait, state)
         release = releases.polled()
@@ -122,7 +122,7 @@ def polled_digest(folder: Path) -> str:
     """
     if not (folder / "state.sqlite").exists():
         return ""
-    state = TreeState(folder)
+    state = TreeState(folder, read_only=True)
     try:
         poll = state.load_poll()
         return poll.sha256 if poll is not None else ""

@@ -28,6 +28,12 @@ Stat = tuple[int, int, int, int]
 SeenByFolder = dict[str, dict[str, Stat]]
 """Folder → name → size, mtime_ns, ctime_ns and inode."""
 
+_LARGEST = 2**63 - 1  # integer of SQLite; inodes are unsigned, and times may be past the year 2262
+_WIDE = (
+    "SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger"
+    " WHERE 'blob' IN (typeof(mtime_ns), typeof(ctime_ns), typeof(inode))"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PollState:
@@ -249,7 +255,15 @@ def _changes(database: sqlite3.Connection) -> int:
 
 def _ledger(database: sqlite3.Connection) -> dict[str, LedgerRow]:
     rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger")
-    return {row[0]: LedgerRow(*row[1:]) for row in rows}
+    found = {row[0]: LedgerRow(*row[1:]) for row in rows}
+    return found | dict(_wide_rows(database))
+
+
+def _wide_rows(database: sqlite3.Connection) -> Iterator[tuple[str, LedgerRow]]:
+    """The rows with a number that is no integer of SQLite's, see ``_stored``."""
+    for path, size, *stamps, digest in database.execute(_WIDE):
+        mtime_ns, ctime_ns, inode = map(int, stamps)
+        yield path, LedgerRow(size, mtime_ns, ctime_ns, inode, digest)
 
 
 def _seen_by_folder(database: sqlite3.Connection) -> SeenByFolder:
@@ -258,6 +272,9 @@ def _seen_by_folder(database: sqlite3.Connection) -> SeenByFolder:
     for row in rows:
         folder, _, name = row[0].rpartition("/")
         found.setdefault(folder, {})[name] = row[1:]
+    for path, wide in _wide_rows(database):
+        folder, _, name = path.rpartition("/")
+        found[folder][name] = wide[:4]
     return found
 
 
@@ -286,8 +303,17 @@ def _put(database: sqlite3.Connection, facts: Mapping[str, str]) -> None:
 def _insert(database: sqlite3.Connection, rows: Iterable[tuple[str, LedgerRow]]) -> None:
     database.executemany(
         "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?)",
-        ((path, *row) for path, row in rows),
+        ((path, *_stored(row)) for path, row in rows),
     )
+
+
+def _stored(row: LedgerRow) -> tuple[object, ...]:
+    """What SQLite keeps of a row: a number that is too large for it as digits."""
+    stamps = row.mtime_ns, row.ctime_ns, row.inode
+    if min(stamps) >= -_LARGEST and max(stamps) <= _LARGEST:
+        return row
+    wide = [n if -_LARGEST <= n <= _LARGEST else str(n).encode() for n in stamps]
+    return (row.size, *wide, row.digest)
 
 
 def _write_durably(target: Path, data: bytes) -> None:
