@@ -236,9 +236,9 @@ def _file_entry(raw: _Dict, path: str, offset: int, checker: NameChecker) -> Fil
             _refuse(f"the symbolic link {path!r} has a length")
         size = 0
     else:
-        size = raw.get(b"length")
-        if type(size) is not int or not 0 <= size <= MAX_FILE_BYTES:
-            size = _size(raw, repr(path))
+        found: Any = raw.get(b"length")
+        is_plain = type(found) is int and 0 <= found <= MAX_FILE_BYTES
+        size = found if is_plain else _size(raw, repr(path))
     return FileEntry(
         path,
         size,

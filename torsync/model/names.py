@@ -61,7 +61,7 @@ class NameChecker:
         else:
             path = self._whole_path(raw, of)
         if _is_too_long(path):
-            raise ManifestError(f"{of}{_shown(raw)} is longer than {MAX_PATH_BYTES} bytes")
+            raise ManifestError(f"{of}{_short(repr(path))} is longer than {MAX_PATH_BYTES} bytes")
         return path
 
     def _whole_path(self, raw: object, of: str) -> str:
