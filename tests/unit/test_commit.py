@@ -17,6 +17,7 @@ from tests.support.trees import random_bytes, tree_bytes, write_tree
 from tests.unit.test_stage import ledger_of, plan_for, release
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
+from torsync.model.known import Synced
 from torsync.model.placement import Place
 from torsync.model.plan import Action, Plan
 from torsync.subscribe.commit import Commit, CommitOutcome
@@ -85,7 +86,7 @@ class Site:
             plan,
             stage,
             Trash(self.tree, NOW_S + self._commits),
-            synced=self.manifest,
+            synced=Synced(lambda: self.manifest),
             on_file=lambda: counted.append(None),
         )
         outcome = commit.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _STOP_PATIENCE_S = 1.5
+_GARBAGE_OBJECTS = 100_000
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _COMMANDS = {
     "init": ("torsync.cli.init", "run_init"),
@@ -41,6 +43,8 @@ class _Stopped(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``torsync`` and give its exit code."""
+    # A tree of many files is many objects that stay: to look for garbage every 700 costs seconds.
+    gc.set_threshold(_GARBAGE_OBJECTS)
     arguments = make_parser().parse_args(argv)
     renderer = make_renderer(
         json=arguments.json,

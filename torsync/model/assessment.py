@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Here(Enum):
     """What is known of a wanted file before anything is read."""
 
+    __hash__ = object.__hash__  # Enum's own is slow, and every file is looked up by it
+
     RIGHT = "vouched for"
     ELSEWHERE = "vouched for under another path"
     DOUBTFUL = "has to be compared by pieces"

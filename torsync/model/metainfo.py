@@ -38,6 +38,9 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
     info = outer.get(b"info")
     if not isinstance(info, dict):
         _refuse("it has no info dictionary")
+    raw_info = bencode2.bencode(info)
+    hash_v1, hash_v2 = sha1(raw_info, usedforsecurity=False).digest(), sha256(raw_info).digest()
+    del raw_info
     piece_length = _integer(info, b"piece length", "the info dictionary")
     if not 0 < piece_length <= MAX_PIECE_BYTES:
         _refuse(f"the piece length must be 1 to {MAX_PIECE_BYTES}, found {piece_length}")
@@ -57,11 +60,10 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
     if not files:
         _refuse("it lists no files")
     _check_total(size, piece_length)
-    raw_info = bencode2.bencode(info)
     return Manifest(
         name=_label(info.get(b"name")),
-        info_hash_v1=sha1(raw_info, usedforsecurity=False).digest() if has_v1 else None,
-        info_hash_v2=sha256(raw_info).digest() if has_v2 else None,
+        info_hash_v1=hash_v1 if has_v1 else None,
+        info_hash_v2=hash_v2 if has_v2 else None,
         piece_length=piece_length,
         layout_size=size,
         files=_with_safe_names(files),
@@ -109,15 +111,16 @@ def _parse_v1(info: _Dict, checker: NameChecker) -> tuple[list[FileEntry], int]:
         _refuse("its files must be a list")
     files: list[FileEntry] = []
     offset = 0
-    for raw in listed:
+    for number, raw in enumerate(listed):
         if not isinstance(raw, dict):
             _refuse(f"a file entry must be a dictionary, found a {type(raw).__name__}")
-        if b"p" in _attributes(raw):
+        if b"attr" in raw and b"p" in _attributes(raw):
             offset += _size(raw, "a pad file")
             continue
         entry = _file_entry(raw, checker.path(raw.get(b"path")), offset, checker)
         files.append(entry)
         offset += entry.size
+        listed[number] = None  # 100,000 of them take more memory than all else
     return files, offset
 
 
@@ -225,25 +228,27 @@ def _merge_hybrid(v1: list[FileEntry], v2: list[FileEntry], size: int) -> list[F
 
 
 def _file_entry(raw: _Dict, path: str, offset: int, checker: NameChecker) -> FileEntry:
-    attributes = _attributes(raw)
+    attributes = _attributes(raw) if b"attr" in raw else b""
     target = None
-    if b"l" in attributes:
+    if attributes and b"l" in attributes:
         target = checker.path(raw.get(b"symlink path"), of=f"the target of the link {path!r}: ")
         if raw.get(b"length", 0) != 0:
             _refuse(f"the symbolic link {path!r} has a length")
         size = 0
     else:
-        size = _size(raw, repr(path))
+        found: Any = raw.get(b"length")
+        is_plain = type(found) is int and 0 <= found <= MAX_FILE_BYTES
+        size = found if is_plain else _size(raw, repr(path))
     return FileEntry(
-        path=path,
-        size=size,
-        offset=offset,
-        executable=b"x" in attributes,
-        hidden=b"h" in attributes,
-        link_target=target,
-        mtime_s=_optional_time(raw.get(b"mtime")),
-        sha1=_optional_digest(raw.get(b"sha1"), 20),
-        pieces_root=_optional_digest(raw.get(b"pieces root"), 32) if size else None,
+        path,
+        size,
+        offset,
+        b"x" in attributes,
+        b"h" in attributes,
+        target,
+        _optional_time(raw[b"mtime"]) if b"mtime" in raw else None,
+        _optional_digest(raw[b"sha1"], 20) if b"sha1" in raw else None,
+        _optional_digest(raw.get(b"pieces root"), 32) if size else None,
     )
 
 

@@ -25,6 +25,7 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4000
 MAX_DEPTH = 100
 MAX_FOLDER_CHARACTERS = 64 * 1024**2
+_MOST_PASSED = 1000  # names that are worth remembering come early: those of folders
 
 _WINDOWS_CHARACTERS = frozenset('<>:"|?*\\')
 _WINDOWS_DEVICES = frozenset(
@@ -38,6 +39,8 @@ class NameChecker:
     def __init__(self, *, windows: bool) -> None:
         self._windows = windows
         self._passed: dict[bytes, str] = {}
+        self._above: list[bytes] = []  # the folder of the last path, and what it came to
+        self._folder = ""
 
     def path(self, raw: object, *, of: str = "") -> str:
         """Decode and join the components of one path.
@@ -49,6 +52,19 @@ class NameChecker:
         Raises:
             ManifestError: a component is no name that a tree may hold.
         """
+        if type(raw) is list and len(raw) > 1 and raw[:-1] == self._above:
+            last = raw[-1]  # most files lie in the same folder as the one before
+            name = self._passed.get(last) if type(last) is bytes else None
+            if name is None:
+                name = self._check(last, raw, of)
+            path = self._folder + name
+        else:
+            path = self._whole_path(raw, of)
+        if _is_too_long(path):
+            raise ManifestError(f"{of}{_short(repr(path))} is longer than {MAX_PATH_BYTES} bytes")
+        return path
+
+    def _whole_path(self, raw: object, of: str) -> str:
         problem = self._shape_problem(raw)
         if problem:
             raise ManifestError(of + problem)
@@ -62,10 +78,8 @@ class NameChecker:
             raise ManifestError(
                 f"{of}{_shown(raw)} lies under {PRIVATE_FOLDER}, which torsync keeps for itself"
             )
-        path = "/".join(checked)
-        if _is_too_long(path):
-            raise ManifestError(f"{of}{_shown(raw)} is longer than {MAX_PATH_BYTES} bytes")
-        return path
+        self._above, self._folder = raw[:-1], "/".join([*checked[:-1], ""])
+        return "/".join(checked)
 
     @staticmethod
     def _shape_problem(raw: object) -> str:
@@ -91,7 +105,8 @@ class NameChecker:
         if problem:
             raise ManifestError(f"{of}in {_shown(path)} the name {_shown([raw])} {problem}")
         assert isinstance(raw, bytes)
-        self._passed[raw] = name
+        if len(self._passed) < _MOST_PASSED:
+            self._passed[raw] = name
         return name
 
     def _problem(self, name: str, raw: bytes) -> str:

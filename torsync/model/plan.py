@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Action(Enum):
     """What happens to one wanted file."""
 
+    __hash__ = object.__hash__  # Enum's own is slow, and every file is looked up by it
+
     KEEP = "keep"
     MOVE = "move"
     COPY = "copy"

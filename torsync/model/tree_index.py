@@ -16,6 +16,8 @@ _AHEAD_NS = 24 * 3600 * 1_000_000_000  # longer than any look takes
 class Kind(Enum):
     """What a directory entry is."""
 
+    __hash__ = object.__hash__  # Enum's own is slow, and every file is looked up by it
+
     FILE = "file"
     FOLDER = "folder"
     LINK = "symbolic link"

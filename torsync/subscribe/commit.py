@@ -25,7 +25,8 @@ from torsync.subscribe.tree import Tree, doing
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
-    from torsync.model.manifest import FileEntry, Manifest
+    from torsync.model.known import Synced
+    from torsync.model.manifest import FileEntry
     from torsync.subscribe.stage import Stage
 
 _COMPARE_BYTES = 4 * 1024**2
@@ -62,7 +63,7 @@ class Commit:
         stage: Stage,
         trash: Trash,
         *,
-        synced: Manifest | None,
+        synced: Synced,
         on_file: Callable[[], None],
     ) -> None:
         """Prepare.
@@ -189,13 +190,15 @@ class Commit:
     def _wanted_mode(self, file: FileEntry, mode: int) -> int:
         if file.executable:
             return mode | ((mode & 0o444) >> 2)
-        return mode & ~0o111 if self._was_executable(file.path) else mode
+        may_lose = mode & 0o111 and self._was_executable(file.path)
+        return mode & ~0o111 if may_lose else mode
 
     def _was_executable(self, path: str) -> bool:
-        if self._synced is None:
+        synced = self._synced.manifest
+        if synced is None:
             return False
-        index = self._synced.by_path.get(path)
-        return index is not None and self._synced.files[index].executable
+        index = synced.by_path.get(path)
+        return index is not None and synced.files[index].executable
 
     # --- the visible tree -------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ class Syncing:
                     web_seeds=self.config.web_seeds,
                 )
             trash = Trash(self.tree, self.around.now_s())
-            outcome = update.commit(trash, synced=synced.manifest if synced else None)
+            outcome = update.commit(trash, synced=self.releases.synced_manifest())
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched
             newer.bytes_hashed = report.bytes_hashed + update.bytes_hashed

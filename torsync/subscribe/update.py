@@ -21,7 +21,7 @@ from torsync.swarm.web_seeds import web_seeds_work
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
-    from torsync.model.manifest import Manifest
+    from torsync.model.known import Synced
     from torsync.subscribe.fetch import Fetcher
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
@@ -90,7 +90,7 @@ class Update:
                 fetched.result()
             copied.result()
 
-    def commit(self, trash: Trash, *, synced: Manifest | None) -> CommitOutcome:
+    def commit(self, trash: Trash, *, synced: Synced) -> CommitOutcome:
         """Make the staged release visible.
 
         Raises:
