@@ -349,7 +349,8 @@ class TestAnySituation:
                 assert can_be_read != situation.release.piece(piece)
             if piece in found.elsewhere:
                 assert not is_vouched
-                assert situation.at(found.elsewhere[piece]) == situation.release.piece(piece)
+                right = situation.release.piece(piece)  # with padding, in v2 too
+                assert situation.at(found.elsewhere[piece]).ljust(len(right), b"\0") == right
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
