@@ -240,7 +240,8 @@ class Commit:
     def _with_attributes(self, file: FileEntry, identity: Identity) -> Identity:
         """Give a moved file its mode and time; what it then looks like."""
         size, mtime_ns, inode = identity
-        entry = self._tree.stat(file.path)
+        with doing("look at", file.path):
+            entry = self._tree.stat(file.path)
         if entry is None or (entry.size, entry.mtime_ns, entry.inode) != identity:
             return identity
         if not self._attributes_are_right(file, entry):
@@ -253,7 +254,7 @@ class Commit:
         return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode
 
     def _rename_into_place(self, held_at: str, path: str) -> None:
-        if path not in self._plan.moved and self._is_there(path):
+        if self._is_to_be_saved(path):
             self._trash.save(path)
             self._outcome.trashed.append(path)
         with doing("put in place", path):
@@ -262,10 +263,13 @@ class Commit:
             )
             os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
-    def _is_there(self, path: str) -> bool:
+    def _is_to_be_saved(self, path: str) -> bool:
+        """Whether there is something that a rename would end: what is moved has another name."""
         with doing("look at", path):
             entry = self._tree.stat(path)
-        return entry is not None and entry.kind is not Kind.FOLDER
+        if entry is None or entry.kind is Kind.FOLDER:
+            return False
+        return path not in self._plan.moved or entry.inode != self._plan.index.entries[path].inode
 
     def _place_links(self) -> None:
         for index, planned in enumerate(self._plan.files):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torsync.model.plan import Plan
     from torsync.model.tree_index import DiskEntry
 
-_STAGES = f"{PRIVATE_FOLDER}/stage"
+STAGES = f"{PRIVATE_FOLDER}/stage"
 _FICLONE = 0x40049409
 _COPY_BYTES = 16 * 1024**2
 _OPEN_FILES = 16
@@ -70,7 +70,7 @@ class Stage:
 
     def __init__(self, tree: Tree, info_hash: str) -> None:
         self.info_hash = info_hash
-        self.folder = f"{_STAGES}/{info_hash}"
+        self.folder = f"{STAGES}/{info_hash}"
         self._tree = tree
 
     def path(self, index: int, place: Place) -> str:
@@ -96,7 +96,7 @@ class Stage:
             TreeError: the tree cannot be written.
         """
         with doing("prepare", self.folder):
-            stages = self._tree.folder_fd(_STAGES, create=True)
+            stages = self._tree.folder_fd(STAGES, create=True)
             if self.info_hash in os.listdir(stages):
                 mode = os.stat(self.info_hash, dir_fd=stages, follow_symlinks=False).st_mode
                 self._remove_all(but=self.info_hash if stat.S_ISDIR(mode) else "")
@@ -233,13 +233,13 @@ class Stage:
         Raises:
             TreeError: that was not possible.
         """
-        with doing("remove", _STAGES), suppress(FileNotFoundError):
+        with doing("remove", STAGES), suppress(FileNotFoundError):
             self._remove_all()
 
     def _remove_all(self, *, but: str = "") -> None:
-        for name in os.listdir(self._tree.folder_fd(_STAGES)):
+        for name in os.listdir(self._tree.folder_fd(STAGES)):
             if name != but:
-                _remove(self._tree.folder_fd(_STAGES), name)
+                _remove(self._tree.folder_fd(STAGES), name)
         self._tree.forget_folders()
 
 
