@@ -406,7 +406,9 @@ def test_emptied_folders_go_but_never_those_of_the_user(site: Site) -> None:
 def test_a_mirror_removes_what_is_not_listed_but_not_what_is_kept(site: Site) -> None:
     write_tree(site.root, {"mine": b"1", "saves/one": b"1", "way": ("link", "/etc"), "d/e/f": b""})
     os.mkfifo(site.root / "d" / "fifo")
-    site.update({"file": b"11"}, clean=CleanMode.MIRROR, keep=lambda path: path.startswith("saves/"))
+    site.update(
+        {"file": b"11"}, clean=CleanMode.MIRROR, keep=lambda path: path.startswith("saves/")
+    )
     assert tree_bytes(site.root) == {"file": b"11", "saves/one": b"1"}
     assert not (site.root / "d").exists()
     trash = next((site.root / ".torsync/trash").iterdir())
