@@ -227,3 +227,29 @@ def test_what_is_saved_over_a_file_while_it_changes_places_goes_to_the_trash() -
         assert tree_bytes(scene.tree) == {"a": b"b", "b": LONG}
         assert scene.trashed() == {"a": {b"mine"}}
         assert report.trashed == ["a"]
+
+
+@pytest.mark.parametrize("call", ["pread", "rename"])
+def test_an_edit_of_a_file_that_was_staged_in_vain_is_not_vouched_for(call: str) -> None:
+    """It is staged as it has a piece in common with one that changes."""
+
+    def edit(_strike: Strike) -> None:
+        with (scene.tree / "a").open("r+b") as file:
+            file.write(b"mine")
+
+    def is_commit(strike: Strike) -> bool:
+        return strike.name == call and (call == "pread" or strike.arguments[1] == "b")
+
+    content = random_bytes(3 * PIECE + PIECE // 2, "a")
+    with fast_folder() as folder:
+        scene = Scene(folder)
+        scene.publish({"a": content, "b": b"old"})
+        scene.check_now()
+        (scene.tree / "a").touch()
+        scene.publish({"a": content, "b": b"new"})
+        with nth_call(0, edit, of=is_commit) as struck:
+            scene.check_now()
+        assert struck
+        scene.check_now()
+        assert tree_bytes(scene.tree) == {"a": content, "b": b"new"}
+        assert scene.trashed()["a"] == {b"mine" + content[4:]}

@@ -20,7 +20,7 @@ from torsync.model.plan import FILLED, NOT_OURS, Action, Plan, Removal
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.moves import Identity, Moves
 from torsync.subscribe.trash import Trash, remove_emptied_folders
-from torsync.subscribe.tree import Tree, doing
+from torsync.subscribe.tree import Tree, disk_entry, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -84,7 +84,7 @@ class Commit:
         self._on_file = on_file
         self._outcome = CommitOutcome()
         self._unchanged: set[int] = set()  # files that were staged in vain
-        self._finished: dict[int, Identity] = {}  # staged files, as they were verified
+        self._finished: dict[int, Identity] = {}  # files, as they were when they were verified
         self._touched: set[str] = set()  # by others, while this commit was under way
 
     def run(self) -> CommitOutcome:
@@ -154,27 +154,37 @@ class Commit:
             )
 
     def _is_unchanged(self, staged_fd: int, index: int) -> bool:
-        """Whether a file is what it was: its pieces were fetched for a neighbour's sake."""
+        """Whether a file is what it was: its pieces were fetched for a neighbour's sake.
+
+        Of one that it was cloned from, and that nobody has touched since, only the pieces that
+        the clone lacked are compared.
+        """
         file, planned = self._plan.wanted.files[index], self._plan.files[index]
         entry = self._plan.index.entries.get(file.path)
         if entry is None or entry.kind is not Kind.FILE or entry.size != file.size:
             return False
-        runs = [(0, file.size)]
-        if planned.source == file.path:  # a clone, but for the pieces that it lacked
-            lacking = set(self._plan.lacking)
-            runs = [
-                (segment.file_offset, segment.length)
-                for piece in self._plan.wanted.pieces_of(index)
-                if piece in lacking
-                for segment in self._plan.wanted.segments(piece)
-                if segment.file_index == index
-            ]
         with doing("read", file.path):
             fd = self._tree.open(file.path)
             try:
+                seen = os.fstat(fd)
+                is_source = planned.source == file.path
+                is_cloned = is_source and disk_entry(seen, self._tree.device) == entry
+                runs = self._lacked(index) if is_cloned else [(0, file.size)]
+                self._finished[index] = _identity(seen)
                 return all(_same_content(fd, staged_fd, *run) for run in runs)
             finally:
                 os.close(fd)
+
+    def _lacked(self, index: int) -> list[tuple[int, int]]:
+        """Where a file's clone was filled: offsets and lengths."""
+        wanted, lacking = self._plan.wanted, set(self._plan.lacking)
+        return [
+            (segment.file_offset, segment.length)
+            for piece in wanted.pieces_of(index)
+            if piece in lacking
+            for segment in wanted.segments(piece)
+            if segment.file_index == index
+        ]
 
     def _set_attributes(self, fd: int, file: FileEntry) -> None:
         mode = os.fstat(fd).st_mode & 0o7777
@@ -239,7 +249,6 @@ class Commit:
 
     def _with_attributes(self, file: FileEntry, identity: Identity) -> Identity:
         """Give a moved file its mode and time; what it then looks like."""
-        size, mtime_ns, inode = identity
         with doing("look at", file.path):
             entry = self._tree.stat(file.path)
         if entry is None or (entry.size, entry.mtime_ns, entry.inode) != identity:
@@ -251,7 +260,7 @@ class Commit:
                     self._set_attributes(fd, file)
                 finally:
                     os.close(fd)
-        return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode
+        return _dated(file, identity)
 
     def _rename_into_place(self, held_at: str, path: str) -> None:
         if self._is_to_be_saved(path):
@@ -312,6 +321,7 @@ class Commit:
                 if self._tree.stat(file.path) != entry:
                     self._touched.add(file.path)
                     continue
+                self._finished[index] = _dated(file, (entry.size, entry.mtime_ns, entry.inode))
                 fd = self._tree.open(file.path)
                 try:
                     self._set_attributes(fd, file)
@@ -358,6 +368,12 @@ def _is_in(path: str, folders: Container[str]) -> bool:
 
 def _identity(status: os.stat_result) -> Identity:
     return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _dated(file: FileEntry, identity: Identity) -> Identity:
+    """What a file looks like once it has the time that the release has for it."""
+    size, mtime_ns, inode = identity
+    return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode
 
 
 def _same_content(one: int, other: int, start: int, length: int) -> bool:
