@@ -13,6 +13,7 @@ import pytest
 from tests.faults.test_fail_everywhere import (
     CALLS,
     PIECE,
+    HandTorrent,
     Scene,
     Strike,
     fast_folder,
@@ -21,12 +22,13 @@ from tests.faults.test_fail_everywhere import (
 )
 from tests.support.torrents import make_raw
 from tests.support.trees import random_bytes, tree_bytes
-from torsync.model.errors import TorsyncError
+from torsync.model.errors import NoPeersError, TorsyncError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tests.support.torrents import RawFile
+    from torsync.swarm.torrent import AddRequest
 
 Files = dict[str, "bytes | RawFile"]
 
@@ -126,6 +128,17 @@ class AlignedScene(Scene):
     def publish(self, files: Mapping[str, bytes | RawFile]) -> None:
         super().publish(files)
         self._url_file.write_bytes(make_raw(files, roots=True, align=True))
+
+
+class DesertedScene(Scene):
+    """Its swarm has no peers if ``is_deserted``."""
+
+    is_deserted = False
+
+    def add(self, request: AddRequest) -> HandTorrent:
+        if self.is_deserted:
+            raise NoPeersError("nobody is there")
+        return super().add(request)
 
 
 def _prepared(folder: Path, old: Files, new: Files) -> Scene:
@@ -253,3 +266,29 @@ def test_an_edit_of_a_file_that_was_staged_in_vain_is_not_vouched_for(call: str)
         scene.check_now()
         assert tree_bytes(scene.tree) == {"a": content, "b": b"new"}
         assert scene.trashed()["a"] == {b"mine" + content[4:]}
+
+
+def test_a_leftover_clone_is_not_used_for_a_piece_that_cannot_be_checked_in_the_stage() -> None:
+    """Its neighbour is in the stage as a scratch file only, for the sake of another piece."""
+    file, neighbour = random_bytes(2 * PIECE + PIECE // 2, "f"), random_bytes(PIECE, "n")
+
+    def write(*offsets: int) -> None:
+        damaged = bytearray(file)
+        for offset in offsets:
+            damaged[offset] ^= 1
+        (scene.tree / "a").write_bytes(damaged)
+
+    with fast_folder() as folder:
+        scene = DesertedScene(folder)
+        scene.publish({"a": file, "b": neighbour, "c": b"old"})
+        scene.check_now()
+        new: Files = {"a": file, "b": neighbour, "c": b"new"}
+        scene.publish(new)
+        write(0, len(file) - 1)
+        scene.is_deserted = True
+        with pytest.raises(NoPeersError):
+            scene.check_now()
+        write(0)
+        scene.is_deserted = False
+        scene.check_now()
+        assert tree_bytes(scene.tree) == new

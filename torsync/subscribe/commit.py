@@ -19,6 +19,7 @@ from torsync.model.placement import Place
 from torsync.model.plan import FILLED, NOT_OURS, Action, Plan, Removal
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.moves import Identity, Moves
+from torsync.subscribe.stage import same_content
 from torsync.subscribe.trash import Trash, remove_emptied_folders
 from torsync.subscribe.tree import Tree, disk_entry, doing
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from torsync.model.manifest import FileEntry, Manifest
     from torsync.subscribe.stage import Stage
 
-_COMPARE_BYTES = 4 * 1024**2
 _NANOSECONDS = 1_000_000_000
 
 
@@ -171,7 +171,7 @@ class Commit:
                 is_cloned = is_source and disk_entry(seen, self._tree.device) == entry
                 runs = self._lacked(index) if is_cloned else [(0, file.size)]
                 self._finished[index] = _identity(seen)
-                return all(_same_content(fd, staged_fd, *run) for run in runs)
+                return all(same_content(fd, staged_fd, *run) for run in runs)
             finally:
                 os.close(fd)
 
@@ -374,11 +374,3 @@ def _dated(file: FileEntry, identity: Identity) -> Identity:
     """What a file looks like once it has the time that the release has for it."""
     size, mtime_ns, inode = identity
     return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode
-
-
-def _same_content(one: int, other: int, start: int, length: int) -> bool:
-    for offset in range(start, start + length, _COMPARE_BYTES):
-        count = min(_COMPARE_BYTES, start + length - offset)
-        if os.pread(one, count, offset) != os.pread(other, count, offset):
-            return False
-    return True

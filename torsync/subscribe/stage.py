@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 STAGES = f"{PRIVATE_FOLDER}/stage"
 _FICLONE = 0x40049409
 _COPY_BYTES = 16 * 1024**2
+_COMPARE_BYTES = 4 * 1024**2
 _OPEN_FILES = 16
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 
@@ -178,6 +179,24 @@ class Stage:
         self._check_untouched(path, plan)
         folder, name = self._tree.locate(target)
         os.rename(f"{name}.part", name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def is_clone_at(self, index: int, source: str, runs: Iterable[tuple[int, int]]) -> bool:
+        """Whether a staged file has what ``source`` has at some offsets and lengths.
+
+        Raises:
+            TreeError: one of them could not be read.
+        """
+        staged = self.path(index, Place.STAGE)
+        with doing("compare", source):
+            fd = self._tree.open(source)
+            try:
+                staged_fd = self._tree.open(staged)
+                try:
+                    return all(same_content(fd, staged_fd, *run) for run in runs)
+                finally:
+                    os.close(staged_fd)
+            finally:
+                os.close(fd)
 
     def _check_untouched(self, path: str, plan: Plan) -> None:
         if self._tree.stat(path) != plan.index.entries[path]:
@@ -340,3 +359,12 @@ class _OpenFiles:
     def close(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])
+
+
+def same_content(one: int, other: int, start: int, length: int) -> bool:
+    """Whether two open files have the same bytes there."""
+    for offset in range(start, start + length, _COMPARE_BYTES):
+        count = min(_COMPARE_BYTES, start + length - offset)
+        if os.pread(one, count, offset) != os.pread(other, count, offset):
+            return False
+    return True
