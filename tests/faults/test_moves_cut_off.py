@@ -20,9 +20,10 @@ from tests.faults.test_fail_everywhere import (
     found,
     nth_call,
 )
-from tests.support.torrents import make_raw
+from tests.support.torrents import link, make_raw
 from tests.support.trees import random_bytes, tree_bytes
 from torsync.model.errors import NoPeersError, TorsyncError
+from torsync.subscribe.state import TreeState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -292,3 +293,30 @@ def test_a_leftover_clone_is_not_used_for_a_piece_that_cannot_be_checked_in_the_
         scene.is_deserted = False
         scene.check_now()
         assert tree_bytes(scene.tree) == new
+
+
+def test_what_a_commit_placed_that_was_not_recorded_is_torsyncs_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def kill(*_arguments: Any, **_options: Any) -> None:
+        raise Killed
+
+    with fast_folder() as folder:
+        scene = _prepared(
+            folder,
+            {"moved": LONG, "stays": b"1"},
+            {"fetched/file": b"2", "link": link("stays"), "moved too": LONG, "stays": b"1"},
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(TreeState, "record_sync", kill)
+            with pytest.raises(Killed):
+                scene.check_now()
+        (scene.tree / "stays too").write_bytes(b"mine")
+        scene.publish({"fetched": b"a file now", "stays": b"1"})
+        report = scene.check_now()
+        assert report.trashed == ["fetched/file", "link", "moved too"]
+        assert tree_bytes(scene.tree) == {
+            "fetched": b"a file now",
+            "stays": b"1",
+            "stays too": b"mine",
+        }

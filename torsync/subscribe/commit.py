@@ -64,6 +64,7 @@ class Commit:
         *,
         synced: Manifest | None,
         on_file: Callable[[], None],
+        on_start: Callable[[dict[str, int | str]], None] = lambda _placed: None,
     ) -> None:
         """Prepare.
 
@@ -75,6 +76,8 @@ class Commit:
             synced: the release before this one, to tell executable bits that it set from
                 those that the user set.
             on_file: called after each file that was put in its place.
+            on_start: called before anything is, with path → inode of all files that will be, and
+                path → text of all links: what is torsync's own should it be cut off.
         """
         self._tree = tree
         self._plan = plan
@@ -82,6 +85,7 @@ class Commit:
         self._trash = trash
         self._synced = synced
         self._on_file = on_file
+        self._on_start = on_start
         self._outcome = CommitOutcome()
         self._unchanged: set[int] = set()  # files that were staged in vain
         self._finished: dict[int, Identity] = {}  # files, as they were when they were verified
@@ -99,6 +103,7 @@ class Commit:
             self._tree.sync()
         moves = Moves(self._tree, self._plan, self._stage)
         moves.prepare()
+        self._tell_start(staged, moves)
         gone = moves.clear_the_way()
         gone += self._remove(entry for entry in self._plan.in_the_way if entry.path not in gone)
         self._remove_replaced_folders()
@@ -208,6 +213,18 @@ class Commit:
         return index is not None and self._synced.files[index].executable
 
     # --- the visible tree -------------------------------------------------------------------
+
+    def _tell_start(self, staged: Iterable[int], moves: Moves) -> None:
+        files = self._plan.wanted.files
+        placed: dict[str, int | str] = {
+            files[index].path: self._finished[index][2] for index in staged
+        }
+        placed |= {files[index].path: identity[2] for index, _held_at, identity in moves.held()}
+        for file, planned in zip(files, self._plan.files, strict=True):
+            if planned.action is Action.LINK and file.link_target is not None:
+                placed[file.path] = link_text(file.path, file.link_target)
+        if placed:
+            self._on_start(placed)
 
     def _remove_replaced_folders(self) -> None:
         """Remove the folders that are where a file or link goes, and the empty ones in them."""

@@ -1,4 +1,4 @@
-"""Finish the moves of a commit that was cut off.
+"""Finish the moves of a commit that was cut off, and know what else it did.
 
 A commit gives a file that it moves a second name in the stage where its old one is needed for
 something else. Cut off at the wrong moment, that is the only name its content has left: then it
@@ -11,13 +11,16 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from torsync.model.tree_index import DiskEntry, Kind
+from torsync.model.tree_index import DiskEntry, Kind, ledger_row
 from torsync.subscribe.moves import HELD
 from torsync.subscribe.stage import STAGES
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
     from torsync.model.manifest import Manifest
+    from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.trash import Trash
 
 
@@ -101,6 +104,32 @@ def finish_moves(tree: Tree, held: list[Held], trash: Trash) -> None:
         else:
             trash.take(each.path)
     tree.forget_folders()
+
+
+def rows_of_placed(
+    tree: Tree, placed: Mapping[str, int | str], ledger: Container[str]
+) -> dict[str, LedgerRow]:
+    """What the ledger lacks of files that a commit put in the tree before it was cut off.
+
+    Nobody vouches for their content, but they are torsync's to remove.
+
+    Args:
+        tree: to look at.
+        placed: path → inode, or text of a link, as the commit noted it before it began.
+        ledger: the paths that torsync manages already.
+
+    Raises:
+        TreeError: something could not be looked at.
+    """
+    rows = {}
+    for path, mark in placed.items():
+        if path in ledger:
+            continue
+        with doing("look at", path), suppress(NotADirectoryError):
+            entry = tree.stat(path)
+            if entry is not None and mark in {entry.inode, entry.link_target}:
+                rows[path] = ledger_row(entry, "")
+    return rows
 
 
 def _make_room(tree: Tree, path: str, held: set[int]) -> bool:

@@ -13,7 +13,7 @@ from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.foresight import foresee, tell_plan
 from torsync.subscribe.look import Look, take_look
 from torsync.subscribe.patterns import nothing
-from torsync.subscribe.recovery import find_held, finish_moves
+from torsync.subscribe.recovery import find_held, finish_moves, rows_of_placed
 from torsync.subscribe.trash import Trash
 from torsync.subscribe.unchanged import seal_tree
 from torsync.subscribe.update import Update
@@ -77,7 +77,9 @@ class Syncing:
         return tell_plan(self.config, look, plan, self.tree.root, self.voice)
 
     def recover(self, release: Release) -> None:
-        """Finish the moves of a commit that was cut off; to be called before a look.
+        """Finish the moves of a commit that was cut off, and know its files for torsync's own.
+
+        To be called before a look.
 
         Raises:
             TorsyncError: that was not possible.
@@ -87,6 +89,10 @@ class Syncing:
         if held:
             self.seeding.stop()
             finish_moves(self.tree, held, Trash(self.tree, self.around.now_s()))
+        placed = self.state.load_commit()
+        if placed:
+            self.state.record_rows(rows_of_placed(self.tree, placed, self.state.load_ledger()))
+            self.state.put(commit="")
 
     def _be_current(self) -> None:
         if not self.tree.is_current():

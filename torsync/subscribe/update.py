@@ -107,7 +107,15 @@ class Update:
                     )
                 )
 
-        commit = Commit(self._tree, self._plan, self._stage, trash, synced=synced, on_file=on_file)
+        commit = Commit(
+            self._tree,
+            self._plan,
+            self._stage,
+            trash,
+            synced=synced,
+            on_file=on_file,
+            on_start=self._state.store_commit,
+        )
         return commit.run()
 
     def clear_stage(self) -> None:
