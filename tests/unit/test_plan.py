@@ -385,6 +385,15 @@ class TestWithoutMending:
         assert plan.needed == ()
         assert [removal.path for removal in plan.removals] == ["user"]
 
+    def test_what_would_have_been_moved_to_a_missing_file_is_unlisted(self) -> None:
+        release = make_release({"a": b"12345678"})
+        disk = {"renamed": Item(content=b"12345678")}
+        plan = Situation(release, disk, clean=CleanMode.MIRROR).plan()
+        assert actions(plan) == {"a": Action.MOVE}
+        less = plan.without_mending()
+        assert actions(less) == {"a": Action.LOCAL}
+        assert [removal.path for removal in less.removals] == ["renamed"]
+
     def test_nothing_is_in_the_way_of_what_is_not_placed(self) -> None:
         disk = {"x": Item(content=b"old")}
         situation = Situation(make_release({"x/new": b"1"}), disk, managing(disk, "x"))
@@ -397,7 +406,9 @@ class TestWithoutMending:
     def test_it_is_the_same_plan_otherwise(self, situation: Situation) -> None:
         plan = planned(situation)
         less = plan.without_mending()
-        assert less.removals == plan.removals
+        unmoved = {*less.removals} - {*plan.removals}
+        assert less.removals[: len(plan.removals)] == plan.removals
+        assert {removal.path for removal in unmoved} <= plan.moved - plan.wanted.by_path.keys()
         assert (less.needed, less.in_the_way) == ((), ())
         for before, after in zip(plan.files, less.files, strict=True):
             assert after == before if before.action in UNTOUCHED else after.action is Action.LOCAL

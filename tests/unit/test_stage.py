@@ -65,7 +65,7 @@ def plan_for(
     hashed = hash_pieces(
         wanted,
         assessment.doubtful_pieces(),
-        lambda index: tree.open(wanted.files[index].path),
+        lambda index: tree.open(assessment.source(index)),
         stopping=lambda: False,
     )
     return plan_update(

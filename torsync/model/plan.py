@@ -125,14 +125,20 @@ class Plan:
         return not self.removals and all(planned.action in _UNTOUCHED for planned in self.files)
 
     def without_mending(self) -> Plan:
-        """The same plan with removals only: files of the release stay as they are."""
+        """The same plan with removals only: files of the release stay as they are.
+
+        What would have been moved to a file of the release that is missing is removed, too.
+        """
         files = tuple(
             planned
             if planned.action in _UNTOUCHED
             else FilePlan(Action.LOCAL, "not to be mended now")
             for planned in self.files
         )
-        return replace(self, files=files, in_the_way=(), copies={})
+        needed = self.wanted.by_path.keys() | {removal.path for removal in self.in_the_way}
+        unmoved = sorted(self.moved - needed)
+        removals = (*self.removals, *(Removal(path, "not in the release") for path in unmoved))
+        return replace(self, files=files, removals=removals, in_the_way=(), copies={})
 
     def paths(self, action: Action) -> list[str]:
         """The paths of the files with that action."""

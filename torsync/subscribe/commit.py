@@ -19,8 +19,9 @@ from torsync.model.placement import Place
 from torsync.model.plan import FILLED, NOT_OURS, Action, Plan, Removal
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.moves import Identity, Moves
+from torsync.subscribe.stage import same_content
 from torsync.subscribe.trash import Trash, remove_emptied_folders
-from torsync.subscribe.tree import Tree, doing
+from torsync.subscribe.tree import Tree, disk_entry, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from torsync.model.manifest import FileEntry
     from torsync.subscribe.stage import Stage
 
-_COMPARE_BYTES = 4 * 1024**2
 _NANOSECONDS = 1_000_000_000
 
 
@@ -65,6 +65,7 @@ class Commit:
         *,
         synced: Synced,
         on_file: Callable[[], None],
+        on_start: Callable[[dict[str, int | str]], None] = lambda _placed: None,
     ) -> None:
         """Prepare.
 
@@ -76,6 +77,8 @@ class Commit:
             synced: the release before this one, to tell executable bits that it set from
                 those that the user set.
             on_file: called after each file that was put in its place.
+            on_start: called before anything is, with path → inode of all files that will be, and
+                path → text of all links: what is torsync's own should it be cut off.
         """
         self._tree = tree
         self._plan = plan
@@ -83,9 +86,10 @@ class Commit:
         self._trash = trash
         self._synced = synced
         self._on_file = on_file
+        self._on_start = on_start
         self._outcome = CommitOutcome()
         self._unchanged: set[int] = set()  # files that were staged in vain
-        self._finished: dict[int, Identity] = {}  # staged files, as they were verified
+        self._finished: dict[int, Identity] = {}  # files, as they were when they were verified
         self._touched: set[str] = set()  # by others, while this commit was under way
 
     def run(self) -> CommitOutcome:
@@ -100,6 +104,7 @@ class Commit:
             self._tree.sync()
         moves = Moves(self._tree, self._plan, self._stage)
         moves.prepare()
+        self._tell_start(staged, moves)
         gone = moves.clear_the_way()
         gone += self._remove(entry for entry in self._plan.in_the_way if entry.path not in gone)
         self._remove_replaced_folders()
@@ -155,27 +160,37 @@ class Commit:
             )
 
     def _is_unchanged(self, staged_fd: int, index: int) -> bool:
-        """Whether a file is what it was: its pieces were fetched for a neighbour's sake."""
+        """Whether a file is what it was: its pieces were fetched for a neighbour's sake.
+
+        Of one that it was cloned from, and that nobody has touched since, only the pieces that
+        the clone lacked are compared.
+        """
         file, planned = self._plan.wanted.files[index], self._plan.files[index]
         entry = self._plan.index.entries.get(file.path)
         if entry is None or entry.kind is not Kind.FILE or entry.size != file.size:
             return False
-        runs = [(0, file.size)]
-        if planned.source == file.path:  # a clone, but for the pieces that it lacked
-            lacking = set(self._plan.lacking)
-            runs = [
-                (segment.file_offset, segment.length)
-                for piece in self._plan.wanted.pieces_of(index)
-                if piece in lacking
-                for segment in self._plan.wanted.segments(piece)
-                if segment.file_index == index
-            ]
         with doing("read", file.path):
             fd = self._tree.open(file.path)
             try:
-                return all(_same_content(fd, staged_fd, *run) for run in runs)
+                seen = os.fstat(fd)
+                is_source = planned.source == file.path
+                is_cloned = is_source and disk_entry(seen, self._tree.device) == entry
+                runs = self._lacked(index) if is_cloned else [(0, file.size)]
+                self._finished[index] = _identity(seen)
+                return all(same_content(fd, staged_fd, *run) for run in runs)
             finally:
                 os.close(fd)
+
+    def _lacked(self, index: int) -> list[tuple[int, int]]:
+        """Where a file's clone was filled: offsets and lengths."""
+        wanted, lacking = self._plan.wanted, set(self._plan.lacking)
+        return [
+            (segment.file_offset, segment.length)
+            for piece in wanted.pieces_of(index)
+            if piece in lacking
+            for segment in wanted.segments(piece)
+            if segment.file_index == index
+        ]
 
     def _set_attributes(self, fd: int, file: FileEntry) -> None:
         mode = os.fstat(fd).st_mode & 0o7777
@@ -201,6 +216,18 @@ class Commit:
         return index is not None and synced.files[index].executable
 
     # --- the visible tree -------------------------------------------------------------------
+
+    def _tell_start(self, staged: Iterable[int], moves: Moves) -> None:
+        files = self._plan.wanted.files
+        placed: dict[str, int | str] = {
+            files[index].path: self._finished[index][2] for index in staged
+        }
+        placed |= {files[index].path: identity[2] for index, _held_at, identity in moves.held()}
+        for file, planned in zip(files, self._plan.files, strict=True):
+            if planned.action is Action.LINK and file.link_target is not None:
+                placed[file.path] = link_text(file.path, file.link_target)
+        if placed:
+            self._on_start(placed)
 
     def _remove_replaced_folders(self) -> None:
         """Remove the folders that are where a file or link goes, and the empty ones in them."""
@@ -242,8 +269,8 @@ class Commit:
 
     def _with_attributes(self, file: FileEntry, identity: Identity) -> Identity:
         """Give a moved file its mode and time; what it then looks like."""
-        size, mtime_ns, inode = identity
-        entry = self._tree.stat(file.path)
+        with doing("look at", file.path):
+            entry = self._tree.stat(file.path)
         if entry is None or (entry.size, entry.mtime_ns, entry.inode) != identity:
             return identity
         if not self._attributes_are_right(file, entry):
@@ -253,10 +280,10 @@ class Commit:
                     self._set_attributes(fd, file)
                 finally:
                     os.close(fd)
-        return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode
+        return _dated(file, identity)
 
     def _rename_into_place(self, held_at: str, path: str) -> None:
-        if path not in self._plan.moved and self._is_there(path):
+        if self._is_to_be_saved(path):
             self._trash.save(path)
             self._outcome.trashed.append(path)
         with doing("put in place", path):
@@ -265,10 +292,13 @@ class Commit:
             )
             os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
-    def _is_there(self, path: str) -> bool:
+    def _is_to_be_saved(self, path: str) -> bool:
+        """Whether there is something that a rename would end: what is moved has another name."""
         with doing("look at", path):
             entry = self._tree.stat(path)
-        return entry is not None and entry.kind is not Kind.FOLDER
+        if entry is None or entry.kind is Kind.FOLDER:
+            return False
+        return path not in self._plan.moved or entry.inode != self._plan.index.entries[path].inode
 
     def _place_links(self) -> None:
         for index, planned in enumerate(self._plan.files):
@@ -311,6 +341,7 @@ class Commit:
                 if self._tree.stat(file.path) != entry:
                     self._touched.add(file.path)
                     continue
+                self._finished[index] = _dated(file, (entry.size, entry.mtime_ns, entry.inode))
                 fd = self._tree.open(file.path)
                 try:
                     self._set_attributes(fd, file)
@@ -359,9 +390,7 @@ def _identity(status: os.stat_result) -> Identity:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _same_content(one: int, other: int, start: int, length: int) -> bool:
-    for offset in range(start, start + length, _COMPARE_BYTES):
-        count = min(_COMPARE_BYTES, start + length - offset)
-        if os.pread(one, count, offset) != os.pread(other, count, offset):
-            return False
-    return True
+def _dated(file: FileEntry, identity: Identity) -> Identity:
+    """What a file looks like once it has the time that the release has for it."""
+    size, mtime_ns, inode = identity
+    return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torsync.model.tree_index import DiskEntry
     from torsync.subscribe.stage import Stage
 
+HELD = "moved"
+"""What the names of set-aside files end in, after their number in the manifest and a dot."""
+
 Identity = tuple[int, int, int]
 """Size, modification time in nanoseconds and inode: what stays when a file is moved."""
 
@@ -122,7 +125,7 @@ class Moves:
             os.rename(name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd)
 
     def _held_at(self, index: int) -> str:
-        return f"{self._stage.folder}/{index}.moved"
+        return f"{self._stage.folder}/{index}.{HELD}"
 
     def _entry(self, source: str) -> DiskEntry:
         return self._plan.index.entries[source]

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from torsync.model.plan import Plan
     from torsync.model.tree_index import DiskEntry
 
-_STAGES = f"{PRIVATE_FOLDER}/stage"
+STAGES = f"{PRIVATE_FOLDER}/stage"
 _FICLONE = 0x40049409
 _COPY_BYTES = 16 * 1024**2
+_COMPARE_BYTES = 4 * 1024**2
 _OPEN_FILES = 16
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 
@@ -70,7 +71,7 @@ class Stage:
 
     def __init__(self, tree: Tree, info_hash: str) -> None:
         self.info_hash = info_hash
-        self.folder = f"{_STAGES}/{info_hash}"
+        self.folder = f"{STAGES}/{info_hash}"
         self._tree = tree
 
     def path(self, index: int, place: Place) -> str:
@@ -96,7 +97,7 @@ class Stage:
             TreeError: the tree cannot be written.
         """
         with doing("prepare", self.folder):
-            stages = self._tree.folder_fd(_STAGES, create=True)
+            stages = self._tree.folder_fd(STAGES, create=True)
             if self.info_hash in os.listdir(stages):
                 mode = os.stat(self.info_hash, dir_fd=stages, follow_symlinks=False).st_mode
                 self._remove_all(but=self.info_hash if stat.S_ISDIR(mode) else "")
@@ -179,6 +180,24 @@ class Stage:
         folder, name = self._tree.locate(target)
         os.rename(f"{name}.part", name, src_dir_fd=folder, dst_dir_fd=folder)
 
+    def is_clone_at(self, index: int, source: str, runs: Iterable[tuple[int, int]]) -> bool:
+        """Whether a staged file has what ``source`` has at some offsets and lengths.
+
+        Raises:
+            TreeError: one of them could not be read.
+        """
+        staged = self.path(index, Place.STAGE)
+        with doing("compare", source):
+            fd = self._tree.open(source)
+            try:
+                staged_fd = self._tree.open(staged)
+                try:
+                    return all(same_content(fd, staged_fd, *run) for run in runs)
+                finally:
+                    os.close(staged_fd)
+            finally:
+                os.close(fd)
+
     def _check_untouched(self, path: str, plan: Plan) -> None:
         if self._tree.stat(path) != plan.index.entries[path]:
             raise TreeError(
@@ -233,13 +252,13 @@ class Stage:
         Raises:
             TreeError: that was not possible.
         """
-        with doing("remove", _STAGES), suppress(FileNotFoundError):
+        with doing("remove", STAGES), suppress(FileNotFoundError):
             self._remove_all()
 
     def _remove_all(self, *, but: str = "") -> None:
-        for name in os.listdir(self._tree.folder_fd(_STAGES)):
+        for name in os.listdir(self._tree.folder_fd(STAGES)):
             if name != but:
-                _remove(self._tree.folder_fd(_STAGES), name)
+                _remove(self._tree.folder_fd(STAGES), name)
         self._tree.forget_folders()
 
 
@@ -340,3 +359,12 @@ class _OpenFiles:
     def close(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])
+
+
+def same_content(one: int, other: int, start: int, length: int) -> bool:
+    """Whether two open files have the same bytes there."""
+    for offset in range(start, start + length, _COMPARE_BYTES):
+        count = min(_COMPARE_BYTES, start + length - offset)
+        if os.pread(one, count, offset) != os.pread(other, count, offset):
+            return False
+    return True

@@ -175,6 +175,15 @@ class TreeState:
 
     # --- ledger ---------------------------------------------------------------------------
 
+    def store_commit(self, placed: Mapping[str, int | str]) -> None:
+        """Note what a commit is about to put in the tree: path → inode, or text of a link."""
+        self.put(commit=json.dumps(placed))
+
+    def load_commit(self) -> dict[str, int | str]:
+        """Read what a commit was about to put in the tree that was not recorded."""
+        found: dict[str, int | str] = json.loads(self.get("commit") or "{}")
+        return found
+
     def load_ledger(self) -> dict[str, LedgerRow]:
         """Read what torsync put on disk or verified, by path."""
 
@@ -230,7 +239,12 @@ class TreeState:
                 stored = _ledger(database)
             self._ledger_read = 0
             _replace_ledger(database, stored, rows)
-            facts = {"synced": synced, "staged": "", "seal": seal.dump() if seal else ""}
+            facts = {
+                "synced": synced,
+                "staged": "",
+                "commit": "",
+                "seal": seal.dump() if seal else "",
+            }
             _put(database, facts)
             if history is not None:
                 at_s, info_hash, release, report = history

@@ -13,6 +13,7 @@ from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.foresight import foresee, tell_plan
 from torsync.subscribe.look import Look, take_look
 from torsync.subscribe.patterns import nothing
+from torsync.subscribe.recovery import find_held, finish_moves, rows_of_placed
 from torsync.subscribe.trash import Trash
 from torsync.subscribe.unchanged import seal_tree
 from torsync.subscribe.update import Update
@@ -59,6 +60,7 @@ class Syncing:
             Superseded: ``look_out`` said so.
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
+        self.recover(release)
         look = self.look(release.manifest)
         plan, report = foresee(self.config, look, keep=self.keep)
         self.apply(release, plan, look, report, look_out=look_out, every_s=every_s)
@@ -74,12 +76,33 @@ class Syncing:
         plan = look.plan(keep=self.keep, clean=self.config.clean)
         return tell_plan(self.config, look, plan, self.tree.root, self.voice)
 
-    def look(self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True) -> Look:
-        """Look at the tree with a release in mind; see ``take_look``."""
+    def recover(self, release: Release) -> None:
+        """Finish the moves of a commit that was cut off, and know its files for torsync's own.
+
+        To be called before a look.
+
+        Raises:
+            TorsyncError: that was not possible.
+        """
+        self._be_current()
+        held = find_held(self.tree, release.manifest)
+        if held:
+            self.seeding.stop()
+            finish_moves(self.tree, held, Trash(self.tree, self.around.now_s()))
+        placed = self.state.load_commit()
+        if placed:
+            self.state.record_rows(rows_of_placed(self.tree, placed, self.state.load_ledger()))
+            self.state.put(commit="")
+
+    def _be_current(self) -> None:
         if not self.tree.is_current():
             self.seeding.stop()
             self.tree.reopen()
             self.tree.hold()
+
+    def look(self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True) -> Look:
+        """Look at the tree with a release in mind; see ``take_look``."""
+        self._be_current()
         return take_look(
             self.tree,
             manifest,

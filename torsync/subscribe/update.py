@@ -111,7 +111,15 @@ class Update:
                     )
                 )
 
-        commit = Commit(self._tree, self._plan, self._stage, trash, synced=synced, on_file=on_file)
+        commit = Commit(
+            self._tree,
+            self._plan,
+            self._stage,
+            trash,
+            synced=synced,
+            on_file=on_file,
+            on_start=self._state.store_commit,
+        )
         return commit.run()
 
     def clear_stage(self) -> None:
@@ -154,10 +162,28 @@ class Update:
             pieces = placement.manifest.pieces_of(index)
             expected = placement.have[pieces.start : pieces.stop]
             found = have[pieces.start : pieces.stop]
-            if any(was and not now for was, now in zip(expected, found, strict=True)):
+            is_wrong = any(was and not now for was, now in zip(expected, found, strict=True))
+            if is_wrong or not self._is_like_its_source(placement, index):
                 self._stage.discard(name)
                 have[pieces.start : pieces.stop] = expected
         return have
+
+    def _is_like_its_source(self, placement: Placement, index: int) -> bool:
+        """Whether a staged clone has the content of pieces that cannot be hashed in the stage.
+
+        They are right in the tree, but a neighbour that is not staged has bytes in them.
+        """
+        planned, manifest = self._plan.files[index], placement.manifest
+        if not planned.is_cloned:
+            return True
+        runs = [
+            (segment.file_offset, segment.length)
+            for piece in manifest.pieces_of(index)
+            if self._plan.good[piece] and not placement.have[piece]
+            for segment in manifest.segments(piece)
+            if segment.file_index == index
+        ]
+        return self._stage.is_clone_at(index, planned.source, runs)
 
     def _right_leftovers(
         self, placement: Placement, staged: Container[int], doubtful: list[int]
