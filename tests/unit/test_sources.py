@@ -159,6 +159,12 @@ class TestSameContent:
         assert (by_path(found, found.sources), found.spares) == ({"a": "b"}, {})
         assert list(found.doubtful_pieces()) == []
 
+    def test_files_that_changed_places_are_not_hashed(self) -> None:
+        """What is at their own paths is known to be something else, though of the same size."""
+        found = scene({"a": A, "b": OTHER}, {"a": OTHER, "b": A}).assess()
+        assert (by_path(found, found.sources), found.spares) == ({"a": "b", "b": "a"}, {})
+        assert list(found.doubtful_pieces()) == []
+
     def test_links_and_empty_files_ask_for_nothing(self) -> None:
         assert sources(scene({"a": A}, {"a": A, "l": Link("a"), "e": b""})) == {}
 
