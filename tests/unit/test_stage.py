@@ -14,15 +14,15 @@ import pytest
 from tests.support.torrents import make_raw
 from tests.support.trees import random_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
-from torsync.model.assess import assess
 from torsync.model.config import CleanMode
 from torsync.model.errors import DiskFullError, InterruptedByUserError, TreeError
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.placement import Place, place_for_fetch
-from torsync.model.plan import Action, Plan, plan_update
+from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import LedgerRow, ledger_row
-from torsync.subscribe.hashing import hash_pieces
+from torsync.subscribe.look import take_look
 from torsync.subscribe.stage import Stage, StagedRecord
+from torsync.subscribe.surroundings import Voice
 from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
@@ -60,22 +60,16 @@ def plan_for(
     clean: CleanMode = CleanMode.MANAGED,
 ) -> Plan:
     """Look at a tree and decide, as a subscription does it."""
-    tree.forget_folders()
-    assessment = assess(wanted, tree.scan(), ledger or {}, keep=keep)
-    hashed = hash_pieces(
+    look = take_look(
+        tree,
         wanted,
-        assessment.doubtful_pieces(),
-        lambda index: tree.open(assessment.source(index)),
+        dict(ledger or {}),
+        Voice("pack", lambda _event: None),
+        keep=keep,
+        trust_ledger=True,
         stopping=lambda: False,
     )
-    return plan_update(
-        assessment,
-        hashed.good,
-        ledger or {},
-        keep=keep,
-        clean=clean,
-        unreadable=hashed.unreadable,
-    )
+    return look.plan(keep=keep, clean=clean)
 
 
 @pytest.fixture

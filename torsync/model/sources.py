@@ -6,6 +6,7 @@ was renamed and changed; a file of the same size of which nothing is known.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def find_same_content(
     for each, paths in holders.items():
         file = wanted.files[each]
         entry = index.entries.get(file.path)
-        if file.path in paths:
+        if _is_among(file.path, paths):
             here[each] = Here.RIGHT
         elif (
             here[each] is Here.DOUBTFUL
@@ -63,6 +64,12 @@ def find_same_content(
         else:
             seekers[each] = paths
     return _give_out(wanted, here, seekers, keep), spares
+
+
+def _is_among(path: str, paths: Sequence[str]) -> bool:
+    """Whether it is one of many sorted paths, which as many files may ask for."""
+    at = bisect_left(paths, path)
+    return at < len(paths) and paths[at] == path
 
 
 def _give_out(
