@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torsync.model.tree_index import DiskIndex, LedgerRow
 
 _NO_CONTENT = frozenset({"", "link", "empty"})
+_LONGEST_KIND = len("empty")
 _DIGESTS_OF_CONTENT = frozenset({"root", "sha1"})  # the others depend on neighbours, too
 
 
@@ -105,7 +106,8 @@ class Known:
         Releases in different formats identify a file in different ways, of which they may have
         a weaker one in common. Files of the same content share one list.
         """
-        kinds = {_kind(row.digest) for row in self._ledger.values()} - _NO_CONTENT
+        kinds = set(map(_kind, {row.digest[:_LONGEST_KIND] for row in self._ledger.values()}))
+        kinds -= _NO_CONTENT
         names: dict[int, tuple[str, ...]] = {}
         strongest = set()
         for index in files if kinds else ():

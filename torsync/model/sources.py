@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def unsettled_files(wanted: Manifest, here: Sequence[Here]) -> Iterator[int]:
     """The wanted files with bytes of which it is not known that they are in the tree."""
     for index, seen in enumerate(here):
-        if seen in {Here.DOUBTFUL, Here.ABSENT} and wanted.files[index].size:
+        if (seen is Here.DOUBTFUL or seen is Here.ABSENT) and wanted.files[index].size:
             yield index
 
 

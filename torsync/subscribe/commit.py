@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from torsync.model.assess import link_text
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place
-from torsync.model.plan import FILLED, NOT_OURS, Action, Plan, Removal
+from torsync.model.plan import FILLED, NOT_OURS, Action, Plan
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.moves import Identity, Moves
 from torsync.subscribe.trash import Trash, remove_emptied_folders
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from torsync.model.known import Synced
     from torsync.model.manifest import FileEntry
+    from torsync.model.removals import Removal
     from torsync.subscribe.stage import Stage
 
 _COMPARE_BYTES = 4 * 1024**2
@@ -38,7 +39,8 @@ class CommitOutcome:
     """What became of the tree.
 
     Attributes:
-        rows: the whole new ledger.
+        rows: what the ledger is to say of the release's files, but for those that it knows
+            already as they are (``Plan.settled``).
         moved, copied, patched, fetched: paths that have new content.
         unchanged: how many files were staged and turned out to be what they were.
         trashed: paths whose old content is in the trash.
@@ -87,6 +89,7 @@ class Commit:
         self._unchanged: set[int] = set()  # files that were staged in vain
         self._finished: dict[int, Identity] = {}  # staged files, as they were verified
         self._touched: set[str] = set()  # by others, while this commit was under way
+        self._mended: set[int] = set()  # kept files that had another mode or time
 
     def run(self) -> CommitOutcome:
         """Make the staged release the visible one.
@@ -307,6 +310,7 @@ class Commit:
                 continue
             if self._attributes_are_right(file, entry):
                 continue
+            self._mended.add(index)
             with doing("set the mode and time of", file.path):
                 if self._tree.stat(file.path) != entry:
                     self._touched.add(file.path)
@@ -327,17 +331,20 @@ class Commit:
         Nobody vouches for a file that was written to after it was put in its place.
         """
         now_ns = 0  # waited for if anything was touched
+        settled = self._plan.settled
         for index, planned in enumerate(self._plan.files):
+            if settled[index] and index not in self._mended:
+                continue
             file = self._plan.wanted.files[index]
-            if planned.action in NOT_OURS or file.path in self._touched:
+            if planned.action in NOT_OURS:
                 continue
             entry = self._plan.index.entries.get(file.path)
-            untouched = planned.action is Action.KEEP and (
-                file.link_target is not None
-                or (entry is not None and self._attributes_are_right(file, entry))
-            )
             clock_ns = self._plan.index.clock_ns
-            if not untouched:
+            if file.path in self._touched:
+                if settled[index] and entry is not None:
+                    self._outcome.rows[file.path] = ledger_row(entry, "", clock_ns)
+                continue
+            if planned.action is not Action.KEEP or index in self._mended:
                 clock_ns = now_ns = now_ns or self._tree.wait_for_tick()
                 with doing("look at", file.path):
                     entry = self._tree.stat(file.path)

@@ -249,7 +249,8 @@ def _changes(database: sqlite3.Connection) -> int:
 
 def _ledger(database: sqlite3.Connection) -> dict[str, LedgerRow]:
     rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger")
-    return {row[0]: LedgerRow(*row[1:]) for row in rows}
+    make = LedgerRow._make
+    return {row[0]: make(row[1:]) for row in rows}
 
 
 def _seen_by_folder(database: sqlite3.Connection) -> SeenByFolder:

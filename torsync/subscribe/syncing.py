@@ -137,7 +137,8 @@ class Syncing:
         _fill(report, outcome)
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
-        rows = look.rows_to_carry({*outcome.trashed, *plan.moved}) | outcome.rows
+        rows = look.rows_to_carry({*outcome.trashed, *plan.moved}, settled=plan.settled)
+        rows.update(outcome.rows)
         self._record(release, rows, look, report)
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)

@@ -236,24 +236,25 @@ class Tree:
         pending: list[str],
     ) -> None:
         prefix = f"{folder}/" if folder else ""
+        device = self.device
         with os.scandir(self.folder_fd(folder)) as found:
             for item in found:
-                if not folder and is_private(item.name):
+                name = item.name
+                if not folder and is_private(name):
                     continue
-                path = prefix + item.name
+                path = prefix + name
                 try:
                     status = item.stat(follow_symlinks=False)
                     target = ""
                     if stat.S_ISLNK(status.st_mode):
-                        target = os.readlink(item.name, dir_fd=self.folder_fd(folder))
+                        target = os.readlink(name, dir_fd=self.folder_fd(folder))
                 except FileNotFoundError:
                     continue
                 except OSError as error:
                     problems[path] = os.strerror(error.errno or errno.EIO)
                     continue
-                entry = disk_entry(status, self.device, target)
-                entries[path] = entry
-                if entry.kind is Kind.FOLDER:
+                entry = entries[path] = disk_entry(status, device, target)
+                if entry[0] is Kind.FOLDER:
                     pending.append(path)
 
     def is_current(self) -> bool:
@@ -363,21 +364,20 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 def disk_entry(found: os.stat_result, device: int, link_target: str = "") -> DiskEntry:
     """Turn a stat result into a value; ``device`` is that of the tree."""
+    mode = found.st_mode
     return DiskEntry(
-        _kind(found, device),
+        Kind.FILE if stat.S_ISREG(mode) else _kind(found, device),
         found.st_size,
         found.st_mtime_ns,
         found.st_ctime_ns,
         found.st_ino,
-        stat.S_IMODE(found.st_mode),
+        stat.S_IMODE(mode),
         link_target,
     )
 
 
 def _kind(found: os.stat_result, device: int) -> Kind:
     mode = found.st_mode
-    if stat.S_ISREG(mode):
-        return Kind.FILE
     if stat.S_ISDIR(mode):
         return Kind.FOLDER if found.st_dev == device else Kind.MOUNT
     return Kind.LINK if stat.S_ISLNK(mode) else Kind.OTHER
