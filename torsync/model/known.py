@@ -21,24 +21,28 @@ _DIGESTS_OF_CONTENT = frozenset({"root", "sha1"})  # the others depend on neighb
 class Synced:
     """The release that the tree was last made equal to; parsed only if it can tell something."""
 
-    def __init__(self, load: Callable[[], Manifest | None], body: bytes = b"") -> None:
+    def __init__(
+        self, load: Callable[[], Manifest | None], read: Callable[[], bytes] | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             load: gives the manifest; None if there is none.
-            body: the bytes of its ``.torrent``, to see what it cannot have without parsing it.
+            read: gives the bytes of its ``.torrent``, to see what it cannot have without parsing
+                it.
         """
         self._load = load
-        self._body = body
+        self._read = read
 
     @cached_property
     def manifest(self) -> Manifest | None:
         """The release."""
         return self._load()
 
-    def mentions(self, digest: bytes) -> bool:
-        """Whether it may have a hash; False is certain."""
-        return not self._body or digest in self._body
+    def mentions_any(self, digests: Iterable[bytes]) -> bool:
+        """Whether it may have one of these hashes; False is certain."""
+        body = self._read() if self._read is not None else b""
+        return not body or any(digest in body for digest in digests)
 
 
 NEVER_SYNCED = Synced(lambda: None)
@@ -57,9 +61,9 @@ class Known:
         """The release that the tree was last made equal to; nothing if no row vouches."""
         return self._synced.manifest if self._ledger else None
 
-    def mentions(self, digest: bytes) -> bool:
-        """Whether the synced release may have a hash; False is certain."""
-        return bool(self._ledger) and self._synced.mentions(digest)
+    def mentions_any(self, digests: Iterable[bytes]) -> bool:
+        """Whether the synced release may have one of these hashes; False is certain."""
+        return bool(self._ledger) and self._synced.mentions_any(digests)
 
     def digest(self, path: str) -> str:
         """What identifies the content at ``path``; empty if nobody vouches for it."""

@@ -49,14 +49,16 @@ class PieceFinder:
     def places(self, pieces: Iterable[int]) -> dict[int, list[Places]]:
         """Find where unchanged files of the synced release hold the content of ``pieces``."""
         sought = list(pieces)
-        if not sought or (len(sought) <= _FEW and not any(map(self._is_mentioned, sought))):
+        if not sought or (len(sought) <= _FEW and not self._is_any_mentioned(sought)):
             return {}
         comparison = self._get()
         return {} if comparison is None else comparison.places(sought)
 
-    def _is_mentioned(self, piece: int) -> bool:
-        """Whether the synced release has one of a piece's hashes anywhere; cheap."""
-        return any(self._known.mentions(digest) for digest in _hashes(self._wanted, piece))
+    def _is_any_mentioned(self, pieces: Iterable[int]) -> bool:
+        """Whether the synced release has a hash of one of the pieces anywhere; cheap."""
+        return self._known.mentions_any(
+            digest for piece in pieces for digest in _hashes(self._wanted, piece)
+        )
 
     def _get(self) -> _Comparison | None:
         if not self._chosen:

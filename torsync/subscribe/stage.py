@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place, Placement, matched_runs
-from torsync.subscribe.tree import FOLDER_FLAGS, Tree, disk_entry, doing
+from torsync.subscribe.scan import disk_entry
+from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -83,7 +83,7 @@ class Syncing:
         return take_look(
             self.tree,
             manifest,
-            self.state.load_ledger(),
+            self.state.load_ledger(manifest.by_path),
             self.voice,
             keep=self.keep if trust_ledger else nothing,
             synced=self.releases.synced_manifest(),
