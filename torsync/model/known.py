@@ -120,11 +120,15 @@ class Known:
             same_kind = kinds == {_kind(digest)}
             names[index] = (digest,) if same_kind else tuple(wanted.digests(index))
         paths: dict[str, list[str]] = {name: [] for found in names.values() for name in found}
+        all_comparable = kinds <= strongest
         for path, row in self._ledger.items() if paths else ():
-            is_comparable = row.digest in paths or _kind(row.digest) in strongest
-            for digest in [row.digest] if is_comparable else self.digests(path):
-                if digest in paths and self.digest(path):
-                    paths[digest].append(path)
+            if row.digest in paths:
+                if self.digest(path):
+                    paths[row.digest].append(path)
+            elif not all_comparable and _kind(row.digest) not in strongest:
+                for digest in self.digests(path):
+                    if digest in paths and self.digest(path):
+                        paths[digest].append(path)
         found = {
             index: next((paths[name] for name in digests if paths[name]), [])
             for index, digests in names.items()

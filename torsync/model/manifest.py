@@ -7,6 +7,7 @@ layout (BEP 52) every file starts at a multiple of the piece length.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -124,10 +125,10 @@ class Manifest:
         return frozenset(found)
 
     @cached_property
-    def _sized(self) -> tuple[list[int], list[int]]:
+    def _sized(self) -> tuple[array[int], array[int]]:
         """Offsets and indexes of the files that hold bytes, in the order of their offsets."""
-        indexes = [index for index, entry in enumerate(self.files) if entry.size]
-        return [self.files[index].offset for index in indexes], indexes
+        indexes = array("q", (index for index, entry in enumerate(self.files) if entry.size))
+        return array("q", (self.files[index].offset for index in indexes)), indexes
 
     def piece_size(self, piece: int) -> int:
         """Bytes of a piece in the piece space; only the last one may be shorter."""

@@ -189,8 +189,9 @@ def find_same_size(
     }
     candidates: dict[int, list[str]] = {}
     for path, entry in index.entries.items() if seekers else ():
-        is_worth_it = path not in staying or entry.size >= wanted.piece_length
-        if entry.size not in sizes or entry.kind is not Kind.FILE or not is_worth_it:
+        if entry.size not in sizes or entry.kind is not Kind.FILE:
+            continue
+        if path in staying and entry.size < wanted.piece_length:
             continue
         if path not in index.problems and not known.identifies(path, wanted):
             candidates.setdefault(entry.size, []).append(path)

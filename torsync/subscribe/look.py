@@ -130,7 +130,7 @@ def take_look(
     """
     voice.stage(Stage.LOOKING)
     tree.forget_folders()
-    index = tree.scan(ledger, names=ledger)
+    index = tree.scan(like=ledger)
     problems: Mapping[str, str] = index.problems
     while True:
         _tell_problems(voice, problems)

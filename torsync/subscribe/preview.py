@@ -22,7 +22,7 @@ from torsync.subscribe.tree import Tree
 from torsync.subscribe.unchanged import find_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from torsync.model.config import SubscriptionConfig
@@ -52,11 +52,12 @@ class AbsentTree(Tree):
 
     def scan(
         self,
-        like: Mapping[str, LedgerRow] = NO_ROWS,  # noqa: ARG002 - overrides
+        on_entries: Callable[[int], None] = lambda _count: None,
         *,
-        names: Iterable[str] = (),  # noqa: ARG002 - overrides
+        like: Mapping[str, LedgerRow] = NO_ROWS,  # noqa: ARG002 - overrides
     ) -> DiskIndex:
         """Find nothing."""
+        on_entries(0)
         return DiskIndex({})
 
 

@@ -110,10 +110,10 @@ class Releases:
             assert stored is not None
             return stored
         release = self._known.get(answer.sha256)
-        manifest = release.manifest if release is not None else _parse(answer.body)
+        if release is None:
+            release = self._stored(answer.sha256)
+            vars(release)["manifest"] = _parse(answer.body)  # before it is stored
         self._state.store_body(answer.body)
-        release = release or self._stored(answer.sha256)
-        vars(release)["manifest"] = manifest  # of the same bytes: not to be parsed twice
         now = PollState(
             self._url,
             answer.sha256,

@@ -13,7 +13,7 @@ from torsync.model.names import is_private
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from torsync.model.tree_index import LedgerRow
 
@@ -27,9 +27,8 @@ def scan_tree(
     device: int,
     clock_ns: int,
     mounts: set[str],
-    *,
-    like: Mapping[str, LedgerRow] = NO_ROWS,
-    names: Iterable[str] = (),
+    like: Mapping[str, LedgerRow],
+    on_entries: Callable[[int], None],
 ) -> DiskIndex:
     """Look at everything in a tree but ``.torsync``.
 
@@ -38,10 +37,10 @@ def scan_tree(
         device: of the tree.
         clock_ns: what the file system's clock said before.
         mounts: the mount points in the tree; they are not looked into.
-        like: what files may look like; those that do take no memory of their own.
-        names: paths that may be found, for the same purpose.
+        like: what files may look like, by path; those that do take little memory of their own.
+        on_entries: called once per folder with the number of entries found so far.
     """
-    scan = _Scan(open_folder, device, like, {name: name for name in names})
+    scan = _Scan(open_folder, device, like)
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -52,6 +51,7 @@ def scan_tree(
             scan.look_into(folder, pending)
         except OSError as error:
             scan.problems[folder] = os.strerror(error.errno or errno.EIO)
+        on_entries(len(scan.entries))
     for path in mounts & scan.entries.keys():
         scan.entries[path] = scan.entries[path]._replace(kind=Kind.MOUNT)
     return DiskIndex(scan.entries, scan.problems, clock_ns)
@@ -63,12 +63,11 @@ class _Scan:
         open_folder: Callable[[str], int],
         device: int,
         like: Mapping[str, LedgerRow],
-        names: Mapping[str, str],
     ) -> None:
         self._open_folder = open_folder
         self._device = device
         self._like = like
-        self._names = names
+        self._names = {path: path for path in like}
         self.entries: dict[str, DiskEntry] = {}
         self.problems: dict[str, str] = {}
 
@@ -76,6 +75,7 @@ class _Scan:
         """Look at what is in one folder; the folders in it are added to ``pending``."""
         prefix = f"{folder}/" if folder else ""
         device, like, names, entries = self._device, self._like, self._names, self.entries
+        make, is_file, modes = tuple.__new__, stat.S_ISREG, _MODES  # of each file in turn
         with os.scandir(self._open_folder(folder)) as found:
             for item in found:
                 name = item.name
@@ -85,6 +85,15 @@ class _Scan:
                 path = names.get(path, path)
                 try:
                     status = item.stat(follow_symlinks=False)
+                    mode = status.st_mode
+                    if is_file(mode):
+                        seen = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+                        row = like.get(path)
+                        if row is not None and row[:4] == seen:
+                            seen = row[:4]
+                        permissions = modes[mode & 0o7777]
+                        entries[path] = make(DiskEntry, (Kind.FILE, *seen, permissions, ""))
+                        continue
                     target = ""
                     if stat.S_ISLNK(status.st_mode):
                         target = os.readlink(name, dir_fd=self._open_folder(folder))
@@ -93,12 +102,8 @@ class _Scan:
                 except OSError as error:
                     self.problems[path] = os.strerror(error.errno or errno.EIO)
                     continue
-                entry = disk_entry(status, device, target)
-                row = like.get(path)
-                if row is not None and entry[1:5] == row[:4]:
-                    entry = DiskEntry(entry[0], *row[:4], *entry[5:])
-                entries[path] = entry
-                if entry[0] is Kind.FOLDER:
+                entry = entries[path] = disk_entry(status, device, target)
+                if entry.kind is Kind.FOLDER:
                     pending.append(path)
 
 

@@ -149,7 +149,8 @@ class Stage:
             InterruptedByUserError: ``stopping`` said so.
         """
         there = set(present)
-        for index, planned in enumerate(plan.files):
+        for index in plan.acting:
+            planned = plan.files[index]
             if not planned.is_cloned or str(index) in there:
                 continue
             with doing("copy", planned.source):

@@ -271,8 +271,8 @@ def _ledger(
     database: sqlite3.Connection, known: Mapping[str, str] = _NOTHING_KNOWN
 ) -> dict[str, LedgerRow]:
     rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger")
-    make = LedgerRow._make
-    return {known.get(row[0], row[0]): make(row[1:]) for row in rows}
+    make = tuple.__new__  # what LedgerRow() comes to in the end
+    return {known.get(row[0], row[0]): make(LedgerRow, row[1:]) for row in rows}
 
 
 def _seen_by_folder(database: sqlite3.Connection) -> SeenByFolder:

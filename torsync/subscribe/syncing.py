@@ -119,7 +119,7 @@ class Syncing:
         try:
             if update.needs_stage:
                 update.build(
-                    release.body,
+                    release.read,
                     self._fetcher(look_out, every_s or self.config.interval_s),
                     peers=self.seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,

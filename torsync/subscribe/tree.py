@@ -16,7 +16,6 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import BusyError, DiskFullError, TreeError
@@ -24,7 +23,8 @@ from torsync.model.names import PRIVATE_FOLDER
 from torsync.subscribe.scan import NO_ROWS, disk_entry, mounts_in, scan_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
 
@@ -204,12 +204,15 @@ class Tree:
         return disk_entry(found, self.device, target)
 
     def scan(
-        self, like: Mapping[str, LedgerRow] = NO_ROWS, *, names: Iterable[str] = ()
+        self,
+        on_entries: Callable[[int], None] = lambda _count: None,
+        *,
+        like: Mapping[str, LedgerRow] = NO_ROWS,
     ) -> DiskIndex:
         """Look at everything in the tree but ``.torsync``, by stat alone; see ``scan_tree``."""
         clock_ns = self.clock_ns()
         mounts = mounts_in(self.root)
-        return scan_tree(self.folder_fd, self.device, clock_ns, mounts, like=like, names=names)
+        return scan_tree(self.folder_fd, self.device, clock_ns, mounts, like, on_entries)
 
     def is_current(self) -> bool:
         """Whether the folder that is open is still the one at its path."""
