@@ -59,10 +59,12 @@ def assess(
     trusted = ledger if trust_ledger else {}
     vouched = bytearray(len(wanted.files))
     here = list(_look_at_all(wanted, index, trusted, keep, vouched))
-    if next(unsettled_files(wanted, here), None) is None:
+    unsettled = list(unsettled_files(wanted, here))
+    if not unsettled:
         told = bytes(_told_by_files(wanted, here))
         return Assessment(wanted, index, tuple(here), told=told, vouched=bytes(vouched))
-    found = _Weighing(wanted, index, here, Known(index, trusted, synced), keep).result()
+    known = Known(index, trusted, synced)
+    found = _Weighing(wanted, index, here, unsettled, known, keep).result()
     return replace(found, vouched=bytes(vouched))
 
 
@@ -121,14 +123,23 @@ class _Weighing:
     """Decides where content comes from, and what that tells of each piece."""
 
     def __init__(
-        self, wanted: Manifest, index: DiskIndex, here: list[Here], known: Known, keep: Matcher
+        self,
+        wanted: Manifest,
+        index: DiskIndex,
+        here: list[Here],
+        unsettled: list[int],
+        known: Known,
+        keep: Matcher,
     ) -> None:
         self._wanted = wanted
         self._index = index
         self._here = here
         self._known = known
         self._finder = PieceFinder(wanted, known)
-        self._sources, self._spares = find_same_content(wanted, index, here, known, keep=keep)
+        self._sources, self._spares = find_same_content(
+            wanted, index, here, unsettled, known, keep=keep
+        )
+        self._unsettled = [each for each in unsettled if here[each] not in CERTAIN]
 
     def result(self) -> Assessment:
         """Weigh everything."""
@@ -155,14 +166,12 @@ class _Weighing:
 
     def _absent(self) -> list[int]:
         return [
-            file_index
-            for file_index in unsettled_files(self._wanted, self._here)
-            if self._here[file_index] is Here.ABSENT
+            file_index for file_index in self._unsettled if self._here[file_index] is Here.ABSENT
         ]
 
     def _displaced(self) -> Iterator[int]:
         """The files that are not at their path, or have another content there for certain."""
-        for file_index in unsettled_files(self._wanted, self._here):
+        for file_index in self._unsettled:
             entry = self._index.entries.get(self._wanted.files[file_index].path)
             if self._here[file_index] is Here.ABSENT:
                 yield file_index
@@ -176,7 +185,7 @@ class _Weighing:
     def _pieces_of(self, kinds: set[Here]) -> Iterator[int]:
         """The pieces of such files, in order, each once."""
         last = -1
-        for file_index in unsettled_files(self._wanted, self._here):
+        for file_index in self._unsettled:
             if self._here[file_index] in kinds:
                 for piece in self._wanted.pieces_of(file_index):
                     if piece > last:

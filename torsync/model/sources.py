@@ -32,6 +32,7 @@ def find_same_content(
     wanted: Manifest,
     index: DiskIndex,
     here: list[Here],
+    unsettled: Iterable[int],
     known: Known,
     *,
     keep: Callable[[str], bool],
@@ -45,7 +46,7 @@ def find_same_content(
         The source of each file that is elsewhere; and a spare one for files that may well be
         right where they are, which only hashing can tell.
     """
-    holders = known.holders(wanted, unsettled_files(wanted, here))
+    holders = known.holders(wanted, unsettled)
     seekers: dict[int, list[str]] = {}
     spares = {}
     for each, paths in holders.items():

@@ -126,8 +126,9 @@ class Commit:
     def _finish_staged(self) -> list[int]:
         """Give staged files their size, mode and time; leave out what did not change."""
         staged = []
-        for index, planned in enumerate(self._plan.files):
-            if planned.action not in FILLED and planned.action is not Action.COPY:
+        for index in self._plan.acting:
+            action = self._plan.files[index].action
+            if action not in FILLED and action is not Action.COPY:
                 continue
             file = self._plan.wanted.files[index]
             path = self._stage.path(index, Place.STAGE)
@@ -208,12 +209,12 @@ class Commit:
     def _remove_replaced_folders(self) -> None:
         """Remove the folders that are where a file or link goes, and the empty ones in them."""
         entries = self._plan.index.entries
+        files = self._plan.wanted.files
         replaced = {
-            file.path
-            for file, planned in zip(self._plan.wanted.files, self._plan.files, strict=True)
-            if planned.action is not Action.KEEP
-            and planned.action not in NOT_OURS
-            and (entry := entries.get(file.path)) is not None
+            files[index].path
+            for index in self._plan.acting
+            if self._plan.files[index].action not in NOT_OURS
+            and (entry := entries.get(files[index].path)) is not None
             and entry.kind is Kind.FOLDER
         }
         self._tree.forget_folders()
@@ -274,9 +275,9 @@ class Commit:
         return entry is not None and entry.kind is not Kind.FOLDER
 
     def _place_links(self) -> None:
-        for index, planned in enumerate(self._plan.files):
+        for index in self._plan.acting:
             file = self._plan.wanted.files[index]
-            if planned.action is not Action.LINK or file.link_target is None:
+            if self._plan.files[index].action is not Action.LINK or file.link_target is None:
                 continue
             staged = self._stage.path(index, Place.STAGE)
             with doing("make the link", file.path):
@@ -302,12 +303,14 @@ class Commit:
 
     def _mend_attributes(self) -> None:
         """Give files that stay the executable bit and time that the release has for them."""
-        for index, planned in enumerate(self._plan.files):
-            file = self._plan.wanted.files[index]
-            entry = self._plan.index.entries.get(file.path)
-            stays = planned.action is Action.KEEP or index in self._unchanged
-            if not stays or entry is None or file.link_target is not None:
+        acting = {*self._plan.acting} - self._unchanged
+        entries = self._plan.index.entries
+        for index, file in enumerate(self._plan.wanted.files):
+            entry = entries.get(file.path)
+            if entry is None or index in acting or file.link_target is not None:
                 continue
+            if not (file.executable or entry.mode & 0o111) and file.mtime_s is None:
+                continue  # as most are
             if self._attributes_are_right(file, entry):
                 continue
             self._mended.add(index)

@@ -238,10 +238,7 @@ class Update:
         request = AddRequest(
             metainfo=metainfo,
             save_path=str(self._tree.root),
-            paths=tuple(
-                placement.path(index) if place is Place.TREE else self._stage.path(index, place)
-                for index, place in enumerate(placement.places)
-            ),
+            paths=self._paths(placement),
             sizes=tuple(file.size for file in manifest.files),
             have=bytes(have),
             wanted=placement.wanted,
@@ -256,6 +253,16 @@ class Update:
             self._keep_record()
             raise
         self._keep_record()
+
+    def _paths(self, placement: Placement) -> tuple[str, ...]:
+        """Where each file is for now, relative to the tree."""
+        paths = [file.path for file in placement.manifest.files]
+        for index, path in placement.paths.items():
+            paths[index] = path
+        for index, place in enumerate(placement.places):
+            if place is not Place.TREE:
+                paths[index] = self._stage.path(index, place)
+        return tuple(paths)
 
     def _goal(self, placement: Placement, have: bytearray) -> FetchGoal:
         manifest = placement.manifest
