@@ -79,10 +79,12 @@ def _look_at_all(
     entries, problems = index.entries, index.problems
     for file_index, file in enumerate(wanted.files):
         path = file.path
-        entry = entries.get(path)
+        row, entry = trusted.get(path), entries.get(path)
         if (
-            is_vouched(trusted.get(path), entry, wanted, file_index)
+            row is not None
             and entry is not None
+            and row.vouches_for(entry)
+            and row.digest == wanted.digest(file_index)
             and entry.kind is Kind.FILE
             and file.link_target is None
             and path not in problems
