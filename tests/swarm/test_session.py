@@ -89,7 +89,7 @@ def request(
 ) -> AddRequest:
     manifest = parse_metainfo(torrent, windows=False)
     return AddRequest(
-        metainfo=torrent,
+        metainfo=lambda: torrent,
         save_path=str(target),
         paths=tuple(file.path for file in manifest.files),
         sizes=tuple(file.size for file in manifest.files),

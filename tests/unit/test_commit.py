@@ -99,7 +99,12 @@ class Site:
             and manifest.files[index].path not in placed
         ]
         stage.remove()
-        self.manifest, self.ledger = manifest, outcome.rows
+        settled = {
+            file.path: self.ledger[file.path]
+            for file, is_settled in zip(manifest.files, plan.settled, strict=True)
+            if is_settled
+        }
+        self.manifest, self.ledger = manifest, settled | outcome.rows
         return Done(plan, outcome)
 
     def trashed(self) -> list[tuple[str, object]]:
@@ -152,7 +157,7 @@ def test_new_files_arrive_in_new_folders(site: Site) -> None:
     assert sorted(done.outcome.fetched) == sorted(files)
     assert (done.outcome.patched, done.outcome.trashed, done.outcome.unchanged) == ([], [], 0)
     assert site.trashed() == []
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
 
 def test_replaced_patched_and_removed_contents_are_in_the_trash(site: Site) -> None:
@@ -171,7 +176,7 @@ def test_replaced_patched_and_removed_contents_are_in_the_trash(site: Site) -> N
         ("sub/replaced", b"old"),
         ("sub/x/gone", b"gone"),
     ]
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
     assert not (site.root / "sub/x").exists()
 
 
@@ -217,7 +222,7 @@ def test_what_was_staged_and_is_the_same_stays_as_it_is(site: Site) -> None:
     assert done.outcome.fetched == ["other"]
     assert (site.root / "file").stat().st_ino == before.st_ino
     assert site.trashed() == [("other", b"1")]
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
 
 # --- what others do meanwhile ---------------------------------------------------------------
@@ -314,7 +319,7 @@ def test_a_file_becomes_a_folder(site: Site, inside: str) -> None:
     assert tree_bytes(site.root) == {inside: b"inside", "other": b"1"}
     assert site.trashed() == [("x", b"file")]
     assert done.outcome.trashed == ["x"]
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
 
 @pytest.mark.parametrize("inside", ["x/file", "x/y/z/file"])
@@ -326,7 +331,7 @@ def test_a_folder_becomes_a_file_or_a_link(site: Site, inside: str, new: bytes |
     assert tree_bytes(site.root) == {"x": wanted, "other": b"1"}
     assert site.trashed() == sorted([(inside, b"inside"), ("x/second", b"2")])
     assert sorted(done.outcome.trashed) == sorted([inside, "x/second"])
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
 
 def test_a_folder_deep_inside_becomes_a_file_and_its_parents_stay(site: Site) -> None:
@@ -351,7 +356,7 @@ def test_a_link_becomes_a_file_and_a_file_a_link(site: Site) -> None:
     done = site.update({"a": b"file now", "b": link("t"), "t": b"target"})
     assert tree_bytes(site.root) == {"a": b"file now", "b": ("link", "t"), "t": b"target"}
     assert site.trashed() == [("a", ("link", "t")), ("b", b"file")]
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
 
 def test_links_say_what_leads_to_their_target_from_where_they_are(site: Site) -> None:
@@ -433,7 +438,7 @@ def test_executable_bits_come_and_go_with_the_releases(site: Site) -> None:
     assert _mode(site, "tool") & 0o111 == 0
     assert _mode(site, "plain") & 0o100
     assert (done.outcome.fetched, done.outcome.trashed) == ([], [])
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
 
 def test_the_users_mode_survives_an_update(site: Site) -> None:
@@ -452,20 +457,21 @@ def test_modification_times_are_the_publishers(site: Site) -> None:
     done = site.update({"new": dated(b"1", 1000), "kept": dated(b"1", 2000)})
     assert (site.root / "kept").stat().st_mtime_ns == 2000 * 10**9
     assert done.outcome.fetched == []
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
 
 def test_a_file_that_is_edited_meanwhile_keeps_its_time_and_is_not_vouched_for(
     site: Site,
 ) -> None:
     site.update({"kept": b"1", "other": b"1"})
-    done = site.update(
+    site.update(
         {"kept": dated(b"1", 2000), "other": b"2"},
         before_commit=lambda: (site.root / "kept").write_bytes(b"edited"),
     )
     assert (site.root / "kept").read_bytes() == b"edited"
     assert (site.root / "kept").stat().st_mtime_ns != 2000 * 10**9
-    assert set(done.outcome.rows) == {"other"}
+    vouched = {path: bool(row.digest) for path, row in site.ledger.items()}
+    assert vouched == {"kept": False, "other": True}
 
 
 def test_a_file_written_to_right_after_it_was_placed_is_not_vouched_for(

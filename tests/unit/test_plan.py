@@ -13,14 +13,8 @@ from tests.support.situations import Item, Situation, is_under, parents, situati
 from torsync.model.assessment import Here
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
-from torsync.model.plan import (
-    Action,
-    FilePlan,
-    Plan,
-    content_bytes_of,
-    plan_removals,
-    plan_update,
-)
+from torsync.model.plan import Action, FilePlan, Plan, content_bytes_of, plan_update
+from torsync.model.removals import plan_removals
 from torsync.model.tree_index import Kind, LedgerRow, ledger_row
 
 if TYPE_CHECKING:

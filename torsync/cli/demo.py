@@ -100,7 +100,7 @@ class _Publisher:
         everything = b"\1" * manifest.num_pieces
         self._torrent = self._swarm.add(
             AddRequest(
-                metainfo=metainfo,
+                metainfo=lambda: metainfo,
                 save_path=str(self.folder),
                 paths=tuple(file.path for file in manifest.files),
                 sizes=tuple(file.size for file in manifest.files),

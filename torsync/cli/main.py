@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _STOP_PATIENCE_S = 1.5
-_GARBAGE_OBJECTS = 100_000
+_GARBAGE_OBJECTS = 500_000
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _COMMANDS = {
     "init": ("torsync.cli.init", "run_init"),

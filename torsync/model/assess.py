@@ -8,6 +8,7 @@ found.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.assessment import CERTAIN, Assessment, Here, Told
@@ -25,7 +26,7 @@ from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from torsync.model.manifest import Manifest
+    from torsync.model.manifest import FileEntry, Manifest
 
 Matcher = Callable[[str], bool]
 
@@ -56,27 +57,53 @@ def assess(
     """
     _check_folders(wanted, index, ledger)
     trusted = ledger if trust_ledger else {}
-    here = [
-        _look_at(wanted, file_index, index, trusted.get(file.path), keep)
-        for file_index, file in enumerate(wanted.files)
-    ]
-    if next(unsettled_files(wanted, here), None) is None:
+    vouched = bytearray(len(wanted.files))
+    here = list(_look_at_all(wanted, index, trusted, keep, vouched))
+    unsettled = list(unsettled_files(wanted, here))
+    if not unsettled:
         told = bytes(_told_by_files(wanted, here))
-        return Assessment(wanted, index, tuple(here), told=told)
-    return _Weighing(wanted, index, here, Known(index, trusted, synced), keep).result()
+        return Assessment(wanted, index, tuple(here), told=told, vouched=bytes(vouched))
+    known = Known(index, trusted, synced)
+    found = _Weighing(wanted, index, here, unsettled, known, keep).result()
+    return replace(found, vouched=bytes(vouched))
 
 
-def _look_at(
-    wanted: Manifest, file_index: int, index: DiskIndex, row: LedgerRow | None, keep: Matcher
-) -> Here:
-    """Decide what is known of a file from its own path."""
+def _look_at_all(
+    wanted: Manifest,
+    index: DiskIndex,
+    trusted: Mapping[str, LedgerRow],
+    keep: Matcher,
+    vouched: bytearray,
+) -> Iterator[Here]:
+    """Decide what is known of each file from its own path; ``vouched`` notes what has its row."""
+    entries, problems = index.entries, index.problems
+    for file_index, file in enumerate(wanted.files):
+        path = file.path
+        row, entry = trusted.get(path), entries.get(path)
+        if (
+            row is not None
+            and entry is not None
+            and row.vouches_for(entry)
+            and row.digest == wanted.digest(file_index)
+            and entry.kind is Kind.FILE
+            and file.link_target is None
+            and path not in problems
+        ):
+            vouched[file_index] = 1
+            yield Here.RIGHT
+        else:
+            yield _look_at(wanted, file_index, index, keep)
+
+
+def _look_at(wanted: Manifest, file_index: int, index: DiskIndex, keep: Matcher) -> Here:
+    """Decide what is known of a file for which the ledger does not vouch, from its own path."""
     file = wanted.files[file_index]
     entry = index.entries.get(file.path)
     if file.path in index.problems:
         return Here.UNREADABLE
     if entry is None:
         return Here.ABSENT
-    if _is_right(entry, row, wanted, file_index):
+    if _is_right_anyway(entry, file):
         return Here.RIGHT
     if keep(file.path):
         return Here.LOCAL
@@ -98,14 +125,23 @@ class _Weighing:
     """Decides where content comes from, and what that tells of each piece."""
 
     def __init__(
-        self, wanted: Manifest, index: DiskIndex, here: list[Here], known: Known, keep: Matcher
+        self,
+        wanted: Manifest,
+        index: DiskIndex,
+        here: list[Here],
+        unsettled: list[int],
+        known: Known,
+        keep: Matcher,
     ) -> None:
         self._wanted = wanted
         self._index = index
         self._here = here
         self._known = known
         self._finder = PieceFinder(wanted, known)
-        self._sources, self._spares = find_same_content(wanted, index, here, known, keep=keep)
+        self._sources, self._spares = find_same_content(
+            wanted, index, here, unsettled, known, keep=keep
+        )
+        self._unsettled = [each for each in unsettled if here[each] not in CERTAIN]
 
     def result(self) -> Assessment:
         """Weigh everything."""
@@ -132,9 +168,7 @@ class _Weighing:
 
     def _absent(self) -> list[int]:
         return [
-            file_index
-            for file_index in unsettled_files(self._wanted, self._here)
-            if self._here[file_index] is Here.ABSENT
+            file_index for file_index in self._unsettled if self._here[file_index] is Here.ABSENT
         ]
 
     def _displaced(self) -> Iterator[int]:
@@ -142,7 +176,7 @@ class _Weighing:
 
         What was edited locally is worth a look itself: most of it may be right.
         """
-        for file_index in unsettled_files(self._wanted, self._here):
+        for file_index in self._unsettled:
             file = self._wanted.files[file_index]
             if self._here[file_index] is Here.ABSENT:
                 yield file_index
@@ -156,7 +190,7 @@ class _Weighing:
     def _pieces_of(self, kinds: set[Here]) -> Iterator[int]:
         """The pieces of such files, in order, each once."""
         last = -1
-        for file_index in unsettled_files(self._wanted, self._here):
+        for file_index in self._unsettled:
             if self._here[file_index] in kinds:
                 for piece in self._wanted.pieces_of(file_index):
                     if piece > last:
@@ -217,14 +251,12 @@ def is_vouched(
     )
 
 
-def _is_right(entry: DiskEntry, row: LedgerRow | None, wanted: Manifest, file_index: int) -> bool:
-    file = wanted.files[file_index]
+def _is_right_anyway(entry: DiskEntry, file: FileEntry) -> bool:
+    """Whether stat alone tells that a link or an empty file is right."""
     if file.link_target is not None:
         text = link_text(file.path, file.link_target)
         return entry.kind is Kind.LINK and entry.link_target == text
-    if entry.kind is not Kind.FILE:
-        return False
-    return (not file.size and not entry.size) or is_vouched(row, entry, wanted, file_index)
+    return entry.kind is Kind.FILE and not file.size and not entry.size
 
 
 def _check_folders(wanted: Manifest, index: DiskIndex, ledger: Mapping[str, LedgerRow]) -> None:

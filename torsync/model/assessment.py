@@ -61,6 +61,8 @@ class Assessment:
             file's is taken from its source.
         elsewhere: piece → where unchanged files of the synced release hold its content, for
             pieces that are not known to be right.
+        vouched: one byte per file, 1 where the ledger has a row that says all that there is to
+            say of it: untouched, and with the wanted content. Empty if there is none.
     """
 
     wanted: Manifest
@@ -70,6 +72,7 @@ class Assessment:
     spares: Mapping[int, str] = field(default_factory=dict)
     told: bytes = b""
     elsewhere: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
+    vouched: bytes = b""
 
     def source(self, file_index: int) -> str:
         """The path whose content is taken for that of a wanted file."""
@@ -105,6 +108,8 @@ class Assessment:
         extents = (extent for places in self.elsewhere.values() for extent in places)
         paths = {extent.path for extent in extents if extent.path} | {*self.spares.values()}
         for index, here in enumerate(self.here):
+            if here is Here.RIGHT:
+                continue
             pieces = self.wanted.pieces_of(index) if here is Here.DOUBTFUL else range(0)
             known = self.told.find(Told.RIGHT.value, pieces.start, pieces.stop) >= 0
             if known or here is Here.ELSEWHERE:

@@ -38,7 +38,7 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
         release=plan.wanted.name,
         info_hash=plan.wanted.info_hash,
         changed=not plan.is_empty,
-        kept=len(plan.paths(Action.KEEP)),
+        kept=len(plan.files) - len(plan.acting),
         moved=moved,
         copied=copied,
         patched=patched,
@@ -89,9 +89,9 @@ def space_needed(plan: Plan) -> int:
     What is moved takes none, nor does the trash: it is on the same file system.
     """
     staged = sum(
-        file.size
-        for file, planned in zip(plan.wanted.files, plan.files, strict=True)
-        if planned.action in _TAKE_SPACE
+        plan.wanted.files[index].size
+        for index in plan.acting
+        if plan.files[index].action in _TAKE_SPACE
     )
     neighbours = sum(
         segment.length

@@ -6,7 +6,6 @@ that costs less than a search for each piece.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,10 +47,7 @@ class Walk:
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
-        files = manifest.files
-        self._indexes = array("l", (index for index, file in enumerate(files) if file.size))
-        self.starts = array("q", (files[index].offset for index in self._indexes))
-        self.ends = array("q", (files[index].offset + files[index].size for index in self._indexes))
+        self.starts, self.ends, self._indexes = manifest.sized
 
     def file_index(self, place: int) -> int:
         """Index into the manifest's files of the file at a place."""

@@ -14,30 +14,35 @@ if TYPE_CHECKING:
     from torsync.model.tree_index import DiskIndex, LedgerRow
 
 _NO_CONTENT = frozenset({"", "link", "empty"})
+_LONGEST_KIND = len("empty")
 _DIGESTS_OF_CONTENT = frozenset({"root", "sha1"})  # the others depend on neighbours, too
 
 
 class Synced:
     """The release that the tree was last made equal to; parsed only if it can tell something."""
 
-    def __init__(self, load: Callable[[], Manifest | None], body: bytes = b"") -> None:
+    def __init__(
+        self, load: Callable[[], Manifest | None], read: Callable[[], bytes] | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             load: gives the manifest; None if there is none.
-            body: the bytes of its ``.torrent``, to see what it cannot have without parsing it.
+            read: gives the bytes of its ``.torrent``, to see what it cannot have without parsing
+                it.
         """
         self._load = load
-        self._body = body
+        self._read = read
 
     @cached_property
     def manifest(self) -> Manifest | None:
         """The release."""
         return self._load()
 
-    def mentions(self, digest: bytes) -> bool:
-        """Whether it may have a hash; False is certain."""
-        return not self._body or digest in self._body
+    def mentions_any(self, digests: Iterable[bytes]) -> bool:
+        """Whether it may have one of these hashes; False is certain."""
+        body = self._read() if self._read is not None else b""
+        return not body or any(digest in body for digest in digests)
 
 
 NEVER_SYNCED = Synced(lambda: None)
@@ -56,9 +61,9 @@ class Known:
         """The release that the tree was last made equal to; nothing if no row vouches."""
         return self._synced.manifest if self._ledger else None
 
-    def mentions(self, digest: bytes) -> bool:
-        """Whether the synced release may have a hash; False is certain."""
-        return bool(self._ledger) and self._synced.mentions(digest)
+    def mentions_any(self, digests: Iterable[bytes]) -> bool:
+        """Whether the synced release may have one of these hashes; False is certain."""
+        return bool(self._ledger) and self._synced.mentions_any(digests)
 
     def digest(self, path: str) -> str:
         """What identifies the content at ``path``; empty if nobody vouches for it."""
@@ -105,7 +110,8 @@ class Known:
         Releases in different formats identify a file in different ways, of which they may have
         a weaker one in common. Files of the same content share one list.
         """
-        kinds = {_kind(row.digest) for row in self._ledger.values()} - _NO_CONTENT
+        kinds = set(map(_kind, {row.digest[:_LONGEST_KIND] for row in self._ledger.values()}))
+        kinds -= _NO_CONTENT
         names: dict[int, tuple[str, ...]] = {}
         strongest = set()
         for index in files if kinds else ():
@@ -114,11 +120,15 @@ class Known:
             same_kind = kinds == {_kind(digest)}
             names[index] = (digest,) if same_kind else tuple(wanted.digests(index))
         paths: dict[str, list[str]] = {name: [] for found in names.values() for name in found}
+        all_comparable = kinds <= strongest
         for path, row in self._ledger.items() if paths else ():
-            is_comparable = row.digest in paths or _kind(row.digest) in strongest
-            for digest in [row.digest] if is_comparable else self.digests(path):
-                if digest in paths and self.digest(path):
-                    paths[digest].append(path)
+            if row.digest in paths:
+                if self.digest(path):
+                    paths[row.digest].append(path)
+            elif not all_comparable and _kind(row.digest) not in strongest:
+                for digest in self.digests(path):
+                    if digest in paths and self.digest(path):
+                        paths[digest].append(path)
         found = {
             index: next((paths[name] for name in digests if paths[name]), [])
             for index, digests in names.items()

@@ -7,6 +7,7 @@ layout (BEP 52) every file starts at a multiple of the piece length.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -126,10 +127,14 @@ class Manifest:
         return frozenset(found)
 
     @cached_property
-    def _sized(self) -> tuple[list[int], list[int]]:
-        """Offsets and indexes of the files that hold bytes, in the order of their offsets."""
-        indexes = [index for index, entry in enumerate(self.files) if entry.size]
-        return [self.files[index].offset for index in indexes], indexes
+    def sized(self) -> tuple[array[int], array[int], array[int]]:
+        """Offset, end and index of the files that hold bytes, in the order of their offsets."""
+        sized = [(index, entry) for index, entry in enumerate(self.files) if entry.size]
+        return (
+            array("q", [entry.offset for _, entry in sized]),
+            array("q", [entry.offset + entry.size for _, entry in sized]),
+            array("q", [index for index, _ in sized]),
+        )
 
     def piece_size(self, piece: int) -> int:
         """Bytes of a piece in the piece space; only the last one may be shorter."""
@@ -145,7 +150,7 @@ class Manifest:
 
     def segments(self, piece: int) -> Iterator[Segment]:
         """The runs of bytes that make up a piece, in order, padding included."""
-        offsets, indexes = self._sized
+        offsets, _, indexes = self.sized
         position = piece * self.piece_length
         end = position + self.piece_size(piece)
         at = max(bisect_right(offsets, position) - 1, 0)

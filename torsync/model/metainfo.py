@@ -239,6 +239,7 @@ def _file_entry(raw: _Dict, path: str, offset: int, checker: NameChecker) -> Fil
         found: Any = raw.get(b"length")
         is_plain = type(found) is int and 0 <= found <= MAX_FILE_BYTES
         size = found if is_plain else _size(raw, repr(path))
+    root = raw.get(b"pieces root")
     return FileEntry(
         path,
         size,
@@ -248,7 +249,7 @@ def _file_entry(raw: _Dict, path: str, offset: int, checker: NameChecker) -> Fil
         target,
         _optional_time(raw[b"mtime"]) if b"mtime" in raw else None,
         _optional_digest(raw[b"sha1"], 20) if b"sha1" in raw else None,
-        _optional_digest(raw.get(b"pieces root"), 32) if size else None,
+        root if size and type(root) is bytes and len(root) == 32 else None,
     )
 
 

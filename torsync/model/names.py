@@ -12,6 +12,7 @@ The rule, everywhere the same:
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ MAX_PATH_BYTES = 4000
 MAX_DEPTH = 100
 MAX_FOLDER_CHARACTERS = 64 * 1024**2
 _MOST_PASSED = 1000  # names that are worth remembering come early: those of folders
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9_ .-]{0,199}").fullmatch  # right at a glance
 
 _WINDOWS_CHARACTERS = frozenset('<>:"|?*\\')
 _WINDOWS_DEVICES = frozenset(
@@ -54,10 +56,8 @@ class NameChecker:
         """
         if type(raw) is list and len(raw) > 1 and raw[:-1] == self._above:
             last = raw[-1]  # most files lie in the same folder as the one before
-            name = self._passed.get(last) if type(last) is bytes else None
-            if name is None:
-                name = self._check(last, raw, of)
-            path = self._folder + name
+            is_plain = type(last) is bytes and not self._windows and _PLAIN_NAME(last)
+            path = self._folder + (last.decode() if is_plain else self._check(last, raw, of))
         else:
             path = self._whole_path(raw, of)
         if _is_too_long(path):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Places = tuple[Extent, ...]
 _MOST_PLACES = 4  # of one piece: zeros and the like can be everywhere
 _FEW = 256  # hashes that are looked for one by one before a manifest is parsed
+_WORTH_PER_FILE = 1024  # bytes that are hashed in less time than it takes to parse a file's entry
 
 
 class PieceFinder:
@@ -31,6 +32,7 @@ class PieceFinder:
         self._known = known
         self._comparison: _Comparison | None = None
         self._chosen = False
+        self._is_not_worth_it = False  # to parse the synced release for so few pieces
 
     def is_same(self, piece: int, segments: Sequence[Segment], paths: Sequence[str]) -> bool | None:
         """Whether a piece is right if its files' content is taken from ``paths``.
@@ -43,20 +45,26 @@ class PieceFinder:
         Returns:
             None if the manifests cannot tell.
         """
-        comparison = self._get()
+        comparison = None if self._is_not_worth_it else self._get()
         return None if comparison is None else comparison.is_same(piece, segments, paths)
 
     def places(self, pieces: Iterable[int]) -> dict[int, list[Places]]:
         """Find where unchanged files of the synced release hold the content of ``pieces``."""
         sought = list(pieces)
-        if not sought or (len(sought) <= _FEW and not any(map(self._is_mentioned, sought))):
+        if not sought:
+            return {}
+        if len(sought) <= _FEW and not self._is_any_mentioned(sought):
+            to_hash = len(sought) * self._wanted.piece_length
+            self._is_not_worth_it = len(self._wanted.files) * _WORTH_PER_FILE > to_hash
             return {}
         comparison = self._get()
         return {} if comparison is None else comparison.places(sought)
 
-    def _is_mentioned(self, piece: int) -> bool:
-        """Whether the synced release has one of a piece's hashes anywhere; cheap."""
-        return any(self._known.mentions(digest) for digest in _hashes(self._wanted, piece))
+    def _is_any_mentioned(self, pieces: Iterable[int]) -> bool:
+        """Whether the synced release has a hash of one of the pieces anywhere; cheap."""
+        return self._known.mentions_any(
+            digest for piece in pieces for digest in _hashes(self._wanted, piece)
+        )
 
     def _get(self) -> _Comparison | None:
         if not self._chosen:

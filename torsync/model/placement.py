@@ -57,27 +57,24 @@ def place_for_fetch(plan: Plan) -> Placement:
     Pieces that are to be assembled from the tree are not claimed: they are not there yet.
     """
     manifest = plan.wanted
-    written = bytearray(manifest.num_pieces)
-    for piece in plan.lacking:
-        written[piece] = 1
-    places = []
+    places = [Place.TREE] * len(plan.files)
+    neighbours = {index for piece in plan.lacking for index in manifest.files_in(piece)}
     have = bytearray(plan.good)
-    for index, planned in enumerate(plan.files):
-        pieces = manifest.pieces_of(index)
-        if planned.action in FILLED or planned.action is Action.COPY:
-            places.append(Place.STAGE)
-        elif planned.action in NOT_OURS or any(written[pieces.start : pieces.stop]):
-            places.append(Place.SCRATCH)
+    for index in sorted(neighbours.union(plan.acting)):
+        action = plan.files[index].action
+        if action in FILLED or action is Action.COPY:
+            places[index] = Place.STAGE
+        elif action in NOT_OURS or index in neighbours:
+            places[index] = Place.SCRATCH
+            pieces = manifest.pieces_of(index)
             have[pieces.start : pieces.stop] = bytes(len(pieces))
-        else:
-            places.append(Place.TREE)
     wanted = bytearray(have)
     for piece in plan.needed:
         wanted[piece] = 1
     paths = {
-        index: planned.source
-        for index, planned in enumerate(plan.files)
-        if planned.action is Action.MOVE
+        index: plan.files[index].source
+        for index in plan.acting
+        if plan.files[index].action is Action.MOVE
     }
     return Placement(manifest, tuple(places), bytes(have), bytes(wanted), paths)
 

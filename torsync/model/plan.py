@@ -8,17 +8,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.assessment import CERTAIN, Assessment, Here
-from torsync.model.config import CleanMode
-from torsync.model.errors import TreeError
+from torsync.model.removals import Removal, plan_obstacles, plan_removals
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping
 
     from torsync.model.assess import Matcher
     from torsync.model.assessment import Extent
+    from torsync.model.config import CleanMode
     from torsync.model.manifest import Manifest
-    from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
+    from torsync.model.tree_index import DiskIndex, LedgerRow
 
 
 class Action(Enum):
@@ -59,11 +59,7 @@ class FilePlan(NamedTuple):
         return bool(self.source) and self.action in {Action.PATCH, Action.COPY}
 
 
-class Removal(NamedTuple):
-    """Something to move to the trash, and why."""
-
-    path: str
-    reason: str
+_UNCHANGED = FilePlan(Action.KEEP, "unchanged")
 
 
 @dataclass(frozen=True)
@@ -76,6 +72,7 @@ class Plan:
             of files that are kept, at the sources of the others.
         copies: piece → where in the tree to copy its content from, for pieces that are not
             good, but known to be elsewhere.
+        vouched: see ``Assessment.vouched``.
         removals: what goes to the trash besides the old versions of replaced files.
         in_the_way: removals that have to happen before files are placed: they are where a
             file or folder of the release goes.
@@ -88,6 +85,23 @@ class Plan:
     removals: tuple[Removal, ...]
     in_the_way: tuple[Removal, ...]
     copies: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
+    vouched: bytes = b""
+
+    @cached_property
+    def acting(self) -> tuple[int, ...]:
+        """The files that are not just kept as they are, in order."""
+        keep = Action.KEEP
+        return tuple(
+            index for index, planned in enumerate(self.files) if planned.action is not keep
+        )
+
+    @cached_property
+    def settled(self) -> bytes:
+        """One byte per file: 1 where it is kept, and the ledger has nothing to learn of it."""
+        found = bytearray(self.vouched or len(self.files))
+        for index in self.acting:
+            found[index] = 0
+        return bytes(found)
 
     @cached_property
     def needed(self) -> tuple[int, ...]:
@@ -97,15 +111,16 @@ class Plan:
     @cached_property
     def moved(self) -> frozenset[str]:
         """The paths that files are moved from."""
-        return frozenset(planned.source for planned in self.files if planned.action is Action.MOVE)
+        planned = (self.files[index] for index in self.acting)
+        return frozenset(each.source for each in planned if each.action is Action.MOVE)
 
     @cached_property
     def lacking(self) -> tuple[int, ...]:
         """The pieces that have to be fetched or assembled, in order."""
         found: list[int] = []
         last = -1
-        for index, planned in enumerate(self.files):
-            if planned.action not in FILLED:
+        for index in self.acting:
+            if self.files[index].action not in FILLED:
                 continue
             for piece in self.wanted.pieces_of(index):
                 if piece > last:
@@ -122,7 +137,9 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether the tree already has every file, and nothing has to go."""
-        return not self.removals and all(planned.action in _UNTOUCHED for planned in self.files)
+        return not self.removals and all(
+            self.files[index].action in _UNTOUCHED for index in self.acting
+        )
 
     def without_mending(self) -> Plan:
         """The same plan with removals only: files of the release stay as they are.
@@ -142,10 +159,9 @@ class Plan:
 
     def paths(self, action: Action) -> list[str]:
         """The paths of the files with that action."""
+        among = range(len(self.files)) if action is Action.KEEP else self.acting
         return [
-            file.path
-            for file, planned in zip(self.wanted.files, self.files, strict=True)
-            if planned.action is action
+            self.wanted.files[index].path for index in among if self.files[index].action is action
         ]
 
 
@@ -191,15 +207,22 @@ def plan_update(
     spared = _spared(assessment, good)
     files = [
         FilePlan(Action.UNREADABLE, "it could not be read")
-        if index in unreadable and assessment.here[index] is not Here.LOCAL
+        if index in unreadable and seen is not Here.LOCAL
+        else _UNCHANGED
+        if seen is Here.RIGHT
         else _plan_file(assessment, index, good, spared)
-        for index in range(len(wanted.files))
+        for index, seen in enumerate(assessment.here)
     ]
     removals = plan_removals(wanted, assessment.index, ledger, keep=keep, clean=clean)
     if any(planned.action is Action.UNREADABLE for planned in files):
         removals = ()  # perhaps it has what is missed elsewhere
-    in_the_way = _plan_obstacles(
-        assessment, files, {removal.path for removal in removals}, ledger, keep
+    placed = [
+        file.path
+        for file, planned in zip(wanted.files, files, strict=True)
+        if planned.action not in _UNTOUCHED
+    ]
+    in_the_way = plan_obstacles(
+        wanted, assessment.index, placed, {removal.path for removal in removals}, ledger, keep
     )
     leaving = {removal.path for removal in (*removals, *in_the_way)}
     moved = _plan_moves(wanted, files, leaving)
@@ -210,6 +233,7 @@ def plan_update(
         bytes(good),
         tuple(removal for removal in removals if removal.path not in moved),
         in_the_way,
+        vouched=assessment.vouched,
     )
     elsewhere = assessment.elsewhere
     copies = {piece: elsewhere[piece] for piece in plan.lacking if piece in elsewhere}
@@ -251,38 +275,11 @@ def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]
     return moved
 
 
-def plan_removals(
-    wanted: Manifest,
-    index: DiskIndex,
-    ledger: Mapping[str, LedgerRow],
-    *,
-    keep: Matcher,
-    clean: CleanMode,
-) -> tuple[Removal, ...]:
-    """Decide which files and links on disk go because the release doesn't list them.
-
-    An incomplete index removes nothing: what could not be read might be what is listed.
-    """
-    if clean is CleanMode.OFF or not index.complete:
-        return ()
-    removals = []
-    for path, entry in index.entries.items():
-        if entry.kind in {Kind.FOLDER, Kind.MOUNT} or path in wanted.by_path:
-            continue
-        managed = path in ledger
-        if (managed or clean is CleanMode.MIRROR) and not keep(path):
-            reason = "no longer in the release" if managed else "not in the release"
-            removals.append(Removal(path, reason))
-    return tuple(removals)
-
-
 def _plan_file(
     assessment: Assessment, index: int, good: bytes | bytearray, spared: Mapping[int, str]
 ) -> FilePlan:
     file = assessment.wanted.files[index]
     here = assessment.here[index]
-    if here is Here.RIGHT:
-        return FilePlan(Action.KEEP, "unchanged")
     if here is Here.UNREADABLE:
         return FilePlan(Action.UNREADABLE, "it could not be looked at")
     if here is Here.LOCAL:
@@ -324,74 +321,3 @@ def _why_fetch(assessment: Assessment, index: int) -> str:
     if entry.kind is not Kind.FILE:
         return f"a {entry.kind.value} is in its place"
     return "its content differs" if assessment.wanted.files[index].size else "it must be empty"
-
-
-def _plan_obstacles(
-    assessment: Assessment,
-    files: Sequence[FilePlan],
-    going: Container[str],
-    ledger: Mapping[str, LedgerRow],
-    keep: Matcher,
-) -> tuple[Removal, ...]:
-    """Find what must be out of the way before files are placed.
-
-    A file where the release has a folder goes to the trash if torsync put it there, or if it
-    is removed anyway; a folder where the release has a file, if that holds for all in it.
-    """
-    wanted, entries = assessment.wanted, assessment.index.entries
-
-    def may_go(path: str) -> bool:
-        return path in going or (path in ledger and not keep(path))
-
-    found = []
-    for folder in sorted(wanted.folders):
-        entry = entries.get(folder)
-        if entry is None or entry.kind is Kind.FOLDER:
-            continue
-        if not may_go(folder):
-            raise _obstacle(folder, "folder", folder, entry.kind)
-        found.append(Removal(folder, "the release has a folder there"))
-    blocked = [
-        file.path
-        for file, planned in zip(wanted.files, files, strict=True)
-        if planned.action not in _UNTOUCHED and _is_folder(entries, file.path)
-    ]
-    for path in blocked:
-        _check_is_read(assessment.index, path)
-        for inside, entry in entries.items():
-            if entry.kind is Kind.FOLDER or not f"{inside}/".startswith(f"{path}/"):
-                continue
-            if entry.kind is Kind.MOUNT or not may_go(inside):
-                raise _obstacle(path, "file", inside, entry.kind)
-            found.append(Removal(inside, "the release has a file there"))
-    return tuple(found)
-
-
-def _is_folder(entries: Mapping[str, DiskEntry], path: str) -> bool:
-    entry = entries.get(path)
-    return entry is not None and entry.kind in {Kind.FOLDER, Kind.MOUNT}
-
-
-def _check_is_read(index: DiskIndex, folder: str) -> None:
-    """Refuse to replace a folder that may hold more than could be seen."""
-    for path, problem in index.problems.items():
-        if path.startswith(f"{folder}/"):
-            raise TreeError(
-                f"the release has a file at {folder!r}, where a folder is in the way that could "
-                f"not be read: {path!r}: {problem}",
-                path=path,
-                hint="make it readable, or move the folder away, then try again",
-            )
-
-
-def _obstacle(path: str, wanted: str, found: str, kind: Kind) -> TreeError:
-    what = f"a {kind.value}" if found == path else f"the {kind.value} {found!r}"
-    way_out = (
-        "move it away, or have unlisted files moved to the trash with `torsync verify --clean`"
-    )
-    return TreeError(
-        f"the release has a {wanted} at {path!r}, where {what} that torsync did not put there "
-        "is in the way",
-        path=found,
-        hint=f"{'unmount it' if kind is Kind.MOUNT else way_out}, then try again",
-    )

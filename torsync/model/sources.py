@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def unsettled_files(wanted: Manifest, here: Sequence[Here]) -> Iterator[int]:
     """The wanted files with bytes of which it is not known that they are in the tree."""
     for index, seen in enumerate(here):
-        if seen in {Here.DOUBTFUL, Here.ABSENT} and wanted.files[index].size:
+        if (seen is Here.DOUBTFUL or seen is Here.ABSENT) and wanted.files[index].size:
             yield index
 
 
@@ -33,6 +33,7 @@ def find_same_content(
     wanted: Manifest,
     index: DiskIndex,
     here: list[Here],
+    unsettled: Iterable[int],
     known: Known,
     *,
     keep: Callable[[str], bool],
@@ -46,7 +47,7 @@ def find_same_content(
         The source of each file that is elsewhere; and a spare one for files that may well be
         right where they are, which only hashing can tell.
     """
-    holders = known.holders(wanted, unsettled_files(wanted, here))
+    holders = known.holders(wanted, unsettled)
     seekers: dict[int, list[str]] = {}
     spares = {}
     for each, paths in holders.items():
@@ -196,8 +197,9 @@ def find_same_size(
     }
     candidates: dict[int, list[str]] = {}
     for path, entry in index.entries.items() if seekers else ():
-        is_worth_it = path not in staying or entry.size >= wanted.piece_length
-        if entry.size not in sizes or entry.kind is not Kind.FILE or not is_worth_it:
+        if entry.size not in sizes or entry.kind is not Kind.FILE:
+            continue
+        if path in staying and entry.size < wanted.piece_length:
             continue
         if path not in index.problems and not known.identifies(path, wanted):
             candidates.setdefault(entry.size, []).append(path)

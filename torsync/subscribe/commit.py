@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING
 from torsync.model.assess import link_text
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place
-from torsync.model.plan import FILLED, NOT_OURS, Action, Plan, Removal
+from torsync.model.plan import FILLED, NOT_OURS, Action, Plan
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.moves import Identity, Moves
+from torsync.subscribe.scan import disk_entry
 from torsync.subscribe.stage import same_content
 from torsync.subscribe.trash import Trash, remove_emptied_folders
-from torsync.subscribe.tree import Tree, disk_entry, doing
+from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
     from torsync.model.known import Synced
     from torsync.model.manifest import FileEntry
+    from torsync.model.removals import Removal
     from torsync.subscribe.stage import Stage
 
 _NANOSECONDS = 1_000_000_000
@@ -38,7 +40,8 @@ class CommitOutcome:
     """What became of the tree.
 
     Attributes:
-        rows: the whole new ledger.
+        rows: what the ledger is to say of the release's files, but for those that it knows
+            already as they are (``Plan.settled``).
         moved, copied, patched, fetched: paths that have new content.
         unchanged: how many files were staged and turned out to be what they were.
         trashed: paths whose old content is in the trash.
@@ -91,6 +94,7 @@ class Commit:
         self._unchanged: set[int] = set()  # files that were staged in vain
         self._finished: dict[int, Identity] = {}  # files, as they were when they were verified
         self._touched: set[str] = set()  # by others, while this commit was under way
+        self._mended: set[int] = set()  # kept files that had another mode or time
 
     def run(self) -> CommitOutcome:
         """Make the staged release the visible one.
@@ -128,8 +132,9 @@ class Commit:
     def _finish_staged(self) -> list[int]:
         """Give staged files their size, mode and time; leave out what did not change."""
         staged = []
-        for index, planned in enumerate(self._plan.files):
-            if planned.action not in FILLED and planned.action is not Action.COPY:
+        for index in self._plan.acting:
+            action = self._plan.files[index].action
+            if action not in FILLED and action is not Action.COPY:
                 continue
             file = self._plan.wanted.files[index]
             path = self._stage.path(index, Place.STAGE)
@@ -232,12 +237,12 @@ class Commit:
     def _remove_replaced_folders(self) -> None:
         """Remove the folders that are where a file or link goes, and the empty ones in them."""
         entries = self._plan.index.entries
+        files = self._plan.wanted.files
         replaced = {
-            file.path
-            for file, planned in zip(self._plan.wanted.files, self._plan.files, strict=True)
-            if planned.action is not Action.KEEP
-            and planned.action not in NOT_OURS
-            and (entry := entries.get(file.path)) is not None
+            files[index].path
+            for index in self._plan.acting
+            if self._plan.files[index].action not in NOT_OURS
+            and (entry := entries.get(files[index].path)) is not None
             and entry.kind is Kind.FOLDER
         }
         self._tree.forget_folders()
@@ -301,9 +306,9 @@ class Commit:
         return path not in self._plan.moved or entry.inode != self._plan.index.entries[path].inode
 
     def _place_links(self) -> None:
-        for index, planned in enumerate(self._plan.files):
+        for index in self._plan.acting:
             file = self._plan.wanted.files[index]
-            if planned.action is not Action.LINK or file.link_target is None:
+            if self._plan.files[index].action is not Action.LINK or file.link_target is None:
                 continue
             staged = self._stage.path(index, Place.STAGE)
             with doing("make the link", file.path):
@@ -329,14 +334,17 @@ class Commit:
 
     def _mend_attributes(self) -> None:
         """Give files that stay the executable bit and time that the release has for them."""
-        for index, planned in enumerate(self._plan.files):
-            file = self._plan.wanted.files[index]
-            entry = self._plan.index.entries.get(file.path)
-            stays = planned.action is Action.KEEP or index in self._unchanged
-            if not stays or entry is None or file.link_target is not None:
+        acting = {*self._plan.acting} - self._unchanged
+        entries = self._plan.index.entries
+        for index, file in enumerate(self._plan.wanted.files):
+            entry = entries.get(file.path)
+            if entry is None or index in acting or file.link_target is not None:
                 continue
+            if not (file.executable or entry.mode & 0o111) and file.mtime_s is None:
+                continue  # as most are
             if self._attributes_are_right(file, entry):
                 continue
+            self._mended.add(index)
             with doing("set the mode and time of", file.path):
                 if self._tree.stat(file.path) != entry:
                     self._touched.add(file.path)
@@ -358,17 +366,20 @@ class Commit:
         Nobody vouches for a file that was written to after it was put in its place.
         """
         now_ns = 0  # waited for if anything was touched
+        settled = self._plan.settled
         for index, planned in enumerate(self._plan.files):
+            if settled[index] and index not in self._mended:
+                continue
             file = self._plan.wanted.files[index]
-            if planned.action in NOT_OURS or file.path in self._touched:
+            if planned.action in NOT_OURS:
                 continue
             entry = self._plan.index.entries.get(file.path)
-            untouched = planned.action is Action.KEEP and (
-                file.link_target is not None
-                or (entry is not None and self._attributes_are_right(file, entry))
-            )
             clock_ns = self._plan.index.clock_ns
-            if not untouched:
+            if file.path in self._touched:
+                if settled[index] and entry is not None:
+                    self._outcome.rows[file.path] = ledger_row(entry, "", clock_ns)
+                continue
+            if planned.action is not Action.KEEP or index in self._mended:
                 clock_ns = now_ns = now_ns or self._tree.wait_for_tick()
                 with doing("look at", file.path):
                     entry = self._tree.stat(file.path)

@@ -51,25 +51,31 @@ class Look:
             unreadable=self.hashed.unreadable,
         )
 
-    def rows_to_carry(self, gone: Iterable[str] = ()) -> dict[str, LedgerRow]:
+    def rows_to_carry(
+        self, gone: Iterable[str] = (), *, settled: bytes = b""
+    ) -> dict[str, LedgerRow]:
         """What the ledger goes on to say of files that were left alone, by path.
 
-        Those at the paths that are ``gone`` were not.
+        Those at the paths that are ``gone`` were not. Of wanted files it goes on to vouch for
+        those that are ``settled`` (one byte per file; see ``Plan.settled``).
 
-        They stay torsync's to remove later: those that the release no longer lists and that
+        The others stay torsync's to remove later: those that the release no longer lists and that
         could not be removed for want of a complete look, and those that are wrong or could not
         be read, for whose content nobody vouches now.
         """
-        index = self.assessment.index
-        here = dict(zip(self.assessment.wanted.by_path, self.assessment.here, strict=True))
+        index, here = self.assessment.index, self.assessment.here
+        listed = self.assessment.wanted.by_path
         left = set(gone)
-        return {
-            path: row._replace(digest="") if path in here else row
-            for path, row in self.ledger.items()
-            if path not in left
-            and here.get(path) is not Here.LOCAL
-            and (path in index.entries or not index.complete)
-        }
+        rows = {}
+        for path, row in self.ledger.items():
+            if path in left or not (path in index.entries or not index.complete):
+                continue
+            at = listed.get(path)
+            if at is None or (settled and settled[at]):
+                rows[path] = row
+            elif here[at] is not Here.LOCAL:
+                rows[path] = row._replace(digest="")
+        return rows
 
     def judged(self, report: VerifyReport) -> Look:
         """The same look with a verify's verdict: edited ``keep`` files are not ours to mend.
@@ -124,7 +130,7 @@ def take_look(
     """
     voice.stage(Stage.LOOKING)
     tree.forget_folders()
-    index = tree.scan()
+    index = tree.scan(like=ledger)
     problems: Mapping[str, str] = index.problems
     while True:
         _tell_problems(voice, problems)

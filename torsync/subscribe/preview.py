@@ -15,17 +15,19 @@ from torsync.subscribe.look import take_look
 from torsync.subscribe.patterns import matcher
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.scan import NO_ROWS
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
 from torsync.subscribe.tree import Tree
 from torsync.subscribe.unchanged import find_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from torsync.model.config import SubscriptionConfig
     from torsync.model.reports import CheckReport
+    from torsync.model.tree_index import LedgerRow
 
 
 class AbsentTree(Tree):
@@ -48,7 +50,12 @@ class AbsentTree(Tree):
         """
         raise FileNotFoundError(folder)
 
-    def scan(self, on_entries: Callable[[int], None] = lambda _count: None) -> DiskIndex:
+    def scan(
+        self,
+        on_entries: Callable[[int], None] = lambda _count: None,
+        *,
+        like: Mapping[str, LedgerRow] = NO_ROWS,  # noqa: ARG002 - overrides
+    ) -> DiskIndex:
         """Find nothing."""
         on_entries(0)
         return DiskIndex({})

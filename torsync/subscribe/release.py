@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import NotPolledError
+from torsync.model.errors import NotPolledError, StateError
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.subscribe.remote import Fetched, Remote, Timeouts, Validators
 from torsync.subscribe.state import PollState
@@ -24,10 +24,24 @@ _GLANCE = Timeouts(connect_s=3.0, read_s=3.0, total_s=30.0, attempts=1)
 
 @dataclass(frozen=True)
 class Release:
-    """One ``.torrent``: its bytes, and their SHA-256 in hex."""
+    """One stored ``.torrent``: what it says is kept once it has been asked for, its bytes are not.
 
-    body: bytes
+    Attributes:
+        digest: the SHA-256 of the bytes, in hex.
+        read: gives the bytes.
+    """
+
     digest: str
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+
+    @property
+    def body(self) -> bytes:
+        """The bytes; read anew every time.
+
+        Raises:
+            StateError: they are gone.
+        """
+        return self.read()
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -35,10 +49,9 @@ class Release:
 
         Raises:
             ManifestError: they are no usable ``.torrent``.
+            StateError: they are gone.
         """
-        from torsync.model.metainfo import parse_metainfo  # noqa: PLC0415 - not needed where nothing has changed
-
-        return parse_metainfo(self.body, windows=os.name == "nt")
+        return _parse(self.body)
 
     def is_same_content(self, other: Release) -> bool:
         """Whether both have the same info-hash: they may differ in trackers and the like."""
@@ -96,7 +109,10 @@ class Releases:
         if not isinstance(answer, Fetched):
             assert stored is not None
             return stored
-        release = self._known.get(answer.sha256) or _parsed(answer.body, answer.sha256)
+        release = self._known.get(answer.sha256)
+        if release is None:
+            release = self._stored(answer.sha256)
+            vars(release)["manifest"] = _parse(answer.body)  # before it is stored
         self._state.store_body(answer.body)
         now = PollState(
             self._url,
@@ -118,8 +134,19 @@ class Releases:
         known = self._known.get(digest)
         if known is not None or not digest:
             return known
-        body = self._state.load_body(digest)
-        return None if body is None else self._remember(Release(body, digest))
+        if self._state.load_body(digest) is None:
+            return None
+        return self._remember(self._stored(digest))
+
+    def _stored(self, digest: str) -> Release:
+        def read() -> bytes:
+            try:
+                return self._state.read_body(digest)
+            except StateError:
+                self._known.pop(digest, None)
+                raise
+
+        return Release(digest, read)
 
     def synced(self) -> Release | None:
         """The release that the tree is known to equal."""
@@ -128,7 +155,7 @@ class Releases:
     def synced_manifest(self) -> Synced:
         """The same for comparing with another, without parsing it in vain."""
         release = self.synced()
-        return Synced(lambda: release.manifest, release.body) if release else NEVER_SYNCED
+        return Synced(lambda: release.manifest, release.read) if release else NEVER_SYNCED
 
     def _remember(self, release: Release) -> Release:
         """Keep the synced and the newest release parsed, no others."""
@@ -163,8 +190,7 @@ def not_polled(name: str) -> NotPolledError:
     )
 
 
-def _parsed(body: bytes, digest: str) -> Release:
-    """A release that can be used, or an error."""
-    release = Release(body, digest)
-    _ = release.manifest
-    return release
+def _parse(body: bytes) -> Manifest:
+    from torsync.model.metainfo import parse_metainfo  # noqa: PLC0415 - not needed where nothing has changed
+
+    return parse_metainfo(body, windows=os.name == "nt")

@@ -163,7 +163,7 @@ class Seeding:
         placement = place_for_seeding(manifest, right)
         self._torrent = self._around.pool().add(
             AddRequest(
-                metainfo=release.body,
+                metainfo=release.read,
                 save_path=str(self._tree.root),
                 paths=tuple(file.path for file in manifest.files),
                 sizes=tuple(file.size for file in manifest.files),

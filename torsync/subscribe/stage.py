@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place, Placement, matched_runs
-from torsync.subscribe.tree import FOLDER_FLAGS, Tree, disk_entry, doing
+from torsync.subscribe.scan import disk_entry
+from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -149,7 +150,8 @@ class Stage:
             InterruptedByUserError: ``stopping`` said so.
         """
         there = set(present)
-        for index, planned in enumerate(plan.files):
+        for index in plan.acting:
+            planned = plan.files[index]
             if not planned.is_cloned or str(index) in there:
                 continue
             with doing("copy", planned.source):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Stat = tuple[int, int, int, int]
+_NOTHING_KNOWN: Mapping[str, str] = {}
 SeenByFolder = dict[str, dict[str, Stat]]
 """Folder → name → size, mtime_ns, ctime_ns and inode."""
 
@@ -142,6 +143,20 @@ class TreeState:
             return None
         return body if sha256(body).hexdigest() == digest else None
 
+    def read_body(self, digest: str) -> bytes:
+        """Read the bytes of a ``.torrent`` that has been there.
+
+        Raises:
+            StateError: they are gone, or not what they were.
+        """
+        body = self.load_body(digest)
+        if body is None:
+            raise StateError(
+                f"the release in {str(self._body_file(digest))!r} is gone or damaged",
+                hint="try again: it is then fetched anew",
+            )
+        return body
+
     def forget_bodies(self, keep: Iterable[str]) -> None:
         """Remove all ``.torrent`` files but those named in ``keep``."""
         kept = {f"{digest}.torrent" for digest in keep}
@@ -184,12 +199,17 @@ class TreeState:
         found: dict[str, int | str] = json.loads(self.get("commit") or "{}")
         return found
 
-    def load_ledger(self) -> dict[str, LedgerRow]:
-        """Read what torsync put on disk or verified, by path."""
+    def load_ledger(self, names: Iterable[str] = ()) -> dict[str, LedgerRow]:
+        """Read what torsync put on disk or verified, by path.
+
+        Args:
+            names: paths that are in memory anyway, not to keep them twice.
+        """
+        known = {name: name for name in names}
 
         def read(database: sqlite3.Connection) -> dict[str, LedgerRow]:
             self._ledger_read = _changes(database)
-            return _ledger(database)
+            return _ledger(database, known)
 
         return self._db.run(read)
 
@@ -267,9 +287,12 @@ def _changes(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _ledger(database: sqlite3.Connection) -> dict[str, LedgerRow]:
+def _ledger(
+    database: sqlite3.Connection, known: Mapping[str, str] = _NOTHING_KNOWN
+) -> dict[str, LedgerRow]:
     rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger")
-    found = {row[0]: LedgerRow(*row[1:]) for row in rows}
+    make = tuple.__new__  # what LedgerRow() comes to in the end
+    found = {known.get(row[0], row[0]): make(LedgerRow, row[1:]) for row in rows}
     return found | dict(_wide_rows(database))
 
 

@@ -106,7 +106,7 @@ class Syncing:
         return take_look(
             self.tree,
             manifest,
-            self.state.load_ledger(),
+            self.state.load_ledger(manifest.by_path),
             self.voice,
             keep=self.keep if trust_ledger else nothing,
             synced=self.releases.synced_manifest(),
@@ -142,7 +142,7 @@ class Syncing:
         try:
             if update.needs_stage:
                 update.build(
-                    release.body,
+                    release.read,
                     self._fetcher(look_out, every_s or self.config.interval_s),
                     peers=self.seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,
@@ -160,7 +160,8 @@ class Syncing:
         _fill(report, outcome)
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
-        rows = look.rows_to_carry({*outcome.trashed, *plan.moved}) | outcome.rows
+        rows = look.rows_to_carry({*outcome.trashed, *plan.moved}, settled=plan.settled)
+        rows.update(outcome.rows)
         self._record(release, rows, look, report)
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)

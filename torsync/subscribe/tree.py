@@ -11,24 +11,24 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import stat
 import threading
 import time
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import BusyError, DiskFullError, TreeError
-from torsync.model.names import PRIVATE_FOLDER, is_private
-from torsync.model.tree_index import DiskEntry, DiskIndex, Kind
+from torsync.model.names import PRIVATE_FOLDER
+from torsync.subscribe.scan import NO_ROWS, disk_entry, mounts_in, scan_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOUNT_ESCAPE = re.compile(rb"\\([0-7]{3})")  # proc(5): space, tab, newline and backslash
 _OPEN_FOLDERS = 64
 _UNKNOWN_CLOCK_NS = 2_000_000_000  # the coarsest time stamps that file systems have: FAT's
 _TICK_PATIENCE_S = 0.05
@@ -203,58 +203,16 @@ class Tree:
             target = os.readlink(name, dir_fd=folder_fd)
         return disk_entry(found, self.device, target)
 
-    def scan(self, on_entries: Callable[[int], None] = lambda _count: None) -> DiskIndex:
-        """Look at everything in the tree but ``.torsync``, by stat alone.
-
-        Args:
-            on_entries: called once per folder with the number of entries found so far.
-        """
-        entries: dict[str, DiskEntry] = {}
-        problems: dict[str, str] = {}
-        pending = [""]
+    def scan(
+        self,
+        on_entries: Callable[[int], None] = lambda _count: None,
+        *,
+        like: Mapping[str, LedgerRow] = NO_ROWS,
+    ) -> DiskIndex:
+        """Look at everything in the tree but ``.torsync``, by stat alone; see ``scan_tree``."""
         clock_ns = self.clock_ns()
         mounts = mounts_in(self.root)
-        while pending:
-            folder = pending.pop()
-            if folder in mounts:
-                entries[folder] = entries[folder]._replace(kind=Kind.MOUNT)
-                continue
-            try:
-                self._scan_folder(folder, entries, problems, pending)
-            except OSError as error:
-                problems[folder] = os.strerror(error.errno or errno.EIO)
-            on_entries(len(entries))
-        for path in mounts & entries.keys():
-            entries[path] = entries[path]._replace(kind=Kind.MOUNT)
-        return DiskIndex(entries, problems, clock_ns)
-
-    def _scan_folder(
-        self,
-        folder: str,
-        entries: dict[str, DiskEntry],
-        problems: dict[str, str],
-        pending: list[str],
-    ) -> None:
-        prefix = f"{folder}/" if folder else ""
-        with os.scandir(self.folder_fd(folder)) as found:
-            for item in found:
-                if not folder and is_private(item.name):
-                    continue
-                path = prefix + item.name
-                try:
-                    status = item.stat(follow_symlinks=False)
-                    target = ""
-                    if stat.S_ISLNK(status.st_mode):
-                        target = os.readlink(item.name, dir_fd=self.folder_fd(folder))
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    problems[path] = os.strerror(error.errno or errno.EIO)
-                    continue
-                entry = disk_entry(status, self.device, target)
-                entries[path] = entry
-                if entry.kind is Kind.FOLDER:
-                    pending.append(path)
+        return scan_tree(self.folder_fd, self.device, clock_ns, mounts, like, on_entries)
 
     def is_current(self) -> bool:
         """Whether the folder that is open is still the one at its path."""
@@ -344,43 +302,6 @@ def _closed_on_failure(fd: int) -> Iterator[None]:
     except OSError:
         os.close(fd)
         raise
-
-
-def mounts_in(root: Path) -> set[str]:
-    """The mount points inside a folder, relative to it; bind mounts have the same device."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    except OSError:
-        return set()
-    prefix = os.fsencode(os.path.realpath(root)).rstrip(b"/") + b"/"
-    points = (_MOUNT_ESCAPE.sub(_unescape, line.split(b" ")[4]) for line in lines)
-    return {os.fsdecode(point[len(prefix) :]) for point in points if point.startswith(prefix)}
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    return bytes([int(match[1], 8)])
-
-
-def disk_entry(found: os.stat_result, device: int, link_target: str = "") -> DiskEntry:
-    """Turn a stat result into a value; ``device`` is that of the tree."""
-    return DiskEntry(
-        _kind(found, device),
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-        found.st_ino,
-        stat.S_IMODE(found.st_mode),
-        link_target,
-    )
-
-
-def _kind(found: os.stat_result, device: int) -> Kind:
-    mode = found.st_mode
-    if stat.S_ISREG(mode):
-        return Kind.FILE
-    if stat.S_ISDIR(mode):
-        return Kind.FOLDER if found.st_dev == device else Kind.MOUNT
-    return Kind.LINK if stat.S_ISLNK(mode) else Kind.OTHER
 
 
 def _sync_file_system(fd: int) -> None:

@@ -12,7 +12,7 @@ from torsync.model.events import Stage
 from torsync.model.names import PRIVATE_FOLDER, is_private
 from torsync.model.reports import CheckReport
 from torsync.model.seal import Seal, seal_release
-from torsync.subscribe.tree import mounts_in
+from torsync.subscribe.scan import mounts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping

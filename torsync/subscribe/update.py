@@ -61,7 +61,7 @@ class Update:
 
     def build(
         self,
-        metainfo: bytes,
+        metainfo: Callable[[], bytes],
         fetcher: Fetcher,
         *,
         peers: tuple[tuple[str, int], ...],
@@ -140,8 +140,10 @@ class Update:
         names = self._stage.leftovers()
         staged = {}
         for index, place in enumerate(placement.places):
+            if place is Place.TREE:
+                continue
             name = self._stage.path(index, place).rpartition("/")[2]
-            if place is not Place.TREE and name in names:
+            if name in names:
                 staged[index] = name
         for name in set(names) - set(staged.values()):
             self._stage.discard(name)
@@ -208,8 +210,8 @@ class Update:
     def _clone(self) -> None:
         total = sum(
             self._plan.wanted.files[index].size
-            for index, planned in enumerate(self._plan.files)
-            if planned.is_cloned
+            for index in self._plan.acting
+            if self._plan.files[index].is_cloned
         )
         self._stage.clone_sources(
             self._plan,
@@ -241,7 +243,7 @@ class Update:
 
     def _fetch(
         self,
-        metainfo: bytes,
+        metainfo: Callable[[], bytes],
         fetcher: Fetcher,
         placement: Placement,
         have: bytearray,
@@ -263,16 +265,10 @@ class Update:
                 f"them if they are as small as {manifest.piece_length // 1024} KiB",
                 "the publisher should use pieces of 1 MiB or more, or v1 or hybrid",
             )
-        root = str(self._tree.root)
         request = AddRequest(
             metainfo=metainfo,
-            save_path=f"{root}/{self._stage.folder}",
-            paths=tuple(
-                f"{root}/{placement.path(index)}"
-                if place is Place.TREE
-                else self._stage.path(index, place).rpartition("/")[2]
-                for index, place in enumerate(placement.places)
-            ),
+            save_path=str(self._tree.root),
+            paths=self._paths(placement),
             sizes=tuple(file.size for file in manifest.files),
             have=bytes(have),
             wanted=placement.wanted,
@@ -287,6 +283,16 @@ class Update:
             self._keep_record()
             raise
         self._keep_record()
+
+    def _paths(self, placement: Placement) -> tuple[str, ...]:
+        """Where each file is for now, relative to the tree."""
+        paths = [file.path for file in placement.manifest.files]
+        for index, path in placement.paths.items():
+            paths[index] = path
+        for index, place in enumerate(placement.places):
+            if place is not Place.TREE:
+                paths[index] = self._stage.path(index, place)
+        return tuple(paths)
 
     def _goal(self, placement: Placement, have: bytearray) -> FetchGoal:
         manifest = placement.manifest

@@ -207,7 +207,7 @@ def _load(metainfo: bytes) -> lt.add_torrent_params:
 
 
 def _parameters(request: AddRequest) -> lt.add_torrent_params:
-    parameters = _load(request.metainfo)
+    parameters = _load(request.metainfo())
     if parameters.ti is None:
         raise ManifestError("libtorrent finds no info dictionary in it")
     if len(request.have) != parameters.ti.num_pieces():

@@ -39,7 +39,7 @@ class AddRequest:
     """What to add to a session, and what is there already.
 
     Attributes:
-        metainfo: the bytes of the ``.torrent``.
+        metainfo: gives the bytes of the ``.torrent``.
         save_path: absolute folder that relative ``paths`` start at.
         paths: one per file of the manifest (pad files left out), in its order.
         sizes: bytes of each of these files, to be sure that both mean the same files.
@@ -50,7 +50,7 @@ class AddRequest:
         use_web_seeds: False to use none, not even the torrent's own.
     """
 
-    metainfo: bytes
+    metainfo: Callable[[], bytes]
     save_path: str
     paths: tuple[str, ...]
     sizes: tuple[int, ...]
