@@ -106,7 +106,7 @@ class HandTorrent:
         self.news = SwarmNews()
         self._have = bytearray(request.have)
         self._fetched = 0
-        manifest = parse_metainfo(request.metainfo, windows=False)
+        manifest = parse_metainfo(request.metainfo(), windows=False)
         contents = list(found(files).values())
         for piece, wanted in enumerate(request.wanted):
             if wanted and not request.have[piece]:

@@ -141,7 +141,7 @@ def test_files_are_moved_and_nothing_else_happens(site: Site, shape: str) -> Non
     assert dict(site.trashed()) == trash
     assert sorted(done.outcome.moved) == sorted(moves)
     assert sorted(done.outcome.trashed) == sorted(trash)
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
     folders = {path.rpartition("/")[0] for path in new} | set(done.plan.wanted.folders)
     assert folders_in(site.root) == folders - {""}, "emptied folders go"
     assert all((site.root / path).stat().st_nlink == 1 for path in moves)
@@ -184,7 +184,7 @@ def test_moved_files_have_the_mode_and_time_of_the_release(site: Site) -> None:
     assert found["c"].st_mtime_ns == 3000 * 10**9
     assert found["b"].st_mode & 0o100
     assert not found["c"].st_mode & 0o111
-    assert done.outcome.rows == ledger_of(site.tree, done.plan.wanted)
+    assert site.ledger == ledger_of(site.tree, done.plan.wanted)
     assert site.update(
         {"a2": dated(A, 2000), "b": executable(C), "c": dated(B, 3000)}
     ).plan.is_empty

@@ -33,7 +33,7 @@ class Counted:
     def __init__(self, manifest: Manifest | None, body: bytes = b"") -> None:
         self.loads = 0
         self._manifest = manifest
-        self.synced = Synced(self._load, body)
+        self.synced = Synced(self._load, lambda: body)
 
     def _load(self) -> Manifest | None:
         self.loads += 1

@@ -17,8 +17,9 @@ from torsync.model.assess import link_text
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place
 from torsync.model.plan import FILLED, NOT_OURS, Action, Plan
-from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
-from torsync.subscribe.moves import Identity, Moves
+from torsync.model.tree_index import Kind, LedgerRow, ledger_row
+from torsync.subscribe.attributes import Attributes, Identity, dated, identity_of
+from torsync.subscribe.moves import Moves
 from torsync.subscribe.scan import disk_entry
 from torsync.subscribe.stage import same_content
 from torsync.subscribe.trash import Trash, remove_emptied_folders
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from torsync.model.manifest import FileEntry
     from torsync.model.removals import Removal
     from torsync.subscribe.stage import Stage
-
-_NANOSECONDS = 1_000_000_000
 
 
 @dataclass
@@ -87,7 +86,7 @@ class Commit:
         self._plan = plan
         self._stage = stage
         self._trash = trash
-        self._synced = synced
+        self._attributes = Attributes(plan.index, synced)
         self._on_file = on_file
         self._on_start = on_start
         self._outcome = CommitOutcome()
@@ -145,8 +144,8 @@ class Commit:
                     if self._is_unchanged(fd, index):
                         self._unchanged.add(index)
                         continue
-                    self._set_attributes(fd, file)
-                    self._finished[index] = _identity(os.fstat(fd))
+                    self._attributes.set(fd, file)
+                    self._finished[index] = identity_of(os.fstat(fd))
                 finally:
                     os.close(fd)
             staged.append(index)
@@ -181,7 +180,7 @@ class Commit:
                 is_source = planned.source == file.path
                 is_cloned = is_source and disk_entry(seen, self._tree.device) == entry
                 runs = self._lacked(index) if is_cloned else [(0, file.size)]
-                self._finished[index] = _identity(seen)
+                self._finished[index] = identity_of(seen)
                 return all(same_content(fd, staged_fd, *run) for run in runs)
             finally:
                 os.close(fd)
@@ -196,29 +195,6 @@ class Commit:
             for segment in wanted.segments(piece)
             if segment.file_index == index
         ]
-
-    def _set_attributes(self, fd: int, file: FileEntry) -> None:
-        mode = os.fstat(fd).st_mode & 0o7777
-        entry = self._plan.index.entries.get(file.path)
-        replaced = entry.mode if entry is not None and entry.kind is Kind.FILE else mode
-        wanted = self._wanted_mode(file, replaced)
-        if wanted != mode:
-            os.fchmod(fd, wanted)
-        if file.mtime_s is not None:
-            os.utime(fd, ns=(file.mtime_s * _NANOSECONDS,) * 2)
-
-    def _wanted_mode(self, file: FileEntry, mode: int) -> int:
-        if file.executable:
-            return mode | ((mode & 0o444) >> 2)
-        may_lose = mode & 0o111 and self._was_executable(file.path)
-        return mode & ~0o111 if may_lose else mode
-
-    def _was_executable(self, path: str) -> bool:
-        synced = self._synced.manifest
-        if synced is None:
-            return False
-        index = synced.by_path.get(path)
-        return index is not None and synced.files[index].executable
 
     # --- the visible tree -------------------------------------------------------------------
 
@@ -278,14 +254,14 @@ class Commit:
             entry = self._tree.stat(file.path)
         if entry is None or (entry.size, entry.mtime_ns, entry.inode) != identity:
             return identity
-        if not self._attributes_are_right(file, entry):
+        if not self._attributes.are_right(file, entry):
             with doing("set the mode and time of", file.path):
                 fd = self._tree.open(file.path)
                 try:
-                    self._set_attributes(fd, file)
+                    self._attributes.set(fd, file)
                 finally:
                     os.close(fd)
-        return _dated(file, identity)
+        return dated(file, identity)
 
     def _rename_into_place(self, held_at: str, path: str) -> None:
         if self._is_to_be_saved(path):
@@ -342,23 +318,19 @@ class Commit:
                 continue
             if not (file.executable or entry.mode & 0o111) and file.mtime_s is None:
                 continue  # as most are
-            if self._attributes_are_right(file, entry):
+            if self._attributes.are_right(file, entry):
                 continue
             self._mended.add(index)
             with doing("set the mode and time of", file.path):
                 if self._tree.stat(file.path) != entry:
                     self._touched.add(file.path)
                     continue
-                self._finished[index] = _dated(file, (entry.size, entry.mtime_ns, entry.inode))
+                self._finished[index] = dated(file, (entry.size, entry.mtime_ns, entry.inode))
                 fd = self._tree.open(file.path)
                 try:
-                    self._set_attributes(fd, file)
+                    self._attributes.set(fd, file)
                 finally:
                     os.close(fd)
-
-    def _attributes_are_right(self, file: FileEntry, entry: DiskEntry) -> bool:
-        right_time = file.mtime_s is None or entry.mtime_ns == file.mtime_s * _NANOSECONDS
-        return right_time and self._wanted_mode(file, entry.mode) == entry.mode
 
     def _write_rows(self) -> None:
         """Remember what is in the tree now; a kept file as it was when it was looked at.
@@ -395,13 +367,3 @@ def _is_in(path: str, folders: Container[str]) -> bool:
     while path and path not in folders:
         path = path.rpartition("/")[0]
     return bool(path)
-
-
-def _identity(status: os.stat_result) -> Identity:
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def _dated(file: FileEntry, identity: Identity) -> Identity:
-    """What a file looks like once it has the time that the release has for it."""
-    size, mtime_ns, inode = identity
-    return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode

@@ -8,6 +8,7 @@ and none is ever absent.
 from __future__ import annotations
 
 import os
+import unicodedata
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torsync.model.tree_index import DiskEntry
+    from torsync.subscribe.attributes import Identity
     from torsync.subscribe.stage import Stage
 
 HELD = "moved"
 """What the names of set-aside files end in, after their number in the manifest and a dot."""
-
-Identity = tuple[int, int, int]
-"""Size, modification time in nanoseconds and inode: what stays when a file is moved."""
 
 
 class Moves:
@@ -97,11 +96,25 @@ class Moves:
                 continue
             with doing("remove the old name", source), suppress(NotADirectoryError):
                 entry = self._tree.stat(source)
-                if entry is not None and entry.inode == self._entry(source).inode:
+                own = entry is not None and entry.inode == self._entry(source).inode
+                if own and not self._is_name_of(index, source):
                     folder_fd, name = self._tree.locate(source)
                     os.unlink(name, dir_fd=folder_fd)
             left.append(source)
         return left
+
+    def _is_name_of(self, index: int, source: str) -> bool:
+        """Whether the old name is the new one in another case, as some file systems see it.
+
+        Then both lead to one directory entry, which has to stay.
+        """
+        target = self._plan.wanted.files[index].path
+        if _folded(source) != _folded(target):
+            return False
+        (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(source, target)
+        if not os.path.samestat(os.fstat(folder_fd), os.fstat(target_fd)):
+            return False
+        return name == target_name or not {name, target_name} <= {*os.listdir(folder_fd)}
 
     def _can_be_renamed(self, index: int, source: str) -> bool:
         target = self._plan.wanted.files[index].path
@@ -129,3 +142,7 @@ class Moves:
 
     def _entry(self, source: str) -> DiskEntry:
         return self._plan.index.entries[source]
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()
