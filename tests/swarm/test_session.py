@@ -197,8 +197,8 @@ def test_a_request_that_means_other_files_is_refused(
         {"sizes": asked["sizes"][1:], "paths": asked["paths"][1:]},
         {"sizes": (*asked["sizes"][:-1], 1)},
         {"sizes": (*asked["sizes"], 1), "paths": (*asked["paths"], "x")},
-        {"metainfo": torrent[:-1]},
-        {"metainfo": b"de"},
+        {"metainfo": lambda: torrent[:-1]},
+        {"metainfo": lambda: b"de"},
     ]
     for change in wrong:
         with pytest.raises(ManifestError):

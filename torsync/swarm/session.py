@@ -14,6 +14,7 @@ from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
 from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed, TorrentFailed
+from torsync.swarm.memory import return_freed_memory
 from torsync.swarm.settings import session_settings
 from torsync.swarm.torrent import AddRequest, Torrent
 
@@ -208,6 +209,7 @@ def _load(metainfo: bytes) -> lt.add_torrent_params:
 
 def _parameters(request: AddRequest) -> lt.add_torrent_params:
     parameters = _load(request.metainfo())
+    return_freed_memory()
     if parameters.ti is None:
         raise ManifestError("libtorrent finds no info dictionary in it")
     if len(request.have) != parameters.ti.num_pieces():

@@ -26,6 +26,7 @@ from torsync.swarm.events import (
     TrackerReplied,
     WebSeedFailed,
 )
+from torsync.swarm.memory import return_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -250,6 +251,7 @@ class Torrent:
             )
             gone = self._removed
         self._forget()
+        return_freed_memory()
         if not gone:
             raise SwarmError(
                 f"libtorrent did not close the torrent's files within {_REMOVAL_DEADLINE_S:.0f} s",
