@@ -354,7 +354,9 @@ class TestAnySituation:
                 assert can_be_read != situation.release.piece(piece)
             if piece in found.elsewhere:
                 assert not is_vouched
-                assert situation.at(found.elsewhere[piece]) == situation.release.piece(piece)
+                right = situation.release.piece(piece)
+                there = situation.at(found.elsewhere[piece])
+                assert there.ljust(len(right), b"\0") == right, "v2 hashes no padding"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -100,7 +100,11 @@ def matched_runs(segments: Iterable[Segment], extents: Iterable[Extent]) -> Iter
         done = 0
         while done < length:
             if not left:
-                path, source_offset, left = next(places)
+                place = next(places, None)
+                if place is None and file_index is None:
+                    return  # the padding behind a file is no part of what v2 hashes
+                assert place is not None, "the piece is longer than what was found"
+                path, source_offset, left = place
             count = min(left, length - done)
             if file_index is not None:
                 yield Run(file_index, offset + done, path, source_offset, count)
