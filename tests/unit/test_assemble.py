@@ -159,12 +159,22 @@ def test_pieces_of_the_same_file_at_another_offset_are_copied(make: Callable[...
     bench.check(plan, bench.assemble(plan))
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_the_short_last_piece_of_a_file_is_copied(make: Callable[..., Bench], last: bool) -> None:
+    """In v2 a place ends with the file, while the layout pads the piece if more files follow."""
+    bench = make(v2)
+    more = {} if last else {"z": P[9]}
+    tail = P[4][:100]
+    plan = bench.plan({"a": P[0] + tail, **more}, {"n": P[1] + P[2] + P[3] + tail, **more})
+    assert plan.copies.keys() == {3}
+    bench.check(plan, bench.assemble(plan))
+
+
 def test_padding_is_copied_as_zeros(make: Callable[..., Bench]) -> None:
     bench = make(padded)
     plan = bench.plan({"a": P[0][:-100], "z": P[9]}, {"b": P[1] + P[0][:-100] + bytes(100) + P[2]})
     assert [extent.path for extent in plan.copies[1]] == ["a", ""]
-    placement = bench.assemble(plan)
-    bench.check(plan, placement)
+    bench.check(plan, bench.assemble(plan))
 
 
 def test_zeros_are_written_over_what_a_clone_has_there(make: Callable[..., Bench]) -> None:

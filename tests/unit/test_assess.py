@@ -297,6 +297,11 @@ class TestPieces:
         assert list(found.vouched_pieces()) == [0, 0, 0]
         assert list(found.doubtful_pieces()) == [0, 2]
 
+    def test_a_piece_of_a_file_that_cannot_be_opened_is_not_hashed(self) -> None:
+        found = Situation(self.RELEASE, self.situation().disk, problems={"b": "EACCES"}).assess()
+        assert found.here[1] is Here.UNREADABLE
+        assert list(found.doubtful_pieces()) == [0, 2]
+
 
 class TestAnySituation:
     @patient

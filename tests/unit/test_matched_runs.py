@@ -97,3 +97,9 @@ def test_what_a_place_lacks_is_left_out() -> None:
     """It is padding in v2, and found out by hashing elsewhere."""
     runs = list(matched_runs([Segment(0, 0, 9)], [Extent("x", 0, 8)]))
     assert runs == [Run(0, 0, "x", 0, 8)]
+
+
+def test_padding_need_not_be_anywhere() -> None:
+    """What a v2 release hashes ends with the file; the layout goes on to the next piece."""
+    segments = [Segment(0, 8, 5), Segment(None, 0, 3)]
+    assert list(matched_runs(segments, [Extent("x", 0, 5)])) == [Run(0, 8, "x", 0, 5)]

@@ -22,6 +22,7 @@ from tests.unit.test_commit import (
 from tests.unit.test_stage import ledger_of
 from torsync.model.errors import TreeError
 from torsync.model.plan import Action
+from torsync.subscribe.commit import Commit
 from torsync.subscribe.moves import Moves
 
 if TYPE_CHECKING:
@@ -273,6 +274,24 @@ def test_what_appears_at_an_old_name_meanwhile_is_left_alone(
     monkeypatch.setattr(Moves, "leave_sources", appear_first)
     site.update({"b": A})
     assert tree_bytes(site.root) == {"a": b"of the user", "b": A}
+
+
+@pytest.mark.parametrize("mtime_s", [None, 1000])
+def test_a_moved_file_that_is_edited_at_its_new_path_is_not_vouched_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, mtime_s: int | None
+) -> None:
+    """Not even if the release has a time for it, which would hide the edit."""
+    site.update({"a": A})
+    rename = Commit._rename_into_place
+
+    def rename_and_edit(self: Commit, held_at: str, path: str) -> None:
+        rename(self, held_at, path)
+        edit_in_place(site.root / path)
+
+    monkeypatch.setattr(Commit, "_rename_into_place", rename_and_edit)
+    outcome = site.update({"b": A if mtime_s is None else dated(A, mtime_s)}).outcome
+    assert outcome.rows["b"].digest == ""
+    assert (site.root / "b").stat().st_mtime != mtime_s
 
 
 # --- hard links -----------------------------------------------------------------------------

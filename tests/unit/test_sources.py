@@ -9,6 +9,7 @@ import pytest
 from tests.support.releases import LAYOUTS, PIECE_LENGTH, Link, make_release
 from tests.support.situations import Item, Situation, with_folders
 from torsync.model.assessment import Extent, Here, Told
+from torsync.model.sources import find_similar
 from torsync.model.tree_index import Kind, ledger_row
 
 if TYPE_CHECKING:
@@ -237,6 +238,14 @@ class TestSimilar:
         found = scene(old, wanted, layouts=("v1", "v1")).assess()
         assert found.sources == {}
         assert set(found.elsewhere) == {0, 1, 2, 3, 4}
+
+    def test_a_place_that_ends_before_the_file_begins_tells_nothing(self) -> None:
+        manifest = make_release({"lead": b"lead", "new": A}).manifest
+        places = {0: [(Extent("x", 0, 4),)], 1: [(Extent("y", 4, 8),)]}
+        assert find_similar(manifest, [1], {0: places[0]}) == {}
+        right = {**places, 2: [(Extent("y", 12, 8),)], 3: [(Extent("y", 20, 7),)]}
+        assert find_similar(manifest, [1], right) == {}
+        assert find_similar(manifest, [1], {**right, 3: [(Extent("y", 20, 8),)]}) == {1: "y"}
 
 
 PLAIN = ("", "")

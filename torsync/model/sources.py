@@ -150,15 +150,13 @@ def find_similar(
 
 def _aligned(wanted: Manifest, index: int, piece: int, place: Sequence[Extent]) -> Iterator[str]:
     """The file of a place that has a wanted file's part of a piece at the same offset."""
-    segments = list(wanted.segments(piece))
-    lead = 0
-    for segment in segments:
-        if segment.file_index == index:
-            break
-        lead += segment.length
+    file, begin = wanted.files[index], piece * wanted.piece_length
+    start = max(file.offset, begin)
+    length = min(file.offset + file.size, begin + wanted.piece_length) - start
+    lead = start - begin
     for extent in place:
         if not lead and extent.path:
-            if extent.offset == segment.file_offset and extent.length >= segment.length:
+            if extent.offset == start - file.offset and extent.length >= length:
                 yield extent.path
             return
         lead -= extent.length
