@@ -165,7 +165,7 @@ def may_fetch(story: Story, torrent: bytes, disk: Mapping[str, bytes]) -> int:
 
 @pytest.mark.timeout(180)
 @settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     print_blob=True,
     # A failing story is told whole; trying simpler ones would take minutes.

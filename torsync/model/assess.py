@@ -176,16 +176,20 @@ class _Weighing:
 
         What was edited locally is worth a look itself: most of it may be right.
         """
+        wanted, known = self._wanted, self._known
         for file_index in self._unsettled:
-            file = self._wanted.files[file_index]
+            path = wanted.files[file_index].path
             if self._here[file_index] is Here.ABSENT:
                 yield file_index
-            elif file_index in self._sources or not self._known.digest(file.path):
-                continue
-            elif self._index.entries[file.path].size != file.size or all(
-                self._tell(piece) is Told.WRONG for piece in self._wanted.pieces_of(file_index)
-            ):
-                yield file_index
+            elif file_index not in self._sources:
+                differs = known.seems_to_differ(path, wanted, file_index)
+                if differs or (
+                    differs is not None
+                    and all(
+                        self._tell(piece) is Told.WRONG for piece in wanted.pieces_of(file_index)
+                    )
+                ):
+                    yield file_index
 
     def _pieces_of(self, kinds: set[Here]) -> Iterator[int]:
         """The pieces of such files, in order, each once."""

@@ -93,10 +93,22 @@ class Known:
 
     def differs(self, path: str, wanted: Manifest, file_index: int) -> bool:
         """Whether the content at ``path`` is known not to be that of a wanted file."""
-        found = self.digest(path)
-        kind = _kind(found)
-        return kind in _DIGESTS_OF_CONTENT and any(
-            digest != found for digest in wanted.digests(file_index) if _kind(digest) == kind
+        return _is_other(self.digest(path), wanted, file_index)
+
+    def seems_to_differ(self, path: str, wanted: Manifest, file_index: int) -> bool | None:
+        """The same, if it does not matter that a file's links, name or mode were changed.
+
+        Returns:
+            None if nothing is known of the file, or it was written to.
+        """
+        row = self._ledger.get(path)
+        entry = self._index.entries.get(path)
+        if row is None or entry is None or not row.digest or path in self._index.problems:
+            return None
+        if not row._replace(ctime_ns=entry.ctime_ns).vouches_for(entry):
+            return None
+        return entry.size != wanted.files[file_index].size or _is_other(
+            row.digest, wanted, file_index
         )
 
     def identifies(self, path: str, wanted: Manifest) -> bool:
@@ -146,3 +158,11 @@ def _kind_of_all(manifest: Manifest) -> str:
     """What kind of digest the files of a release have; that of the first with bytes."""
     first = next((index for index, file in enumerate(manifest.files) if file.size), None)
     return "" if first is None else _kind(manifest.digest(first))
+
+
+def _is_other(digest: str, wanted: Manifest, file_index: int) -> bool:
+    """Whether ``digest`` is of other content than a wanted file."""
+    kind = _kind(digest)
+    return kind in _DIGESTS_OF_CONTENT and any(
+        expected != digest for expected in wanted.digests(file_index) if _kind(expected) == kind
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.model.assess import Matcher, is_vouched
 from torsync.model.assessment import Assessment, Here
 from torsync.model.reports import VerifyReport
 from torsync.model.tree_index import Kind, LedgerRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
+
+    from torsync.model.assess import Matcher
 
 
 def judge(
@@ -155,5 +156,10 @@ class _Suspects:
             wanted = self._assessment.wanted
             row = self._ledger.get(wanted.files[file_index].path)
             entry = self._assessment.entry(file_index)
-            self._vouched[file_index] = is_vouched(row, entry, wanted, file_index)
+            self._vouched[file_index] = (
+                row is not None
+                and entry is not None
+                and row.vouches_for(entry)
+                and row.digest in wanted.digests(file_index)
+            )
         return self._vouched[file_index]
