@@ -166,7 +166,7 @@ class Plan:
 
 
 def content_bytes_of(manifest: Manifest, pieces: Iterable[int]) -> int:
-    """How many bytes of files ``pieces`` have; padding is not sent."""
+    """How many bytes of files ``pieces`` have; padding does not count."""
     return sum(
         segment.length
         for piece in pieces
