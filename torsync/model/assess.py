@@ -243,18 +243,6 @@ def link_text(path: str, target: str) -> str:
     return "/".join([".."] * (len(folder) - common) + to[common:])
 
 
-def is_vouched(
-    row: LedgerRow | None, entry: DiskEntry | None, wanted: Manifest, file_index: int
-) -> bool:
-    """Whether the ledger says that a file is untouched and has the content that is wanted."""
-    return (
-        row is not None
-        and entry is not None
-        and row.vouches_for(entry)
-        and row.digest == wanted.digest(file_index)
-    )
-
-
 def _is_right_anyway(entry: DiskEntry, file: FileEntry) -> bool:
     """Whether stat alone tells that a link or an empty file is right."""
     if file.link_target is not None:
