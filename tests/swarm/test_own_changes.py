@@ -68,8 +68,8 @@ def test_edits_go_to_the_trash_kept_files_stay_and_unlisted_ones_stay_until_they
         "new.ini": b"new",
         "saves/dropped": b"a saved game",
         "saves/mine": MINE["saves/mine"],
+        "untouched.ini": b"published again",
     }
-    kept["untouched.ini"] = b"published again"
     updates.update(THIRD, "v1", besides={**MINE, **kept})
     trash["patched"].append(SECOND["patched"])
     assert trash_contents(updates.tree) == trash
