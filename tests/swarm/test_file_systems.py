@@ -1,0 +1,81 @@
+"""Trees on file systems that share blocks, and on one that has hardly anything."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.cli import trash_contents
+from tests.support.disks import MIB, disk
+from tests.support.trees import random_bytes
+from tests.support.updates import PIECE, overwritten, relocated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.updates import Updates
+
+
+def used(folder: Path) -> int:
+    """Bytes that the file system of a folder has no longer free, once all of it is written."""
+    os.sync()
+    seen = os.statvfs(folder)
+    return (seen.f_blocks - seen.f_bfree) * seen.f_frsize
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_a_patched_file_and_its_old_version_in_the_trash_share_what_is_the_same(
+    updates: Updates, tmp_path: Path, kind: str
+) -> None:
+    huge = random_bytes(MIB, "huge") * 64
+    patched = overwritten(huge, 20 * MIB + 77, random_bytes(100_000, "patch"))
+    with disk(kind, tmp_path / "image", updates.tree):
+        updates.publish({"folder/huge": huge, "x": b"1"}, "packed", piece_size=MIB)
+        updates.check()
+        before = used(updates.tree)
+        assert before > len(huge)
+        updates.publish({"folder/huge": patched, "x": b"2"}, "packed", piece_size=MIB)
+        report = updates.check().subscription
+        assert report["patched_paths"] == ["folder/huge"]
+        assert used(updates.tree) - before < 8 * MIB
+        assert trash_contents(updates.tree) == {"folder/huge": [huge], "x": [b"1"]}
+
+
+X, Y, Z = (random_bytes(5 * PIECE + number, f"{number}") for number in range(3))
+LONG = random_bytes(12 * PIECE, "long")
+FIRST = {
+    "becomes/a/folder": Y[::-1],
+    "deleted": b"deleted",
+    "from/moved": X[::-1],
+    "kept": Z[::-1],
+    "patched": LONG,
+    "swap 1": Y,
+    "swap 2": Z,
+}
+SECOND = {
+    "becomes": b"a file",
+    "kept": Z[::-1],
+    "patched": overwritten(LONG, 5 * PIECE, b"patched"),
+    "swap 1": Z,
+    "swap 2": Y,
+    "to/moved": X[::-1],
+}
+
+
+def test_a_file_system_without_hard_links_modes_and_regard_to_case(
+    updates: Updates, tmp_path: Path
+) -> None:
+    with disk("exfat", tmp_path / "image", updates.tree) as root:
+        updates.sync_first(FIRST, "packed")
+        report = updates.update(SECOND, "packed")
+        assert relocated(report) == ["swap 1", "swap 2", "to/moved"]
+        assert report["bytes_fetched"] <= 2 * PIECE
+        trash = trash_contents(root)
+        assert trash["deleted"] == [b"deleted"]
+        assert trash["patched"] == [LONG]
+        report = updates.torsync.run("verify").assert_ok().subscription
+        assert report["ok"] == len(SECOND)
+        updates.update(FIRST, "packed")
+        updates.torsync.run("verify").assert_ok()
