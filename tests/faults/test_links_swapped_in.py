@@ -85,7 +85,7 @@ def _contents(tree: Path) -> set[bytes]:
     return {path.read_bytes() for path in tree.rglob("*") if path.is_file()}
 
 
-STEP = 11  # For each place, other calls: all of them would take long.
+STEP = 17  # For each place, other calls: all of them would take long.
 OWN = [".torsync", ".torsync/stage", ".torsync/trash"]
 PLACES = ["gone", "new", "replaced", "y", *OWN]
 

@@ -69,15 +69,19 @@ def test_garbage_for_a_shared_piece_changes_no_live_file_alone_or_beside_an_hone
     updates.torsync.subscribe(peers=[of_the_liar])
     outcome = updates.torsync.run("check-now", "--timeout", "1s")
     assert outcome.exit_code == 3
+    assert outcome.error["code"] == "no_peers"
+    assert "wrong content" in outcome.error["message"]
     assert liar.uploaded(torrent) > 0, "it was asked"
     assert live(updates.tree) == before
     assert tree_bytes(updates.tree) == contents
+    assert trash_contents(updates.tree) == {}
 
     sent = liar.uploaded(torrent)
     # Slow, so that the other one is asked as well.
     honest.add_folder(torrent, updates.folder, upload_limit=MIB // 4)
     updates.torsync.subscribe(peers=[of_the_liar, *updates.publisher.peers])
-    updates.torsync.run("check-now", "--timeout", "20s").assert_ok()
+    report = updates.torsync.run("check-now", "--timeout", "20s").assert_ok().subscription
+    assert report["bytes_fetched"] > report["bytes_to_fetch"], "what was thrown away counts"
     assert liar.uploaded(torrent) > sent, "it was asked again"
     assert tree_bytes(updates.tree) == NEW
     after = live(updates.tree)

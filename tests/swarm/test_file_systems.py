@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def used(folder: Path) -> int:
     """Bytes that the file system of a folder has no longer free, once all of it is written."""
-    os.sync()
+    subprocess.run(["sync", "--file-system", folder], check=True)
     seen = os.statvfs(folder)
     return (seen.f_blocks - seen.f_bfree) * seen.f_frsize
 

@@ -98,7 +98,7 @@ def test_readers_see_whole_files_of_either_release_at_every_path_that_both_have(
         updates.torsync.run("check-now").assert_ok()
         allowed = {path: [digest(FIRST[path]), digest(SECOND[path])] for path in BOTH}
         readers = [stack.enter_context(Reader(updates.tree, allowed)) for _ in range(READERS)]
-        for torrent, entries in [(second, SECOND), (first, FIRST), (second, SECOND)]:
+        for torrent, entries in [(second, SECOND), (first, FIRST)]:
             for reader in readers:
                 reader.ask()
             updates.publisher.announce(torrent)
