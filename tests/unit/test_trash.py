@@ -13,7 +13,7 @@ from tests.support.trees import tree_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.errors import DiskFullError, TreeError
 from torsync.model.names import MAX_DEPTH
-from torsync.subscribe.trash import Trash, remove_emptied_folders
+from torsync.subscribe.trash import Trash, remove_emptied_folders, trash_stamp
 from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def tree(root: Path) -> Iterator[Tree]:
 
 @pytest.fixture
 def trash(tree: Tree) -> Trash:
-    return Trash(tree, NOW_S)
+    return Trash(tree, trash_stamp(NOW_S))
 
 
 def trashed(root: Path, stamp: str = STAMP) -> dict[str, bytes | tuple[str, str]]:
@@ -70,7 +70,7 @@ def test_a_saved_link_is_never_absent(root: Path, trash: Trash) -> None:
 def test_a_link_is_saved_and_not_what_it_points_at(root: Path, tmp_path: Path, tree: Tree) -> None:
     outside = write_tree(tmp_path / "outside", {"file": b"outside"})
     (root / "out").symlink_to(outside / "file")
-    Trash(tree, NOW_S).save("out")
+    Trash(tree, trash_stamp(NOW_S)).save("out")
     assert trashed(root) == {"out": ("link", str(outside / "file"))}
     assert (outside / "file").stat().st_nlink == 1
 
@@ -114,7 +114,7 @@ def test_what_is_not_there_needs_no_saving(root: Path, trash: Trash) -> None:
 def test_two_updates_of_one_second_have_a_folder_each(root: Path, tree: Tree) -> None:
     for content in (b"one", b"two", b"three"):
         (root / "file").write_bytes(content)
-        Trash(tree, NOW_S).take("file")
+        Trash(tree, trash_stamp(NOW_S)).take("file")
     assert trashed(root) == {"file": b"one"}
     assert trashed(root, f"{STAMP}-2") == {"file": b"two"}
     assert trashed(root, f"{STAMP}-3") == {"file": b"three"}
@@ -182,7 +182,7 @@ def test_no_room_for_the_folders_is_told(tmp_path: Path) -> None:
         write_tree(root, {"a/b/file": b"1"})
         tree = Tree(root)
         with pytest.raises(DiskFullError) as caught:
-            Trash(tree, NOW_S).save("a/b/file")
+            Trash(tree, trash_stamp(NOW_S)).save("a/b/file")
         assert caught.value.path == "a/b/file"
         assert (root / "a/b/file").read_bytes() == b"1"
         tree.close()

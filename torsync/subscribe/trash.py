@@ -22,18 +22,23 @@ _TRASH = f"{PRIVATE_FOLDER}/trash"
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
+def trash_stamp(now_s: float) -> str:
+    """The name of an update in the trash; ``now_s`` is the time in Unix seconds."""
+    return time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(now_s))
+
+
 class Trash:
     """The trash folder of one update; made when the first file goes there.
 
     Should a path go there twice, because others write to the tree, it gets a further folder.
     """
 
-    def __init__(self, tree: Tree, now_s: float) -> None:
+    def __init__(self, tree: Tree, stamp: str) -> None:
         self._tree = tree
-        self._stamp = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(now_s))
+        self._stamp = stamp
         self._folder = ""
 
-    def save(self, path: str) -> None:
+    def save(self, path: str, *, released: bool = False) -> None:  # noqa: ARG002
         """Give the file or link at ``path`` a second name in the trash; it stays where it is.
 
         Where the file system has no hard links it is moved.
@@ -46,7 +51,7 @@ class Trash:
             if entry is not None and not self._link(path):
                 self.take(path)
 
-    def take(self, path: str) -> None:
+    def take(self, path: str, *, released: bool = False) -> None:  # noqa: ARG002
         """Move what is at ``path`` to the trash.
 
         Raises:
