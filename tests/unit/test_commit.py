@@ -22,7 +22,7 @@ from torsync.model.placement import Place
 from torsync.model.plan import Action, Plan
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.stage import Stage
-from torsync.subscribe.trash import Trash
+from torsync.subscribe.trash import Trash, trash_stamp
 from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Site:
             self.tree,
             plan,
             stage,
-            Trash(self.tree, NOW_S + self._commits),
+            Trash(self.tree, trash_stamp(NOW_S + self._commits)),
             synced=Synced(lambda: self.manifest),
             on_file=lambda: counted.append(None),
         )

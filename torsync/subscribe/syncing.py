@@ -14,7 +14,7 @@ from torsync.subscribe.foresight import foresee, tell_plan
 from torsync.subscribe.look import Look, take_look
 from torsync.subscribe.patterns import nothing
 from torsync.subscribe.recovery import find_held, finish_moves, rows_of_placed
-from torsync.subscribe.trash import Trash
+from torsync.subscribe.trash import Trash, trash_stamp
 from torsync.subscribe.unchanged import seal_tree
 from torsync.subscribe.update import Update
 
@@ -88,7 +88,7 @@ class Syncing:
         held = find_held(self.tree, release.manifest)
         if held:
             self.seeding.stop()
-            finish_moves(self.tree, held, Trash(self.tree, self.around.now_s()))
+            finish_moves(self.tree, held, Trash(self.tree, trash_stamp(self.around.now_s())))
         placed = self.state.load_commit()
         if placed:
             self.state.record_rows(rows_of_placed(self.tree, placed, self.state.load_ledger()))
@@ -147,7 +147,7 @@ class Syncing:
                     peers=self.seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,
                 )
-            trash = Trash(self.tree, self.around.now_s())
+            trash = Trash(self.tree, trash_stamp(self.around.now_s()))
             outcome = update.commit(trash, synced=self.releases.synced_manifest())
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched
