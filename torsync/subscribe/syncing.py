@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.seeding import Seeding
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings, Voice
+    from torsync.subscribe.trash_keeper import TrashKeeper
     from torsync.subscribe.tree import Tree
 
 
@@ -46,6 +47,7 @@ class Syncing:
     seeding: Seeding
     around: Surroundings
     voice: Voice
+    keeper: TrashKeeper
 
     def bring_to(
         self,
@@ -166,6 +168,8 @@ class Syncing:
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
         self.seeding.start(release, bytes(each.action not in NOT_OURS for each in plan.files))
+        if report.changed:
+            self.keeper.tidy()
 
     def _fetcher(self, look_out: Callable[[], None] | None, every_s: float) -> Fetcher:
         return Fetcher(
