@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torsync.model.reports import CheckReport, VerifyReport
     from torsync.subscribe.release import Release
     from torsync.subscribe.syncing import Syncing
+    from torsync.subscribe.trash_keeper import TrashKeeper
 
 
 class Subscription:
@@ -81,11 +82,12 @@ class Subscription:
         self._seeding.resume()
 
     def heed(self) -> None:
-        """See to what is seeded, between checks.
+        """See to what is seeded, and to the trash, between checks.
 
         Raises:
             TorsyncError: the tree needs a check.
         """
+        self._keeper.heed()
         self._seeding.heed()
 
     def rest(self) -> None:
@@ -226,7 +228,15 @@ class Subscription:
             self._seeding,
             self._around,
             self._voice,
+            self._keeper,
         )
+
+    @cached_property
+    def _keeper(self) -> TrashKeeper:
+        """What keeps the trash small; not imported where nothing has changed."""
+        from torsync.subscribe.trash_keeper import TrashKeeper  # noqa: PLC0415 - costs start-up time
+
+        return TrashKeeper(self.config, self._tree, self._voice, now_s=self._around.now_s)
 
     # --- verify -----------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.seeding import Seeding
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings, Voice
+    from torsync.subscribe.trash_keeper import TrashKeeper
     from torsync.subscribe.tree import Tree
 
 
@@ -51,6 +52,7 @@ class Syncing:
     seeding: Seeding
     around: Surroundings
     voice: Voice
+    keeper: TrashKeeper
 
     def bring_to(
         self,
@@ -203,6 +205,8 @@ class Syncing:
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
         self.seeding.start(release, bytes(each.action not in NOT_OURS for each in plan.files))
+        if report.changed:
+            self.keeper.tidy()
 
     def _commit(
         self, release: Release, update: Update, look: Look, report: CheckReport
