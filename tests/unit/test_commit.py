@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
@@ -559,7 +560,18 @@ def _a_reader(root: Path, *paths: str) -> Iterator[None]:
         assert process.wait(30) == 0, complaint
 
 
-def test_a_reader_never_misses_a_file_and_never_sees_a_mixture(site: Site) -> None:
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_reader_never_misses_a_file_and_never_sees_a_mixture(
+    site: Site, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    """Where there are no hard links, old and new version are exchanged (``RENAME_EXCHANGE``)."""
+    if not has_links:
+
+        def refuse(*_arguments: object, **_options: object) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refuse)
+
     def files(number: int) -> Files:
         letter = b"%c" % (ord("a") + number % 26)
         size = PIECE * (1 + number % 5)

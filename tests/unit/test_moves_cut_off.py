@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from typing import TYPE_CHECKING, NoReturn
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.support.trees import edit_in_place, tree_bytes, write_tree
 from tests.unit.test_commit import Files, Site, plain
-from tests.unit.test_moves import SHAPES, A, B, C, links, site
+from tests.unit.test_moves import SHAPES, A, B, C, links, refuse_links, site
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.moves import Moves
 from torsync.subscribe.recovery import rescue_held
@@ -200,3 +201,26 @@ def test_what_has_another_name_in_the_tree_is_not_moved_to_the_trash(
         site.update({"a": B, "b": A})
     assert rescue_held(site.tree, Trash(site.tree, "rescued")) == []
     assert not (site.root / ".torsync/trash").exists()
+
+
+# --- without hard links ---------------------------------------------------------------------
+
+
+def test_a_commit_that_is_cut_off_while_two_files_change_places_keeps_both(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no hard links, the new file and the old one are exchanged."""
+    site.update({"a": A, "s": C})
+
+    def end(*_arguments: object, **_options: object) -> NoReturn:
+        raise CutOffError
+
+    with monkeypatch.context() as patch:
+        refuse_links(patch, errno.EPERM)
+        patch.setattr(Trash, "take", end)
+        with pytest.raises(CutOffError):
+            site.update({"a": B, "s": C})
+    assert tree_bytes(site.root) == {"a": B, "s": C}
+    assert site.trashed() == []
+    assert site.finish({"a": B, "s": C}).patched == []
+    assert site.trashed() == [("a", A)]

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.attributes import set_attributes
 from torsync.subscribe.moves import Moves
-from torsync.subscribe.trash import Trash, remove_emptied_folders
+from torsync.subscribe.syscalls import exchange
+from torsync.subscribe.trash import NoHardLinks, Trash, remove_emptied_folders
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ class Commit:
             if there is None or there.link_target != placed.link:
                 self._stage_link(placed)
                 self._rename_into_place(placed, there)
-        elif there is not None and there.inode == placed.inode and self._is_done(placed):
-            pass
+        elif there is not None and there.inode == placed.inode:
+            self._clear_held(placed)  # a rename onto the same file would do nothing
         elif self._again and not self._moves.is_held(placed):
             self._outcome.lost.append(placed.path)
             return
@@ -150,15 +151,22 @@ class Commit:
         done.append(placed.path)
         self._on_file()
 
-    def _is_done(self, placed: Placed) -> bool:
-        """Whether the file got to its path before the commit was cut off.
+    def _clear_held(self, placed: Placed) -> None:
+        """See to what is left in the stage of a file that is at its path already.
 
-        A second name of it may be left in the stage: a rename onto the same file does nothing.
+        That is a second name of it, or the old version that it changed places with.
         """
-        if not self._again and not placed.aside:
-            return False
-        self._moves.drop_held(placed)
-        return True
+        held_at = self._moves.held_at(placed)
+        with suppress(NotADirectoryError):
+            held = self._tree.stat(held_at)
+            if held is None or held_at == placed.path:
+                return
+            if held.inode == placed.inode:
+                folder_fd, name = self._tree.locate(held_at)
+                os.unlink(name, dir_fd=folder_fd)
+            elif self._again and held_at != placed.source:
+                released = _identity(held) == placed.over
+                self._trash.take(held_at, released=released, name=placed.path)
 
     def _stage_link(self, placed: Placed) -> None:
         folder_fd, name = self._tree.locate(self._moves.held_at(placed))
@@ -167,14 +175,24 @@ class Commit:
         os.symlink(placed.link, name, dir_fd=folder_fd)
 
     def _rename_into_place(self, placed: Placed, there: DiskEntry | None) -> None:
-        path = placed.path
+        path, held_at = placed.path, self._moves.held_at(placed)
+        released = there is not None and _identity(there) == placed.over
         if there is not None and self._is_to_be_saved(path, there):
-            self._trash.save(path, released=_identity(there) == placed.over)
             self._outcome.trashed.append(path)
-        (source_fd, source), (target_fd, target) = self._tree.locate_both(
-            self._moves.held_at(placed), path, create=True
-        )
+            try:
+                self._trash.link(path, released=released)
+            except NoHardLinks:
+                if exchange(*self._both(held_at, path)):
+                    self._trash.take(held_at, released=released, name=path)
+                    return
+                self._trash.take(path, released=released)  # it is absent for a moment
+        source, target, source_fd, target_fd = self._both(held_at, path)
         os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+
+    def _both(self, source: str, target: str) -> tuple[str, str, int, int]:
+        """Give the names of two paths, and the descriptors of their folders."""
+        found, found_target = self._tree.locate_both(source, target, create=True)
+        return found[1], found_target[1], found[0], found_target[0]
 
     def _is_to_be_saved(self, path: str, there: DiskEntry) -> bool:
         """Whether there is something that a rename would end: what is moved has another name."""

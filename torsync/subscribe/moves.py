@@ -88,12 +88,6 @@ class Moves:
                 raise
             os.rename(name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd)
 
-    def drop_held(self, placed: Placed) -> None:
-        """Take away the name in the stage of a file that is at its path already."""
-        if placed.aside and self.is_held(placed):
-            folder_fd, name = self._tree.locate(self.held_at(placed))
-            os.unlink(name, dir_fd=folder_fd)
-
     def clear_the_way(self) -> None:
         """Take away the old names of files that are where a file or folder goes.
 
