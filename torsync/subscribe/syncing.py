@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError
@@ -177,8 +177,15 @@ class Syncing:
         learned = rows_learned(plan)
         if learned and not plan.is_empty:  # what was hashed is not to be hashed again
             self.state.record_rows(learned)
+        now_s = self.around.now_s()
         update = Update(
-            self.tree, self.state, plan, voice=self.voice, stopping=self.around.stopping
+            self.tree,
+            self.state,
+            plan,
+            look.ledger,
+            Trash(self.tree, trash_stamp(now_s)),
+            voice=self.voice,
+            stopping=self.around.stopping,
         )
         try:
             if update.needs_stage:
@@ -188,7 +195,7 @@ class Syncing:
                     peers=self.seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,
                 )
-            outcome = self._commit(release, update, look, report)
+            outcome = self._commit(release, update, now_s, report)
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched
             newer.bytes_hashed = report.bytes_hashed + update.bytes_hashed
@@ -209,14 +216,13 @@ class Syncing:
             self.keeper.tidy()
 
     def _commit(
-        self, release: Release, update: Update, look: Look, report: CheckReport
+        self, release: Release, update: Update, now_s: float, report: CheckReport
     ) -> CommitOutcome:
-        now_s = self.around.now_s()
-        stamp = trash_stamp(now_s)
-        preparation = update.prepare(synced=self.releases.synced_manifest(), ledger=look.ledger)
-        journal = preparation.journal(release=release.digest, stamp=stamp, at_s=now_s)
-        journal = replace(journal, report=report.as_json())
-        outcome = update.commit(journal, Trash(self.tree, stamp))
+        preparation = update.prepare(synced=self.releases.synced_manifest())
+        journal = preparation.journal(
+            release=release.digest, stamp=trash_stamp(now_s), at_s=now_s, report=report.as_json()
+        )
+        outcome = update.commit(journal)
         _fill(report, outcome)
         report.kept += len(preparation.unchanged)
         return outcome
