@@ -9,10 +9,18 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torsync.model.config import CleanMode, Config, SessionConfig, SubscriptionConfig, UpdateMode
+from torsync.model.config import (
+    ApplyMode,
+    CleanMode,
+    Config,
+    SessionConfig,
+    SubscriptionConfig,
+    UpdateMode,
+)
 from torsync.model.config_parse import parse_config
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import parse_toml
+from torsync.model.units import SizeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +103,7 @@ def test_every_key_is_read() -> None:
         path = "~/Games/${GAME}"
         interval = "1h 30m"
         update = "ask"
+        apply = "in-place"
         clean = "mirror"
         keep = ["*.ini", "saves/", "!x.ini"]
         peers = ["peer.example:6881", "[2001:db8::1]:51413", "10.0.0.1:1"]
@@ -102,6 +111,8 @@ def test_every_key_is_read() -> None:
         headers = { Authorization = "env:TOKEN", "X-Empty" = "" }
         seed = false
         max_torrent_size = "1 MiB"
+        trash = "0s"
+        trash_size = "20 GB"
         """,
         environ={"GAME": "Sky rim"},
         setting_types=SETTING_TYPES,
@@ -123,6 +134,7 @@ def test_every_key_is_read() -> None:
                 path=Path(HOME, "Games/Sky rim"),
                 interval_s=5400,
                 update=UpdateMode.ASK,
+                apply=ApplyMode.IN_PLACE,
                 clean=CleanMode.MIRROR,
                 keep=("*.ini", "saves/", "!x.ini"),
                 peers=(("peer.example", 6881), ("2001:db8::1", 51413), ("10.0.0.1", 1)),
@@ -130,6 +142,8 @@ def test_every_key_is_read() -> None:
                 headers={"Authorization": "env:TOKEN", "X-Empty": ""},
                 seed=False,
                 max_torrent_bytes=2**20,
+                trash_age_s=0,
+                trash_limit=SizeLimit(size_bytes=20 * 10**9),
             )
         },
     )
@@ -356,6 +370,10 @@ def test_home_that_is_unknown_is_no_absolute_folder() -> None:
     assert subscription("path = '/x'", home="").path == Path("/x")
 
 
+def test_the_trash_may_take_a_part_of_the_file_system() -> None:
+    assert subscription("trash_size = '12.5%'").trash_limit.of(1000) == 125
+
+
 @pytest.mark.parametrize(("written", "seconds"), [("1s", 1), ("1000ms", 1), ("36500d", 3153600000)])
 def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -> None:
     assert subscription(f"interval = '{written}'").interval_s == seconds
@@ -381,6 +399,11 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ("max_torrent_size = '0'", "expected at least one byte"),
         ("max_torrent_size = 5", 'expected a size such as "64 MiB", found a number'),
         ("max_torrent_size = 'big'", "expected a size such as"),
+        ("trash = 'off'", "expected a duration such as"),
+        ("trash = 14", 'expected a duration such as "14d", found a number'),
+        ("trash = '36501d'", "expected at most 36500d"),
+        ("trash_size = '101%'", 'a percentage up to "100%", found "101%"'),
+        ("trash_size = 10", 'expected a size such as "20 GB", or "10%", found a number'),
         ("keep = '*.ini'", "expected an array, found text; put it in [brackets]"),
         ("keep = [1]", "expected a gitignore pattern, found a number"),
         ("keep = ['!']", "Invalid git pattern"),
@@ -534,7 +557,7 @@ _documents = st.fixed_dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
                 "url path interval update clean keep peers web_seeds headers seed max_torrent_size"
-                " other"
+                " trash trash_size other"
             ),
         )
         | _values,

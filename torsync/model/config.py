@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Union
 
+from torsync.model.units import SizeLimit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 SettingValue = Union[bool, int, str]
 DEFAULT_MAX_TORRENT_BYTES = 64 * 1024**2
+DEFAULT_TRASH_LIMIT = SizeLimit(percent=10.0)
 
 
 class CleanMode(str, Enum):
@@ -20,6 +23,13 @@ class CleanMode(str, Enum):
     MANAGED = "managed"
     MIRROR = "mirror"
     OFF = "off"
+
+
+class ApplyMode(str, Enum):
+    """Where files that changed are patched."""
+
+    STAGED = "staged"
+    IN_PLACE = "in-place"
 
 
 class UpdateMode(str, Enum):
@@ -50,10 +60,13 @@ class SubscriptionConfig:
         path: the tree; absolute, ``~`` and environment variables expanded.
         interval_s: seconds between polls.
         update: whether a new release is fetched at once, or waits for ``torsync apply``.
+        apply: whether files are patched beside the tree, or where they are.
         keep: gitignore patterns of files never overwritten once there, never removed.
         peers: host and port, besides those from trackers, DHT, LSD and PEX.
         headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
         max_torrent_bytes: the largest ``.torrent`` that is accepted.
+        trash_age_s: seconds that something stays in the trash; 0 keeps nothing.
+        trash_limit: the disk space that the trash may take.
     """
 
     name: str
@@ -61,6 +74,7 @@ class SubscriptionConfig:
     path: Path
     interval_s: float = 600.0
     update: UpdateMode = UpdateMode.AUTO
+    apply: ApplyMode = ApplyMode.STAGED
     clean: CleanMode = CleanMode.MANAGED
     keep: tuple[str, ...] = ()
     peers: tuple[tuple[str, int], ...] = ()
@@ -68,6 +82,8 @@ class SubscriptionConfig:
     headers: Mapping[str, str] = field(default_factory=dict)
     seed: bool = True
     max_torrent_bytes: int = DEFAULT_MAX_TORRENT_BYTES
+    trash_age_s: float = 14 * 86400.0
+    trash_limit: SizeLimit = DEFAULT_TRASH_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

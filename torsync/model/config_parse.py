@@ -15,6 +15,8 @@ from torsync.model.config import Config, SessionConfig, SettingValue, Subscripti
 from torsync.model.config_values import (
     show,
     suggest,
+    to_age_s,
+    to_apply_mode,
     to_array,
     to_boolean,
     to_clean_mode,
@@ -27,6 +29,7 @@ from torsync.model.config_values import (
     to_rate,
     to_setting,
     to_size_bytes,
+    to_size_limit,
     to_table,
     to_tree,
     to_update_mode,
@@ -218,6 +221,7 @@ def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> 
         path=table.required("path", tree, _DEFAULTS.path, "/PATH/OF/A/FOLDER"),
         interval_s=table.value("interval", to_interval_s, _DEFAULTS.interval_s),
         update=table.value("update", to_update_mode, _DEFAULTS.update),
+        apply=table.value("apply", to_apply_mode, _DEFAULTS.apply),
         clean=table.value("clean", to_clean_mode, _DEFAULTS.clean),
         keep=table.items("keep", to_pattern),
         peers=table.items("peers", to_peer),
@@ -227,6 +231,8 @@ def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> 
         max_torrent_bytes=table.value(
             "max_torrent_size", to_size_bytes, _DEFAULTS.max_torrent_bytes
         ),
+        trash_age_s=table.value("trash", to_age_s, _DEFAULTS.trash_age_s),
+        trash_limit=table.value("trash_size", to_size_limit, _DEFAULTS.trash_limit),
     )
     table.report_unknown()
     return subscription

@@ -16,8 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from torsync.model.config import CleanMode, SettingValue, UpdateMode
-from torsync.model.units import parse_duration_s, parse_rate, parse_size
+from torsync.model.config import ApplyMode, CleanMode, SettingValue, UpdateMode
+from torsync.model.units import (
+    SizeLimit,
+    parse_duration_s,
+    parse_rate,
+    parse_size,
+    parse_size_limit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -154,6 +160,20 @@ def to_interval_s(value: object) -> float:
     return interval_s
 
 
+def to_age_s(value: object) -> float:
+    """Take a duration; "0s" is none."""
+    text = to_text(value, 'a duration such as "14d"')
+    age_s = parse_duration_s(text)
+    if age_s > _MAX_INTERVAL_S:
+        raise ValueError(f"expected at most 36500d, found {show(text)}; change it")
+    return age_s
+
+
+def to_size_limit(value: object) -> SizeLimit:
+    """Take a size, or a percentage of the file system."""
+    return parse_size_limit(to_text(value, 'a size such as "20 GB", or "10%"'))
+
+
 def to_rate(value: object) -> int:
     """Take bytes per second; 0 is no limit."""
     text = to_text(value, 'a rate such as "10 MB/s"')
@@ -170,6 +190,11 @@ def to_size_bytes(value: object) -> int:
     if size_bytes == 0:
         raise ValueError(f"expected at least one byte, found {show(text)}; write a larger size")
     return size_bytes
+
+
+def to_apply_mode(value: object) -> ApplyMode:
+    """Take one of the names of :class:`ApplyMode`."""
+    return ApplyMode(_one_of([mode.value for mode in ApplyMode], value))
 
 
 def to_clean_mode(value: object) -> CleanMode:
