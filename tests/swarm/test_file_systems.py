@@ -32,6 +32,7 @@ def test_a_patched_file_and_its_old_version_in_the_trash_share_what_is_the_same(
 ) -> None:
     huge = random_bytes(MIB, "huge") * 64
     patched = overwritten(huge, 20 * MIB + 77, random_bytes(100_000, "patch"))
+    updates.torsync.subscribe(trash_size="1 GB")
     with disk(kind, tmp_path / "image", updates.tree):
         updates.publish({"folder/huge": huge, "x": b"1"}, "packed", piece_size=MIB)
         updates.check()

@@ -15,7 +15,7 @@ from tests.support.torrents import make_libtorrent
 from tests.support.trees import assert_same_tree, tree_bytes, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.seeders import LibtorrentSeeder
@@ -60,43 +60,6 @@ def visible(tree: Path) -> dict[str, tuple[int, ...]]:
 
 
 # --- peers ----------------------------------------------------------------------------------
-
-
-def test_garbage_beside_an_honest_peer_is_thrown_away(
-    tmp_path: Path,
-    torsync: Torsync,
-    publisher: Publisher,
-    new_seeder: Callable[..., LibtorrentSeeder],
-) -> None:
-    folder = write_tree(tmp_path / "pack", {"a": 30 * PIECE, "b": 20 * PIECE + 5})
-    torrent = make_libtorrent(folder, piece_size=PIECE)
-    # At an address of its own: libtorrent bans all that is at the address of a liar.
-    liar = new_seeder(host="127.0.0.2")
-    liar.add_folder(torrent, folder, bad_pieces="all")
-    # The honest one is slow, so that the other one is asked as well.
-    publisher.publish(torrent, folder, upload_limit=MIB)
-    torsync.subscribe(peers=[*publisher.peers, f"127.0.0.2:{liar.port}"])
-    report = torsync.run("check-now", "--timeout", "20s").assert_ok().subscription
-    assert_same_tree(torsync.tree, folder)
-    assert liar.uploaded(torrent) > 0
-    assert report["bytes_fetched"] > report["bytes_total"], "what was thrown away counts"
-
-
-def test_garbage_alone_leaves_the_tree_and_says_that_pieces_arrived_wrong(
-    tmp_path: Path, torsync: Torsync, publisher: Publisher
-) -> None:
-    publish(publisher, tmp_path / "one", FIRST)
-    torsync.run("check-now").assert_ok()
-    before = visible(torsync.tree)
-    publish(publisher, tmp_path / "two", SECOND, bad_pieces="all")
-    outcome = torsync.run("check-now", "--timeout", "2s")
-    assert outcome.exit_code == 3
-    assert outcome.error["code"] == "no_peers"
-    assert "wrong content" in outcome.error["message"]
-    assert visible(torsync.tree) == before
-    assert trash_contents(torsync.tree) == {}
-    report = torsync.run("verify").assert_ok().subscription
-    assert report["ok"] == len(FIRST)
 
 
 def test_without_peers_it_gives_up_when_told_to_and_tells_what_to_check(
