@@ -151,6 +151,7 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 def fail_to_store(updates: Updates, store: Path) -> None:
     """Update while the disk fails to store what it takes."""
+    (updates.tree / "lost+found").rmdir()
     updates.publish(OLD, "v1")
     updates.torsync.run("check-now").assert_ok()
     old = tree_bytes(updates.tree)
