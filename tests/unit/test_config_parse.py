@@ -97,6 +97,7 @@ def test_every_key_is_read() -> None:
         update = "ask"
         clean = "mirror"
         keep = ["*.ini", "saves/", "!x.ini"]
+        select = ["textures/", "!textures/4k/"]
         peers = ["peer.example:6881", "[2001:db8::1]:51413", "10.0.0.1:1"]
         web_seeds = ["http://seed.example:8080/a%20b/"]
         headers = { Authorization = "env:TOKEN", "X-Empty" = "" }
@@ -125,6 +126,7 @@ def test_every_key_is_read() -> None:
                 update=UpdateMode.ASK,
                 clean=CleanMode.MIRROR,
                 keep=("*.ini", "saves/", "!x.ini"),
+                select=("textures/", "!textures/4k/"),
                 peers=(("peer.example", 6881), ("2001:db8::1", 51413), ("10.0.0.1", 1)),
                 web_seeds=("http://seed.example:8080/a%20b/",),
                 headers={"Authorization": "env:TOKEN", "X-Empty": ""},
@@ -382,6 +384,8 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ("max_torrent_size = 5", 'expected a size such as "64 MiB", found a number'),
         ("max_torrent_size = 'big'", "expected a size such as"),
         ("keep = '*.ini'", "expected an array, found text; put it in [brackets]"),
+        ("select = '*.ini'", "expected an array, found text; put it in [brackets]"),
+        ("select = ['!']", "Invalid git pattern"),
         ("keep = [1]", "expected a gitignore pattern, found a number"),
         ("keep = ['!']", "Invalid git pattern"),
         ("keep = ['[z-a]']", "bad character range"),
@@ -533,7 +537,7 @@ _documents = st.fixed_dictionaries(
         "subscriptions": st.dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
-                "url path interval update clean keep peers web_seeds headers seed max_torrent_size"
+                "url path interval update clean keep select peers web_seeds headers seed max_torrent_size"
                 " other"
             ),
         )
