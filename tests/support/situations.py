@@ -32,6 +32,7 @@ from torsync.model.tree_index import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from torsync.model.assess import Matcher
     from torsync.model.assessment import Assessment, Extent
     from torsync.model.manifest import FileEntry, Manifest
 
@@ -114,6 +115,11 @@ class Situation:
         entries = {path: item.entry() for path, item in self.disk.items()}
         return DiskIndex(entries, dict(self.problems))
 
+    @property
+    def select(self) -> Matcher | None:
+        """Matches what is selected; None where that is everything."""
+        return (lambda path: path not in self.unselected) if self.unselected else None
+
     def assess(self) -> Assessment:
         """Assess as ``check-now`` does."""
         index = self.index
@@ -131,7 +137,7 @@ class Situation:
             index,
             self.ledger,
             keep=self.keep.__contains__,
-            select=(lambda path: path not in self.unselected) if self.unselected else None,
+            select=self.select,
             synced=Synced(lambda: before.manifest) if before is not None else NEVER_SYNCED,
         )
 

@@ -537,8 +537,8 @@ _documents = st.fixed_dictionaries(
         "subscriptions": st.dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
-                "url path interval update clean keep select peers web_seeds headers seed max_torrent_size"
-                " other"
+                "url path interval update clean keep select peers web_seeds headers seed"
+                " max_torrent_size other"
             ),
         )
         | _values,
