@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.assessment import CERTAIN, Assessment, Here
+from torsync.model.names import in_private
 from torsync.model.removals import Removal, plan_obstacles, plan_removals
 from torsync.model.selection import selected_folders
 from torsync.model.tree_index import Kind
@@ -311,6 +312,8 @@ def _spared(assessment: Assessment, good: bytearray) -> dict[int, str]:
 def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]) -> set[str]:
     """Turn a copy of what goes from its path anyway into a move; the first one that asks.
 
+    What is in the trash is taken out of it.
+
     Returns:
         The paths that are moved away.
     """
@@ -320,7 +323,11 @@ def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]
         if planned.action is not Action.COPY or source in moved:
             continue
         at = wanted.by_path.get(source)
-        if source in leaving if at is None else files[at].action not in _UNTOUCHED:
+        if at is None:
+            is_free = source in leaving or in_private(source)
+        else:
+            is_free = files[at].action not in _UNTOUCHED
+        if is_free:
             moved.add(source)
             files[index] = planned._replace(action=Action.MOVE)
     return moved

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
+from torsync.model.names import in_private
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def plan_removals(
     removals = []
     listed = wanted.by_path
     for path, entry in index.entries.items():
-        if path in listed or entry.kind in {Kind.FOLDER, Kind.MOUNT}:
+        if path in listed or entry.kind in {Kind.FOLDER, Kind.MOUNT} or in_private(path):
             continue
         managed = path in ledger
         if (managed or clean is CleanMode.MIRROR) and not keep(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torsync.model.config import CleanMode
     from torsync.model.manifest import Manifest
     from torsync.model.reports import VerifyReport
-    from torsync.model.tree_index import LedgerRow
+    from torsync.model.tree_index import DiskEntry, LedgerRow
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.tree import Tree
 
@@ -129,6 +130,7 @@ def take_look(
     synced: Synced = NEVER_SYNCED,
     trust_ledger: bool,
     stopping: Callable[[], bool],
+    trash: Callable[[], Mapping[str, LedgerRow]] = dict,
     hashing: bool = True,
 ) -> Look:
     """Scan the tree and hash its doubtful pieces.
@@ -143,6 +145,8 @@ def take_look(
         synced: the release that the ledger's files are of.
         trust_ledger: False to hash everything.
         stopping: asked while hashing.
+        trash: gives what is known of old releases' files in the trash, by path; called if
+            something is missed in the tree.
         hashing: False to leave what is doubtful unread.
 
     Raises:
@@ -152,22 +156,29 @@ def take_look(
     voice.stage(Stage.LOOKING)
     tree.forget_folders()
     index = tree.scan(like=ledger)
+    trusted = ledger
     problems: Mapping[str, str] = index.problems
     while True:
         _tell_problems(voice, problems)
         assessment = assess(
             manifest,
             index,
-            ledger,
+            trusted,
             keep=keep,
             select=select,
             synced=synced,
             trust_ledger=trust_ledger,
         )
         problems = _unreadable(tree, assessment.sources_to_read())
-        if not problems:
+        if problems:
+            index = index.without(problems)
+            continue
+        found = _find_in_trash(tree, assessment, trash) if trusted is ledger else {}
+        if not found:
             break
-        index = index.without(problems)
+        trusted = {**ledger, **{path: row for path, (row, _entry) in found.items()}}
+        entries = {path: entry for path, (_row, entry) in found.items()}
+        index = replace(index, entries={**index.entries, **entries})
     if manifest.files and len(assessment.unselected) == len(manifest.files):
         voice.notice(
             Level.WARNING,
@@ -180,6 +191,27 @@ def take_look(
     if doubtful:
         hashed = _hash(tree, assessment, doubtful, voice, stopping)
     return Look(assessment, ledger, hashed)
+
+
+def _find_in_trash(
+    tree: Tree, assessment: Assessment, trash: Callable[[], Mapping[str, LedgerRow]]
+) -> dict[str, tuple[LedgerRow, DiskEntry]]:
+    """Find the content of files that are not in the tree among what it had earlier."""
+    wanted = assessment.wanted
+    missed = {
+        digest
+        for index, here in enumerate(assessment.here)
+        if here in {Here.ABSENT, Here.DOUBTFUL} and wanted.files[index].size
+        for digest in wanted.digests(index)
+    }
+    found = {}
+    for path, row in trash().items() if missed else ():
+        if row.digest in missed:
+            with suppress(OSError):
+                entry = tree.stat(path)
+                if entry is not None and row.vouches_for(entry) and not _open_problem(tree, path):
+                    found[path] = row, entry
+    return found
 
 
 def _tell_problems(voice: Voice, problems: Mapping[str, str]) -> None:

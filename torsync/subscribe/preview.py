@@ -167,6 +167,7 @@ def _preview(
         synced=releases.synced_manifest(),
         trust_ledger=True,
         stopping=around.stopping,
+        trash=state.load_trash,
     )
     plan = look.plan(keep=keep, clean=config.clean)
     report = tell_plan(config, look, plan, tree.root, voice)

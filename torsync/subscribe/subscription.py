@@ -10,8 +10,9 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from torsync.model.config import UpdateMode
-from torsync.model.errors import InterruptedByUserError, TorsyncError
+from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
 from torsync.model.events import Level, Stage, StageStarted
+from torsync.model.past import find_release
 from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import not_polled, open_releases
@@ -130,7 +131,38 @@ class Subscription:
         release = self._releases.polled()
         if release is None:
             raise not_polled(self.config.name)
-        return self._carry_out(lambda: self._syncing.bring_to(release))
+        return self._carry_out(lambda: self._follow(release))
+
+    def rollback(self, wanted: str = "") -> CheckReport:
+        """Bring the tree to an earlier release, and stay there until ``apply`` is called.
+
+        Args:
+            wanted: its name, or the beginning of its info-hash; empty for the one before.
+
+        Raises:
+            UsageError: there is no such release, or there are several.
+            TorsyncError: it could not be done; the tree has each path's old or new content.
+        """
+        return self._carry_out(lambda: self._roll_back(wanted))
+
+    def _roll_back(self, wanted: str) -> CheckReport:
+        self._syncing.recover()
+        past = find_release(self._state.past_releases(), wanted, current=self._state.synced)
+        release = self._releases.load(past.digest)
+        if release is None:
+            raise StateError(
+                f"the .torrent of {past.name!r} is gone from the state directory",
+                hint="another release may do; see `torsync rollback --list`",
+            )
+        newest = self._releases.polled()
+        is_newest = newest is not None and newest.is_same_content(release)
+        self._state.put(pinned="" if is_newest else release.digest)
+        return self._syncing.bring_to(release)
+
+    def _follow(self, release: Release) -> CheckReport:
+        """Bring the tree to the newest release, and stay at none from now on."""
+        self._state.put(pinned="")
+        return self._syncing.bring_to(release)
 
     def apply_approved(self) -> CheckReport:
         """Do what another process approved, and leave word; check if that is out of date.
@@ -142,7 +174,7 @@ class Subscription:
         if release is None or not self._asking.take(release):
             return self.check_now()
         try:
-            return self._carry_out(lambda: self._syncing.bring_to(release))
+            return self._carry_out(lambda: self._follow(release))
         except InterruptedByUserError:
             raise
         except TorsyncError as error:
@@ -172,7 +204,7 @@ class Subscription:
 
     def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
-        release = self._releases.poll(force=force)
+        release = self._stay(self._releases.poll(force=force))
         if not force:
             unchanged = find_unchanged(
                 self._tree, self._state, release.digest, self.config, self._keep, self._voice
@@ -184,7 +216,7 @@ class Subscription:
         while True:
             self._asking.take(release)
             try:
-                if self._asking.needs_approval(release):
+                if release.digest != self._state.pinned and self._asking.needs_approval(release):
                     report = self._asking.hold_back(
                         release, preview=self._syncing.preview, bring_to=self._syncing.bring_to
                     )
@@ -202,8 +234,29 @@ class Subscription:
                 report.bytes_hashed += bytes_hashed
                 return report
 
+    def _stay(self, newest: Release) -> Release:
+        """Give the release that was rolled back to, if one was, instead of the newest."""
+        digest = self._state.pinned
+        pinned = self._releases.load(digest)
+        if pinned is None:
+            if digest:
+                said = "the .torrent of the release that it was rolled back to is gone"
+                self._voice.notice(Level.WARNING, "rollback_lost", f"{said}; it follows the newest")
+                self._state.put(pinned="")
+            return newest
+        if pinned.is_same_content(newest):
+            return newest
+        name = self.config.name
+        said = f"it stays at {pinned.manifest.name}, and {newest.manifest.name} is the newest"
+        self._voice.notice(
+            Level.INFO, "rolled_back", said, f"`torsync apply {name}` follows the newest again"
+        )
+        return pinned
+
     def _look_out(self, current: Release) -> None:
         """See whether the release that is being fetched is still the newest."""
+        if self._state.pinned == current.digest:
+            return
         try:
             newest = self._releases.glance()
         except TorsyncError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
+from torsync.model.past import PastRelease
 from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
@@ -22,7 +23,7 @@ from torsync.subscribe.unchanged import seal_tree
 from torsync.subscribe.update import Update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torsync.model.assess import Matcher
     from torsync.model.config import SubscriptionConfig
@@ -108,7 +109,8 @@ class Syncing:
         digest = release.manifest.digest if release is not None else (lambda _index: "")
         trash = Trash(self.tree, journal.stamp)
         outcome = Commit(self.tree, journal, trash, digest=digest, again=True).run()
-        rows = self.state.load_ledger()
+        ledger = self.state.load_ledger()
+        rows = dict(ledger)
         for path in journal.vacated():
             with doing("look at", path), suppress(NotADirectoryError):
                 if self.tree.stat(path) is None:
@@ -124,6 +126,8 @@ class Syncing:
                 journal.report["release"],
                 journal.report,
             ),
+            release=_past(release, journal.at_s) if release is not None and is_whole else None,
+            trashed=_content_in_trash(outcome, ledger),
         )
         name = journal.report["release"]
         said = f"the update to {name} had been cut off while it was put in place; it is finished"
@@ -152,6 +156,7 @@ class Syncing:
             synced=self.releases.synced_manifest(),
             trust_ledger=trust_ledger,
             stopping=self.around.stopping,
+            trash=self.state.load_trash,
             hashing=hashing,
         )
 
@@ -210,7 +215,7 @@ class Syncing:
         report.bytes_hashed += update.bytes_hashed
         rows = look.rows_to_carry({*outcome.trashed, *plan.moved}, settled=plan.settled)
         rows |= learned | outcome.rows
-        self._record(release, rows, look, report)
+        self._record(release, rows, look, report, outcome)
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
         self.seeding.start(release, plan.right)
@@ -240,7 +245,12 @@ class Syncing:
         )
 
     def _record(
-        self, release: Release, rows: dict[str, LedgerRow], look: Look, report: CheckReport
+        self,
+        release: Release,
+        rows: dict[str, LedgerRow],
+        look: Look,
+        report: CheckReport,
+        outcome: CommitOutcome,
     ) -> None:
         seal = seal_tree(release, rows, look.assessment, self.config, self.keep)
         if rows == look.ledger and self.state.synced == release.digest:
@@ -252,10 +262,32 @@ class Syncing:
             now_s = self.around.now_s()
             history = (now_s, report.info_hash, report.release, report.as_json())
         self.state.record_sync(
-            rows, synced=release.digest, history=history, seal=seal, before=look.ledger
+            rows,
+            synced=release.digest,
+            history=history,
+            release=_past(release, self.around.now_s()),
+            trashed=_content_in_trash(outcome, look.ledger),
+            seal=seal,
+            before=look.ledger,
         )
         polled = self.state.load_poll()
         self.state.forget_bodies(keep={release.digest, polled.sha256 if polled else ""})
+
+
+def _past(release: Release, at_s: float) -> PastRelease:
+    manifest = release.manifest
+    return PastRelease(release.digest, manifest.info_hash, manifest.name, at_s)
+
+
+def _content_in_trash(
+    outcome: CommitOutcome, ledger: Mapping[str, LedgerRow]
+) -> dict[str, LedgerRow]:
+    """What is known of old releases' files that a commit moved to the trash, by path there."""
+    return {
+        at: row._replace(digest=ledger[path].digest)
+        for at, (path, row) in outcome.kept_content.items()
+        if path in ledger
+    }
 
 
 def _fill(report: CheckReport, outcome: CommitOutcome) -> None:

@@ -49,6 +49,7 @@ class Trash:
         """
         self._tree = tree
         self._stamp = stamp
+        self.released: dict[str, str] = {}  # where old releases' files are → their paths
 
     def save(self, path: str, *, released: bool = False) -> bool:
         """Give the file or link at ``path`` a second name in the trash; it stays where it is.
@@ -154,6 +155,8 @@ class Trash:
             except NotADirectoryError:  # a file is in the way of it
                 continue
             if found is None or (found.inode, found.kind) == (entry.inode, entry.kind):
+                if released:
+                    self.released[target] = path
                 return target, found is not None
         raise FileExistsError(errno.EEXIST, "too many folders of one second", TRASH)
 
