@@ -169,7 +169,7 @@ class Syncing:
         self.seeding.remember_peers(update.fetched.peers)
         self.seeding.start(release, bytes(each.action not in NOT_OURS for each in plan.files))
         if report.changed:
-            self.keeper.tidy()
+            self.keeper.after_update(trash.added_bytes)
 
     def _fetcher(self, look_out: Callable[[], None] | None, every_s: float) -> Fetcher:
         return Fetcher(
