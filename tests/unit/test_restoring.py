@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.trees import Content, tree_bytes, write_tree
@@ -295,6 +295,7 @@ def test_the_pattern_of_a_path_is_written_as_a_person_would(path: str, pattern: 
     assert pattern_of(path) == pattern
 
 
+@settings(deadline=None)
 @given(PATHS)
 def test_the_pattern_of_a_path_matches_it_and_what_is_in_it(path: str) -> None:
     matches = matcher([pattern_of(path)])

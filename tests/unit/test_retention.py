@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torsync.model.retention import (
@@ -325,6 +325,7 @@ def users(files: list[Trashed]) -> set[int]:
     return {file.inode for file in files if not file.released}
 
 
+@settings(deadline=None)
 @given(FILES, st.integers(0, 300), st.integers(1, 30), st.integers(0, 20))
 def test_retention_keeps_its_promises(
     files: list[Trashed], limit_bytes: int, age_s: int, now_s: int
@@ -365,6 +366,7 @@ def newest(files: list[Trashed], file: Trashed) -> float:
     return max(other.at_s for other in of(files, file.inode))
 
 
+@settings(deadline=None)
 @given(FILES, st.integers(0, 300))
 def test_room_is_made_of_no_more_than_is_needed(files: list[Trashed], bytes_needed: int) -> None:
     given_up = plan_room(files, bytes_needed)
