@@ -6,8 +6,10 @@ import errno
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,10 +17,11 @@ import pytest
 
 from tests.support.torrents import RawFile, link, make_raw
 from tests.support.trees import random_bytes, tree_bytes, write_tree
-from torsync.model.config import SubscriptionConfig
+from torsync.model.config import ApplyMode, SubscriptionConfig
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Event, Notice
 from torsync.model.metainfo import parse_metainfo
+from torsync.subscribe.state import TreeState
 from torsync.subscribe.subscription import Subscription
 from torsync.subscribe.surroundings import Surroundings
 from torsync.swarm.torrent import SwarmNews, TorrentProgress
@@ -147,13 +150,21 @@ class HandTorrent:
 class Scene:
     """A tree that was brought to the old release, and the new one at its URL."""
 
-    def __init__(self, folder: Path, published: str = "old") -> None:
+    def __init__(
+        self, folder: Path, published: str = "old", apply: ApplyMode = ApplyMode.STAGED
+    ) -> None:
         """``published`` tells which release is at the URL already."""
+        self._apply = apply
         self.folder = folder
         self.tree = folder / "tree"
         self._url_file = folder / "pack.torrent"
         self._files: Mapping[str, bytes | RawFile] = OLD if published == "old" else NEW
         self.notices: list[Notice] = []
+
+    @property
+    def patched_in_place(self) -> set[str]:
+        """The paths that may hold anything while an update is under way."""
+        return {"patched.bin", "shrinks.bin"} if self._apply is ApplyMode.IN_PLACE else set()
 
     def prepare(self) -> None:
         """Make the tree, and publish the new release."""
@@ -170,7 +181,7 @@ class Scene:
 
     def check_now(self) -> CheckReport:
         """What ``torsync check-now`` does, without a swarm."""
-        config = SubscriptionConfig("pack", self._url_file.as_uri(), self.tree)
+        config = SubscriptionConfig("pack", self._url_file.as_uri(), self.tree, apply=self._apply)
         around = Surroundings(
             pool=lambda: self,  # type: ignore[arg-type,return-value]
             sink=self._note,
@@ -200,19 +211,29 @@ class Scene:
                 contents.setdefault(path, set()).add(content)
         return contents
 
+    def has_journal(self) -> bool:
+        """Whether a commit was cut off."""
+        state = TreeState(self.folder / "state", read_only=True)
+        try:
+            return state.has_journal
+        finally:
+            state.close()
+
     def check_cut_off(self) -> None:
         """Each path has its old or its new content, and nothing is lost."""
         old, new = found(OLD), found(NEW)
         seen, trashed = tree_bytes(self.tree), self.trashed()
         for path in old.keys() | new.keys():
             allowed = {release[path] for release in (old, new) if path in release}
-            if path in seen:
+            if path in self.patched_in_place:
+                assert path in seen, f"{path!r} is absent"
+            elif path in seen:
                 assert seen[path] in allowed, f"{path!r} is neither old nor new"
             else:
                 assert not (path in old and path in new), f"{path!r} is absent"
         for path, content in old.items():
             kept = seen.get(path) == content or content in trashed.get(path, set())
-            assert kept, f"the old content of {path!r} is lost"
+            assert kept or path in self.patched_in_place, f"the old content of {path!r} is lost"
         assert {path: seen.get(path) for path in MINE} == MINE
         assert seen.keys() <= old.keys() | new.keys() | MINE.keys()
 
@@ -224,7 +245,8 @@ class Scene:
         assert (self.tree / "tool").stat().st_mtime == 1_000_000
         trashed = self.trashed()
         for path, content in old.items():
-            assert new.get(path) == content or content in trashed[path], path
+            if path not in self.patched_in_place:
+                assert new.get(path) == content or content in trashed[path], path
         stages = self.tree / ".torsync/stage"
         assert [name for _folder, _folders, names in os.walk(stages) for name in names] == []
 
@@ -266,37 +288,74 @@ def nth_call(
     """
     count = 0
     struck: list[Strike] = []
+
+    def on_call(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        nonlocal count
+        call = Strike(name, arguments, options)
+        count += of(call)
+        if count == number + 1 and not struck:
+            struck.append(call)
+            hit(call)
+
+    with calls_told_to(on_call):
+        yield struck
+
+
+@contextmanager
+def calls_told_to(
+    on_call: Callable[[str, tuple[Any, ...], dict[str, Any]], None],
+) -> Iterator[None]:
+    """Have ``on_call`` called before each call of ``CALLS``, and each write to a database.
+
+    What it raises is raised in its place: an OSError as the error that SQLite has for it.
+    """
     real = {name: getattr(os, name) for name in CALLS}
+    connect = sqlite3.connect
 
     def wrap(name: str) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            nonlocal count
-            call = Strike(name, arguments, options)
-            count += of(call)
-            if count == number + 1 and not struck:
-                struck.append(call)
-                hit(call)
+            on_call(name, arguments, options)
             return real[name](*arguments, **options)
 
         return wrapped
 
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, *given: Any) -> sqlite3.Cursor:
+            self._tell(statement)
+            return super().execute(statement, *given)
+
+        def executemany(self, statement: str, *given: Any) -> sqlite3.Cursor:
+            self._tell(statement)
+            return super().executemany(statement, *given)
+
+        def _tell(self, statement: str) -> None:
+            if statement.split(maxsplit=1)[0] in {"BEGIN", "COMMIT", "INSERT", "DELETE", "CREATE"}:
+                try:
+                    on_call("database", (statement,), {})
+                except OSError as error:
+                    raise sqlite3.OperationalError(error.strerror) from error
+
     for name in CALLS:
         setattr(os, name, wrap(name))
+    sqlite3.connect = partial(connect, factory=Connection)  # type: ignore[assignment]
     try:
-        yield struck
+        yield
     finally:
+        sqlite3.connect = connect
         for name, function in real.items():
             setattr(os, name, function)
 
 
-def _fail_at(number: int, error: int) -> tuple[Strike | None, TorsyncError | None]:
+def _fail_at(
+    number: int, error: int, apply: ApplyMode
+) -> tuple[Strike | None, TorsyncError | None]:
     """Run the update with one failing call, and check what it leaves."""
 
     def fail(_strike: Strike) -> None:
         raise OSError(error, os.strerror(error))
 
     with fast_folder() as folder:
-        scene = Scene(folder)
+        scene = Scene(folder, apply=apply)
         scene.prepare()
         raised = report = None
         descriptors = sorted(os.listdir("/proc/self/fd"))
@@ -315,16 +374,22 @@ def _fail_at(number: int, error: int) -> tuple[Strike | None, TorsyncError | Non
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize(
+    ("error", "apply"),
+    [
+        *((error, ApplyMode.STAGED) for error in (errno.ENOSPC, errno.EIO, errno.EACCES)),
+        (errno.ENOSPC, ApplyMode.IN_PLACE),
+    ],
+)
 def test_wherever_a_call_fails_nothing_is_lost_and_the_next_run_ends_in_the_new_release(
-    error: int,
+    error: int, apply: ApplyMode
 ) -> None:
     seen: set[str] = set()
     silent: list[Strike] = []
     number = 0
     while True:
         try:
-            strike, raised = _fail_at(number, error)
+            strike, raised = _fail_at(number, error, apply)
             if raised is not None:
                 _check_error(raised, error, strike)
         except BaseException as failure:
@@ -337,8 +402,10 @@ def test_wherever_a_call_fails_nothing_is_lost_and_the_next_run_ends_in_the_new_
             silent.append(strike)
         number += 1
     assert number > 100
-    assert seen >= {"copy_file_range", "fchmod", "link", "mkdir", "open"}
+    assert seen >= {"fchmod", "link", "mkdir", "open"}
+    assert ("copy_file_range" in seen) is (apply is ApplyMode.STAGED)
     assert seen >= {"rename", "rmdir", "symlink", "unlink", "utime", "pread", "preadv"}
+    assert "database" in seen
     loud = {"copy_file_range", "fchmod", "link", "rename", "replace", "symlink", "utime", "fsync"}
     untold = {strike.name for strike in silent if not strike.asks_the_clock}
     assert loud.isdisjoint(untold), silent

@@ -9,7 +9,14 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torsync.model.config import CleanMode, Config, SessionConfig, SubscriptionConfig, UpdateMode
+from torsync.model.config import (
+    ApplyMode,
+    CleanMode,
+    Config,
+    SessionConfig,
+    SubscriptionConfig,
+    UpdateMode,
+)
 from torsync.model.config_parse import parse_config
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import parse_toml
@@ -96,6 +103,7 @@ def test_every_key_is_read() -> None:
         path = "~/Games/${GAME}"
         interval = "1h 30m"
         update = "ask"
+        apply = "in-place"
         clean = "mirror"
         keep = ["*.ini", "saves/", "!x.ini"]
         peers = ["peer.example:6881", "[2001:db8::1]:51413", "10.0.0.1:1"]
@@ -126,6 +134,7 @@ def test_every_key_is_read() -> None:
                 path=Path(HOME, "Games/Sky rim"),
                 interval_s=5400,
                 update=UpdateMode.ASK,
+                apply=ApplyMode.IN_PLACE,
                 clean=CleanMode.MIRROR,
                 keep=("*.ini", "saves/", "!x.ini"),
                 peers=(("peer.example", 6881), ("2001:db8::1", 51413), ("10.0.0.1", 1)),

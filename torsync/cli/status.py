@@ -51,6 +51,7 @@ def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) ->
     from torsync.model.metainfo import parse_metainfo
 
     report.stage = state.noted_stage() if report.holder_pid else _stage_at_rest(config, state)
+    report.between, _paths = state.between()
     synced, seal = state.synced, state.load_seal()
     if seal is not None and seal.body == synced:
         report.release, report.info_hash = seal.release, seal.info_hash
@@ -72,4 +73,6 @@ def _stage_at_rest(config: SubscriptionConfig, state: TreeState) -> str:
     waits = poll is not None and poll.url == config.url and poll.sha256 != state.synced
     if config.update is UpdateMode.ASK and waits:
         return Stage.NEEDS_APPROVAL.value
+    if state.between()[0]:
+        return "between releases"
     return "stopped"

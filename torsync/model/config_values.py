@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from torsync.model.config import CleanMode, SettingValue, UpdateMode
+from torsync.model.config import ApplyMode, CleanMode, SettingValue, UpdateMode
 from torsync.model.units import (
     SizeLimit,
     parse_duration_s,
@@ -190,6 +190,11 @@ def to_size_bytes(value: object) -> int:
     if size_bytes == 0:
         raise ValueError(f"expected at least one byte, found {show(text)}; write a larger size")
     return size_bytes
+
+
+def to_apply_mode(value: object) -> ApplyMode:
+    """Take one of the names of :class:`ApplyMode`."""
+    return ApplyMode(_one_of([mode.value for mode in ApplyMode], value))
 
 
 def to_clean_mode(value: object) -> CleanMode:

@@ -73,6 +73,7 @@ class Plan:
         copies: piece → where in the tree to copy its content from, for pieces that are not
             good, but known to be elsewhere.
         vouched: see ``Assessment.vouched``.
+        in_place: the files that are patched where they are.
         removals: what goes to the trash besides the old versions of replaced files.
         in_the_way: removals that have to happen before files are placed: they are where a
             file or folder of the release goes.
@@ -86,6 +87,7 @@ class Plan:
     in_the_way: tuple[Removal, ...]
     copies: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
     vouched: bytes = b""
+    in_place: frozenset[int] = frozenset()
 
     @cached_property
     def acting(self) -> tuple[int, ...]:
@@ -140,6 +142,27 @@ class Plan:
         return not self.removals and all(
             self.files[index].action in _UNTOUCHED for index in self.acting
         )
+
+    def patching_in_place(self) -> Plan:
+        """The same plan for little room: what can be is patched where it is.
+
+        What is patched is no source for others while it is: pieces that would have been copied
+        from there are fetched. A file that is moved away as well is patched in the stage.
+        """
+        files = self.wanted.files
+        chosen = {
+            files[index].path: index
+            for index in self.acting
+            if self.files[index].action is Action.PATCH
+            and self.files[index].source == files[index].path
+            and files[index].path not in self.moved
+        }
+        copies = {
+            piece: extents
+            for piece, extents in self.copies.items()
+            if not any(extent.path in chosen for extent in extents)
+        }
+        return replace(self, copies=copies, in_place=frozenset(chosen.values()))
 
     def without_mending(self) -> Plan:
         """The same plan with removals only: files of the release stay as they are.

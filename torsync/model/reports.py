@@ -169,7 +169,11 @@ class VerifyReport:
 
 @dataclass(slots=True)
 class StatusReport:
-    """What is known of a subscription from its state directory; times are Unix seconds."""
+    """What is known of a subscription from its state directory; times are Unix seconds.
+
+    ``between`` is the release that the tree is on its way to, where that is done in place: until
+    it is there, the tree is of no release.
+    """
 
     name: str
     url: str
@@ -177,6 +181,7 @@ class StatusReport:
     stage: str
     release: str = ""
     info_hash: str = ""
+    between: str = ""
     files: int = 0
     bytes_total: int = 0
     last_check_s: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from torsync.model.config import CleanMode, SubscriptionConfig
+from torsync.model.config import ApplyMode, CleanMode, SubscriptionConfig
 from torsync.model.events import Level
 from torsync.model.forecast import forecast
 from torsync.model.units import format_size
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 def foresee(config: SubscriptionConfig, look: Look, *, keep: Matcher) -> tuple[Plan, CheckReport]:
     """Plan an update, and begin its report."""
     plan = look.plan(keep=keep, clean=config.clean)
+    if config.apply is ApplyMode.IN_PLACE:
+        plan = plan.patching_in_place()
     report = forecast(config.name, plan)
     report.bytes_hashed = look.hashed.bytes_hashed
     report.unreadable += _withholding(config, look)

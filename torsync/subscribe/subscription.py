@@ -78,6 +78,7 @@ class Subscription:
         Raises:
             TorsyncError: the tree cannot be looked at, or the session refuses.
         """
+        self._finish_cut_off()
         self._seeding.resume()
 
     def heed(self) -> None:
@@ -151,6 +152,7 @@ class Subscription:
     def _carry_out(self, work: Callable[[], CheckReport]) -> CheckReport:
         started = time.monotonic()
         try:
+            self._finish_cut_off()
             report = work()
         except InterruptedByUserError:
             raise
@@ -162,6 +164,11 @@ class Subscription:
         self._state.put(last_error="", last_error_hint="")
         self._asking.fulfil(report)
         return report
+
+    def _finish_cut_off(self) -> None:
+        """Finish a commit that was cut off; that needs no network."""
+        if self._state.has_journal:
+            self._syncing.recover()
 
     def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
@@ -246,5 +253,7 @@ class Subscription:
         """Hash the whole tree against the synced manifest; see ``Verifying.verify``."""
         from torsync.subscribe.verifying import Verifying  # noqa: PLC0415 - costs start-up time
 
+        if not dry_run:
+            self._finish_cut_off()
         verifying = Verifying(self._syncing)
         return verifying.verify(quick=quick, repair=repair, clean=clean, dry_run=dry_run)

@@ -27,6 +27,10 @@ _ANYTHING_BYTES = 2**62
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
+class NoHardLinks(Exception):  # noqa: N818 - there is another way
+    """The file system has no hard links."""
+
+
 def trash_stamp(now_s: float) -> str:
     """Name one update or clean-up by its time, in Unix seconds."""
     return time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(now_s))
@@ -68,6 +72,18 @@ class Trash:
         Raises:
             TreeError: that was not possible; the file is where it was.
         """
+        try:
+            return self.link(path, released=released)
+        except NoHardLinks:
+            return self.take(path, released=released)
+
+    def link(self, path: str, *, released: bool = False) -> bool:
+        """The same, if the file system has hard links.
+
+        Raises:
+            NoHardLinks: it has not; nothing was done.
+            TreeError: that was not possible.
+        """
         with doing("move to the trash", path):
             entry = self._tree.stat(path)
             if entry is None:
@@ -79,19 +95,20 @@ class Trash:
                 self._link(path, target)
             except OSError as error:
                 if error.errno in NO_LINKS:
-                    return self._move(path, target, entry)
+                    raise NoHardLinks from error
                 if not self._is_gone(path, error):
                     raise
                 return False
             self._count(entry)
             return True
 
-    def take(self, path: str, *, released: bool = False) -> bool:
+    def take(self, path: str, *, released: bool = False, name: str = "") -> bool:
         """Move what is at ``path`` to the trash.
 
         Args:
             path: in the tree.
             released: whether its content is an old release's, as the ledger vouches.
+            name: the path that it had before, if that is another.
 
         Returns:
             Whether there was something to take.
@@ -99,15 +116,15 @@ class Trash:
         Raises:
             TreeError: that was not possible; the file is where it was.
         """
-        with doing("move to the trash", path):
+        with doing("move to the trash", name or path):
             entry = self._tree.stat(path)
             if entry is None:
                 return False
-            target, is_there = self._place(path, entry, released=released)
+            target, is_there = self._place(name or path, entry, released=released)
             if is_there:  # a rename of one name of a file over another does nothing
-                folder_fd, name = self._tree.locate(path)
+                folder_fd, last = self._tree.locate(path)
                 with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=folder_fd)
+                    os.unlink(last, dir_fd=folder_fd)
                 return True
             return self._move(path, target, entry)
 

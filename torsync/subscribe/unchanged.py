@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from torsync.model.assess import Matcher
     from torsync.model.config import SubscriptionConfig
     from torsync.model.tree_index import DiskIndex, LedgerRow
+    from torsync.subscribe.ledger_table import SeenByFolder
     from torsync.subscribe.release import Release
-    from torsync.subscribe.state import SeenByFolder, TreeState
+    from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.tree import Tree
 

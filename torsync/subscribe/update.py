@@ -7,29 +7,29 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
-from torsync.model.events import Level, Progress
+from torsync.model.events import Level
 from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch
-from torsync.model.plan import STAGED, Action, Plan, content_bytes_of
+from torsync.model.plan import STAGED, Plan, content_bytes_of
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.fetch import Fetched, FetchGoal
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 from torsync.subscribe.look import bytes_of
+from torsync.subscribe.prepare import Preparation
 from torsync.subscribe.stage import Stage, StagedRecord
 from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Mapping
 
+    from torsync.model.journal import Journal
     from torsync.model.known import Synced
+    from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.fetch import Fetcher
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.trash import Trash
     from torsync.subscribe.tree import Tree
-
-
-_PLACED = STAGED | {Action.MOVE}
 
 
 class Update:
@@ -40,13 +40,28 @@ class Update:
         tree: Tree,
         state: TreeState,
         plan: Plan,
+        ledger: Mapping[str, LedgerRow],
+        trash: Trash,
         *,
         voice: Voice,
         stopping: Callable[[], bool],
     ) -> None:
+        """Prepare.
+
+        Args:
+            tree: to change.
+            state: of the tree.
+            plan: what to do.
+            ledger: what torsync remembers, by path.
+            trash: for what is removed and replaced.
+            voice: says how it goes.
+            stopping: whether the work shall stop.
+        """
         self._tree = tree
         self._state = state
         self._plan = plan
+        self._ledger = ledger
+        self._trash = trash
         self._voice = voice
         self._stopping = stopping
         self._stage = Stage(tree, plan.wanted.info_hash)
@@ -76,6 +91,7 @@ class Update:
         self._voice.stage(EventStage.STAGING)
         self._stage.prepare()
         have = self._take_over_leftovers(placement)
+        self._open_up()
         self._clone()
         placement = self._assemble(placement, have)
         # The disk takes what was copied while the rest is fetched, and what was fetched while
@@ -90,37 +106,25 @@ class Update:
                 fetched.result()
             copied.result()
 
-    def commit(self, trash: Trash, *, synced: Synced) -> CommitOutcome:
+    def prepare(self, *, synced: Synced) -> Preparation:
+        """Give what turns the staged release into a journal; ``synced`` is the one before it."""
+        return Preparation(
+            self._tree, self._plan, self._stage, synced=synced, is_released=self._is_released
+        )
+
+    def commit(self, journal: Journal) -> CommitOutcome:
         """Make the staged release visible.
 
         Raises:
             TreeError: something could not be written; see ``Commit.run``.
         """
-        files = sum(planned.action in _PLACED for planned in self._plan.files)
-        if files or self._plan.removals:
+        if journal.moves_anything:
             self._voice.stage(EventStage.COMMITTING)
-        done = 0
-
-        def on_file() -> None:
-            nonlocal done
-            done += 1
-            if done % 100 == 0 or done == files:
-                self._voice.sink(
-                    Progress(
-                        self._voice.name, EventStage.COMMITTING, files_done=done, files_total=files
-                    )
-                )
-
-        commit = Commit(
-            self._tree,
-            self._plan,
-            self._stage,
-            trash,
-            synced=synced,
-            on_file=on_file,
-            on_start=self._state.store_commit,
-        )
-        return commit.run()
+            self._tree.sync()
+            self._state.store_journal(journal)
+        meter = self._voice.file_meter(EventStage.COMMITTING, len(journal.placed))
+        digest = self._plan.wanted.digest
+        return Commit(self._tree, journal, self._trash, digest=digest, on_file=meter).run()
 
     def clear_stage(self) -> None:
         """Remove the stage after the commit has been recorded.
@@ -206,6 +210,31 @@ class Update:
             for piece in doubtful
             if record.have[piece] and (placement.have[piece] or has_all_files(piece))
         }
+
+    def _open_up(self) -> None:
+        """Save what users have edited of the files that are patched in place, and say which.
+
+        From here on the tree is between releases, until an update has been recorded.
+        """
+        files = self._plan.wanted.files
+        paths = {index: files[index].path for index in sorted(self._plan.in_place)}
+        _release, begun = self._state.between()
+        for index, path in paths.items():
+            if path not in begun and not self._is_released(path):
+                copy = self._stage.save_copy(path, index, self._plan, self._stopping)
+                self._trash.take(copy, name=path)
+        if paths:
+            self._state.begin_in_place(self._plan.wanted.name, begun.union(paths.values()))
+
+    def _is_released(self, path: str) -> bool:
+        """Whether what is at a path is an earlier release's, and nobody has touched it."""
+        row, entry = self._ledger.get(path), self._plan.index.entries.get(path)
+        return (
+            row is not None
+            and entry is not None
+            and bool(row.digest)
+            and row.as_seen().vouches_for(entry)
+        )
 
     def _clone(self) -> None:
         total = sum(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from torsync.model.config import CleanMode
+from torsync.model.config import ApplyMode, CleanMode
 from torsync.model.errors import NotSyncedError
 from torsync.model.events import Level
 from torsync.model.forecast import forecast
@@ -55,8 +55,6 @@ class Verifying:
                 hint=f"run `torsync check-now {self._name}` first",
             )
         unread = quick and not repair
-        if (repair or clean) and not dry_run:
-            self._syncing.recover(release)
         look = self._syncing.look(release.manifest, trust_ledger=quick, hashing=not unread)
         if unread:
             report = judge_quick(self._name, look.assessment, keep=self._keep)
@@ -102,6 +100,8 @@ class Verifying:
         plan = look.plan(keep=self._keep, clean=CleanMode.MIRROR if clean else CleanMode.OFF)
         if not repair:
             plan = plan.without_mending()
+        elif self._syncing.config.apply is ApplyMode.IN_PLACE:
+            plan = plan.patching_in_place()
         done = forecast(self._name, plan)
         self._syncing.apply(release, plan, look, done)
         replaced = {*done.moved, *done.copied, *done.patched, *done.fetched}
