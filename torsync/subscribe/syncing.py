@@ -243,7 +243,8 @@ class Syncing:
     ) -> None:
         index = look.assessment.index
         seal = seal_tree(release, rows, index, self.config, self.keep)
-        if rows == look.ledger and self.state.synced == release.digest:
+        is_known = rows == look.ledger and self.state.synced == release.digest
+        if is_known and not self.state.has_journal:  # a journal that stays is carried out again
             if seal != self.state.load_seal():
                 self.state.put(seal=seal.dump() if seal else "")
             return
