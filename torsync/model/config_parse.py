@@ -224,6 +224,7 @@ def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> 
         apply=table.value("apply", to_apply_mode, _DEFAULTS.apply),
         clean=table.value("clean", to_clean_mode, _DEFAULTS.clean),
         keep=table.items("keep", to_pattern),
+        select=table.items("select", to_pattern),
         peers=table.items("peers", to_peer),
         web_seeds=table.items("web_seeds", to_web_seed),
         headers=table.table("headers").entries(to_header),

@@ -77,8 +77,11 @@ def free_bytes(folder: Path) -> int:
 def _withholding(config: SubscriptionConfig, look: Look) -> list[str]:
     """What could not be read, if something stays for that reason that would be removed."""
     index, listed = look.assessment.index, look.assessment.wanted.by_path
+    unselected = look.assessment.unselected
     if index.complete or config.clean is CleanMode.OFF:
         return []
     if config.clean is CleanMode.MANAGED and all(path in listed for path in look.ledger):
         return []
-    return [path or "." for path in index.problems if path not in listed]
+    return [
+        path or "." for path in index.problems if path not in listed or listed[path] in unselected
+    ]

@@ -12,7 +12,7 @@ from torsync.model.events import Stage
 from torsync.model.tree_index import DiskIndex
 from torsync.subscribe.foresight import free_bytes, tell_plan
 from torsync.subscribe.look import take_look
-from torsync.subscribe.patterns import matcher
+from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.scan import NO_ROWS
@@ -163,6 +163,7 @@ def _preview(
         state.load_ledger(),
         voice,
         keep=keep,
+        select=selector(config.select),
         synced=releases.synced_manifest(),
         trust_ledger=True,
         stopping=around.stopping,

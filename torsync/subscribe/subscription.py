@@ -13,7 +13,7 @@ from torsync.model.config import UpdateMode
 from torsync.model.errors import InterruptedByUserError, TorsyncError
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.subscribe.asking import Asking, Superseded
-from torsync.subscribe.patterns import matcher
+from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.seeding import Seeding
@@ -222,6 +222,7 @@ class Subscription:
         return Syncing(
             self.config,
             self._keep,
+            selector(self.config.select),
             self._tree,
             self._state,
             self._releases,

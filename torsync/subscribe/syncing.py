@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
-from torsync.model.plan import NOT_OURS, Plan
 from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from torsync.model.config import SubscriptionConfig
     from torsync.model.journal import Journal
     from torsync.model.manifest import Manifest
+    from torsync.model.plan import Plan
     from torsync.model.reports import CheckReport
     from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.commit import CommitOutcome
@@ -46,6 +46,7 @@ class Syncing:
 
     config: SubscriptionConfig
     keep: Matcher
+    select: Matcher | None
     tree: Tree
     state: TreeState
     releases: Releases
@@ -147,6 +148,7 @@ class Syncing:
             self.state.load_ledger(manifest.by_path),
             self.voice,
             keep=self.keep if trust_ledger else nothing,
+            select=self.select,
             synced=self.releases.synced_manifest(),
             trust_ledger=trust_ledger,
             stopping=self.around.stopping,
@@ -212,7 +214,7 @@ class Syncing:
         self._record(release, rows, look, report)
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
-        self.seeding.start(release, bytes(each.action not in NOT_OURS for each in plan.files))
+        self.seeding.start(release, plan.right)
         if report.changed:
             self.keeper.after_update(trash.added_bytes)
 
@@ -241,8 +243,7 @@ class Syncing:
     def _record(
         self, release: Release, rows: dict[str, LedgerRow], look: Look, report: CheckReport
     ) -> None:
-        index = look.assessment.index
-        seal = seal_tree(release, rows, index, self.config, self.keep)
+        seal = seal_tree(release, rows, look.assessment, self.config, self.keep)
         is_known = rows == look.ledger and self.state.synced == release.digest
         if is_known and not self.state.has_journal:  # a journal that stays is carried out again
             if seal != self.state.load_seal():

@@ -90,7 +90,7 @@ class Verifying:
     def _mend(
         self, release: Release, look: Look, report: VerifyReport, *, repair: bool, clean: bool
     ) -> None:
-        if clean and report.unreadable:
+        if clean and (report.unreadable or not look.assessment.index.complete):
             self._syncing.voice.notice(
                 Level.ERROR,
                 "not_cleaned",
