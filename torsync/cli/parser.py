@@ -61,6 +61,9 @@ def make_parser() -> argparse.ArgumentParser:
     status = add_command("status", "what is going on")
     _add_names(status)
 
+    trash = add_command("trash", "see, restore and remove what was replaced or removed")
+    _add_trash(trash, anywhere)
+
     demo = add_command(
         "demo", "a publisher and a subscriber on this machine, with an update in between"
     )
@@ -90,6 +93,36 @@ def _add_globals(parser: argparse.ArgumentParser, *, with_defaults: bool) -> Non
     )
     volume.add_argument(
         "-v", "--verbose", action="store_true", default=false, help="everything, every path"
+    )
+
+
+def _add_trash(trash: argparse.ArgumentParser, anywhere: argparse.ArgumentParser) -> None:
+    commands = trash.add_subparsers(dest="trash_command", metavar="COMMAND", required=True)
+
+    def add_command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[anywhere])
+
+    _add_names(add_command("list", "what is in the trash, newest first"))
+
+    restore = add_command("restore", "bring back a file or folder; what is there goes to the trash")
+    restore.add_argument("name", metavar="NAME", help="a subscription")
+    restore.add_argument("path", metavar="PATH", help="in its folder")
+    restore.add_argument(
+        "--from",
+        dest="stamp",
+        metavar="WHEN",
+        default="",
+        help="as `trash list` has it, or its beginning, such as 2026-01-31 (default: the newest)",
+    )
+
+    empty = add_command("empty", "remove for good what is in the trash")
+    _add_names(empty)
+    empty.add_argument(
+        "--older-than",
+        type=_duration,
+        metavar="TIME",
+        default=0.0,
+        help="only what has been there for so long, such as 7d",
     )
 
 

@@ -142,6 +142,12 @@ class DiskFullError(TreeError):
     code = "disk_full"
 
 
+class NotInTrashError(TorsyncError):
+    """There is no such file or folder in the trash."""
+
+    code = "not_in_trash"
+
+
 class StateError(TorsyncError):
     """The state directory could not be read or written."""
 

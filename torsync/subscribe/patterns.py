@@ -20,6 +20,21 @@ def matcher(patterns: Iterable[str]) -> Matcher:
     return GitIgnoreSpec.from_lines(listed).match_file
 
 
+def pattern_of(path: str) -> str:
+    """Give the gitignore pattern that means this path alone, and what is in it if it is a folder.
+
+    What cannot be written in one is a question mark, which means any character.
+    """
+    pattern = "".join(
+        "?" if not char.isprintable() else f"\\{char}" if char in "*?[]\\" else char
+        for char in path
+    )
+    if pattern.endswith(" "):
+        pattern = f"{pattern[:-1]}\\ "
+    anchored = "/" in path and path[0] not in "!#"
+    return pattern if anchored else f"/{pattern}"
+
+
 def selector(patterns: Iterable[str]) -> Matcher | None:
     """Match the paths that gitignore patterns select; None if these are all.
 

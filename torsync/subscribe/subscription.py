@@ -290,7 +290,9 @@ class Subscription:
         """What keeps the trash small; not imported where nothing has changed."""
         from torsync.subscribe.trash_keeper import TrashKeeper  # noqa: PLC0415 - costs start-up time
 
-        return TrashKeeper(self.config, self._tree, self._voice, now_s=self._around.now_s)
+        return TrashKeeper(
+            self.config, self._tree, self._state, self._voice, now_s=self._around.now_s
+        )
 
     # --- verify -----------------------------------------------------------------------------
 

@@ -185,12 +185,13 @@ class Syncing:
         if learned and not plan.is_empty:  # what was hashed is not to be hashed again
             self.state.record_rows(learned)
         now_s = self.around.now_s()
+        trash = Trash(self.tree, trash_stamp(now_s))
         update = Update(
             self.tree,
             self.state,
             plan,
             look.ledger,
-            Trash(self.tree, trash_stamp(now_s)),
+            trash,
             voice=self.voice,
             stopping=self.around.stopping,
         )
@@ -220,7 +221,7 @@ class Syncing:
         self.seeding.remember_peers(update.fetched.peers)
         self.seeding.start(release, plan.right)
         if report.changed:
-            self.keeper.tidy()
+            self.keeper.after_update(trash.added_bytes)
 
     def _commit(
         self, release: Release, update: Update, now_s: float, report: CheckReport
@@ -253,7 +254,8 @@ class Syncing:
         outcome: CommitOutcome,
     ) -> None:
         seal = seal_tree(release, rows, look.assessment, self.config, self.keep)
-        if rows == look.ledger and self.state.synced == release.digest:
+        is_known = rows == look.ledger and self.state.synced == release.digest
+        if is_known and not self.state.has_journal:  # a journal that stays is carried out again
             if seal != self.state.load_seal():
                 self.state.put(seal=seal.dump() if seal else "")
             return

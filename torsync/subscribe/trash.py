@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torsync.model.retention import TRASH, folder_name
+from torsync.model.tree_index import Kind
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from torsync.model.tree_index import DiskEntry
 
+_BLOCK_BYTES = 4096
+_ANYTHING_BYTES = 2**62
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
@@ -37,6 +40,9 @@ class Trash:
     """The trash of one update or clean-up; its folders are made when the first file goes there.
 
     Should another file go there under the same path, it gets a further folder.
+
+    Attributes:
+        added_bytes: what was put there takes on the disk, at most.
     """
 
     def __init__(self, tree: Tree, stamp: str) -> None:
@@ -50,6 +56,7 @@ class Trash:
         self._tree = tree
         self._stamp = stamp
         self.released: dict[str, str] = {}  # where old releases' files are → their paths
+        self.added_bytes = 0
 
     def save(self, path: str, *, released: bool = False) -> bool:
         """Give the file or link at ``path`` a second name in the trash; it stays where it is.
@@ -93,6 +100,7 @@ class Trash:
                 if not self._is_gone(path, error):
                     raise
                 return False
+            self._count(entry)
             return True
 
     def take(self, path: str, *, released: bool = False, name: str = "") -> bool:
@@ -119,7 +127,7 @@ class Trash:
                 with suppress(FileNotFoundError):
                     os.unlink(last, dir_fd=folder_fd)
                 return True
-            return self._move(path, target)
+            return self._move(path, target, entry)
 
     def _link(self, path: str, target: str) -> None:
         (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(
@@ -129,7 +137,7 @@ class Trash:
             name, target_name, src_dir_fd=folder_fd, dst_dir_fd=target_fd, follow_symlinks=False
         )
 
-    def _move(self, path: str, target: str) -> bool:
+    def _move(self, path: str, target: str, entry: DiskEntry) -> bool:
         (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(
             path, target, create=True
         )
@@ -139,7 +147,12 @@ class Trash:
             if not self._is_gone(path, error):
                 raise
             return False
+        self._count(entry)
         return True
+
+    def _count(self, entry: DiskEntry) -> None:
+        is_folder = entry.kind is Kind.FOLDER  # nobody looked what is in it
+        self.added_bytes += _ANYTHING_BYTES if is_folder else entry.size + _BLOCK_BYTES
 
     def _is_gone(self, path: str, error: OSError) -> bool:
         return isinstance(error, FileNotFoundError) and self._tree.stat(path) is None
