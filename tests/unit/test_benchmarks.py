@@ -15,8 +15,9 @@ from tests.benchmarks.cases.releases import published_releases
 from tests.benchmarks.contestants.base import Contestant
 from tests.benchmarks.contestants.peers import Aria2
 from tests.benchmarks.measure import BenchmarkError, Run, assert_equal_trees, file_sizes
+from tests.support.packed import make_packed
 from tests.support.programs import require
-from tests.support.torrents import RawFile, make_packed, make_raw, pad_file
+from tests.support.torrents import RawFile, make_raw, pad_file
 from tests.support.trees import tree_bytes, write_tree
 
 if TYPE_CHECKING:
