@@ -409,3 +409,17 @@ def snapshot(folder: Path) -> dict[str, tuple[int, ...]]:
             seen.st_ino,
         )
     return found
+
+
+def visible(tree: Path) -> dict[str, tuple[int, ...]]:
+    """The snapshot of a tree without torsync's own folder (and the root's times with it)."""
+    return {
+        path: seen
+        for path, seen in snapshot(tree).items()
+        if path != "." and not path.startswith(OWN_FOLDER)
+    }
+
+
+def is_report(one: Json) -> bool:
+    """Whether what was printed is the report on a subscription."""
+    return one["type"] == "subscription"

@@ -16,7 +16,6 @@ from tests.support.torrents import make_mktorrent
 from tests.support.trees import assert_same_tree, tree_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.tracker import Tracker
@@ -46,12 +45,6 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(found[version])
     return found
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
 
 
 def test_an_empty_folder_becomes_one_release_of_django_and_then_the_next(
