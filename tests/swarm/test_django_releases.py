@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.support.tracker import Tracker
 
-pytestmark = [pytest.mark.programs, pytest.mark.registry]
+pytestmark = [pytest.mark.programs, pytest.mark.registry, pytest.mark.timeout(300)]
 
 VERSIONS = ("5.1.3", "5.1.4")
 

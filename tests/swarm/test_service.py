@@ -232,7 +232,7 @@ def test_a_file_that_is_edited_while_it_runs_is_restored(
 ) -> None:
     publisher.publish(make(tmp_path / "one", FIRST), tmp_path / "one")
     service = torsync.start("run")
-    service.wait_for_stage("pack", "seeding")
+    service.wait_for_stage("pack", "waiting")  # after its report
     heard = len(service.objects())
     with (torsync.tree / "a/one.bin").open("r+b") as file:
         file.write(b"edited")
