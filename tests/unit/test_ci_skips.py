@@ -47,8 +47,7 @@ def run(folder: Path, marker: str, ci: str, *options: str) -> subprocess.Complet
     )
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("marker", ["programs", "registry"])
+@pytest.mark.parametrize(("marker", "workers"), [("programs", "0"), ("registry", "2")])
 def test_a_skipped_test_fails_the_run_and_is_named(
     marker: str, workers: str, tmp_path: Path
 ) -> None:
