@@ -1,7 +1,8 @@
 """torsync in forks of a process that has imported it: a child of its own, without the start-up.
 
 Most of what a short command takes is importing. A fork has arguments, environment, output files
-and exit code like a program that was started; nothing has run in it before.
+and exit code like a program that was started; nothing has run in it before. Its user, limits,
+umask and mounts are those of the first use: where a test changes them, it has to start torsync.
 """
 
 from __future__ import annotations
