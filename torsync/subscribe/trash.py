@@ -42,6 +42,7 @@ class Trash:
     Should another file go there under the same path, it gets a further folder.
 
     Attributes:
+        released: where the files of old releases are that were put there → the paths they had.
         added_bytes: what was put there takes on the disk, at most.
     """
 
@@ -55,7 +56,7 @@ class Trash:
         """
         self._tree = tree
         self._stamp = stamp
-        self.released: dict[str, str] = {}  # where old releases' files are → their paths
+        self.released: dict[str, str] = {}
         self.added_bytes = 0
 
     def save(self, path: str, *, released: bool = False) -> bool:
