@@ -9,7 +9,14 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torsync.model.config import CleanMode, Config, SessionConfig, SubscriptionConfig, UpdateMode
+from torsync.model.config import (
+    CleanMode,
+    Config,
+    MaxDelete,
+    SessionConfig,
+    SubscriptionConfig,
+    UpdateMode,
+)
 from torsync.model.config_parse import parse_config
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import parse_toml
@@ -102,6 +109,7 @@ def test_every_key_is_read() -> None:
         headers = { Authorization = "env:TOKEN", "X-Empty" = "" }
         seed = false
         max_torrent_size = "1 MiB"
+        max_delete = "75 %"
         """,
         environ={"GAME": "Sky rim"},
         setting_types=SETTING_TYPES,
@@ -130,9 +138,27 @@ def test_every_key_is_read() -> None:
                 headers={"Authorization": "env:TOKEN", "X-Empty": ""},
                 seed=False,
                 max_torrent_bytes=2**20,
+                max_delete=MaxDelete(75, is_percentage=True),
             )
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('"50%"', MaxDelete(50, is_percentage=True)),
+        ('"100 %"', MaxDelete(100, is_percentage=True)),
+        ('"25"', MaxDelete(25, is_percentage=False)),
+        ("25", MaxDelete(25, is_percentage=False)),
+        ("0", MaxDelete(0, is_percentage=False)),
+    ],
+)
+def test_how_much_may_be_deleted_is_a_percentage_or_a_number(
+    written: str, meant: MaxDelete
+) -> None:
+    table = f"[subscriptions.a]\nurl = '{URL}'\npath = '/a'\nmax_delete = {written}\n"
+    assert parse(table).subscriptions["a"].max_delete == meant
 
 
 # --- how problems are reported ---
@@ -381,6 +407,14 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ("max_torrent_size = '0'", "expected at least one byte"),
         ("max_torrent_size = 5", 'expected a size such as "64 MiB", found a number'),
         ("max_torrent_size = 'big'", "expected a size such as"),
+        (
+            "max_delete = '101%'",
+            'expected a percentage such as "50%", or a number of files such as',
+        ),
+        ("max_delete = 'many'", 'found "many"; write one of these'),
+        ("max_delete = -1", 'found "-1"; write one of these'),
+        ("max_delete = true", "found true or false"),
+        ("max_delete = 0.5", "found a number"),
         ("keep = '*.ini'", "expected an array, found text; put it in [brackets]"),
         ("keep = [1]", "expected a gitignore pattern, found a number"),
         ("keep = ['!']", "Invalid git pattern"),
@@ -534,7 +568,7 @@ _documents = st.fixed_dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
                 "url path interval update clean keep peers web_seeds headers seed max_torrent_size"
-                " other"
+                " max_delete other"
             ),
         )
         | _values,

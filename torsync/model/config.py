@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,25 @@ class UpdateMode(str, Enum):
 
     AUTO = "auto"
     ASK = "ask"
+
+
+class MaxDelete(NamedTuple):
+    """How much an update may remove: so many files, or so many percent of them."""
+
+    amount: int
+    is_percentage: bool
+
+    def is_exceeded(self, count: int, total: int) -> bool:
+        """Whether to remove ``count`` of ``total`` files is too much."""
+        if self.is_percentage:
+            return count * 100 > self.amount * total
+        return count > self.amount
+
+    def __str__(self) -> str:
+        return f"{self.amount}%" if self.is_percentage else str(self.amount)
+
+
+DEFAULT_MAX_DELETE = MaxDelete(50, is_percentage=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +73,7 @@ class SubscriptionConfig:
         peers: host and port, besides those from trackers, DHT, LSD and PEX.
         headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
         max_torrent_bytes: the largest ``.torrent`` that is accepted.
+        max_delete: an update that removes more is refused.
     """
 
     name: str
@@ -68,6 +88,7 @@ class SubscriptionConfig:
     headers: Mapping[str, str] = field(default_factory=dict)
     seed: bool = True
     max_torrent_bytes: int = DEFAULT_MAX_TORRENT_BYTES
+    max_delete: MaxDelete = DEFAULT_MAX_DELETE
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from torsync.model.config_values import (
     to_header,
     to_interval_s,
     to_listen_address,
+    to_max_delete,
     to_pattern,
     to_peer,
     to_poll_url,
@@ -227,6 +228,7 @@ def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> 
         max_torrent_bytes=table.value(
             "max_torrent_size", to_size_bytes, _DEFAULTS.max_torrent_bytes
         ),
+        max_delete=table.value("max_delete", to_max_delete, _DEFAULTS.max_delete),
     )
     table.report_unknown()
     return subscription

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torsync.model.tree_index import DiskEntry
 
 STAGES = f"{PRIVATE_FOLDER}/stage"
-_FICLONE = 0x40049409
+FICLONE = 0x40049409
 _COPY_BYTES = 16 * 1024**2
 _COMPARE_BYTES = 4 * 1024**2
 _OPEN_FILES = 16
@@ -287,7 +287,7 @@ def _copy(
 ) -> None:
     """Copy at most ``size`` bytes: by reflink where the file system can, else in the kernel."""
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        fcntl.ioctl(target, FICLONE, source)
     except OSError as error:
         if error.errno not in _NO_REFLINK:
             raise

@@ -45,6 +45,7 @@ class Verifying:
 
         Raises:
             NotSyncedError: there is no synced manifest yet.
+            RefusedError: a guard wants a person to say that it is meant.
             TorsyncError: it could not be done.
         """
         started = time.monotonic()
@@ -75,6 +76,7 @@ class Verifying:
         report.dry_run = dry_run
         look = look.judged(report)
         if not (repair or clean or quick):
+            self._syncing.admission.mark(self._syncing.tree)
             self._remember(release, look)
         elif (repair or clean) and not dry_run:
             self._mend(release, look, report, repair=repair, clean=clean)
@@ -102,6 +104,8 @@ class Verifying:
         plan = look.plan(keep=self._keep, clean=CleanMode.MIRROR if clean else CleanMode.OFF)
         if not repair:
             plan = plan.without_mending()
+        syncing = self._syncing
+        syncing.guard.check_mending(syncing.tree, release, plan, look, clean=clean)
         done = forecast(self._name, plan)
         self._syncing.apply(release, plan, look, done)
         replaced = {*done.moved, *done.copied, *done.patched, *done.fetched}
