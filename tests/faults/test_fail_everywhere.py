@@ -6,8 +6,10 @@ import errno
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +21,7 @@ from torsync.model.config import SubscriptionConfig
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Event, Notice
 from torsync.model.metainfo import parse_metainfo
+from torsync.subscribe.state import TreeState
 from torsync.subscribe.subscription import Subscription
 from torsync.subscribe.surroundings import Surroundings
 from torsync.swarm.torrent import SwarmNews, TorrentProgress
@@ -200,6 +203,14 @@ class Scene:
                 contents.setdefault(path, set()).add(content)
         return contents
 
+    def has_journal(self) -> bool:
+        """Whether a commit was cut off."""
+        state = TreeState(self.folder / "state", read_only=True)
+        try:
+            return state.has_journal
+        finally:
+            state.close()
+
     def check_cut_off(self) -> None:
         """Each path has its old or its new content, and nothing is lost."""
         old, new = found(OLD), found(NEW)
@@ -266,25 +277,60 @@ def nth_call(
     """
     count = 0
     struck: list[Strike] = []
+
+    def on_call(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        nonlocal count
+        call = Strike(name, arguments, options)
+        count += of(call)
+        if count == number + 1 and not struck:
+            struck.append(call)
+            hit(call)
+
+    with calls_told_to(on_call):
+        yield struck
+
+
+@contextmanager
+def calls_told_to(
+    on_call: Callable[[str, tuple[Any, ...], dict[str, Any]], None],
+) -> Iterator[None]:
+    """Have ``on_call`` called before each call of ``CALLS``, and each write to a database.
+
+    What it raises is raised in its place: an OSError as the error that SQLite has for it.
+    """
     real = {name: getattr(os, name) for name in CALLS}
+    connect = sqlite3.connect
 
     def wrap(name: str) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            nonlocal count
-            call = Strike(name, arguments, options)
-            count += of(call)
-            if count == number + 1 and not struck:
-                struck.append(call)
-                hit(call)
+            on_call(name, arguments, options)
             return real[name](*arguments, **options)
 
         return wrapped
 
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, *given: Any) -> sqlite3.Cursor:
+            self._tell(statement)
+            return super().execute(statement, *given)
+
+        def executemany(self, statement: str, *given: Any) -> sqlite3.Cursor:
+            self._tell(statement)
+            return super().executemany(statement, *given)
+
+        def _tell(self, statement: str) -> None:
+            if statement.split(maxsplit=1)[0] in {"BEGIN", "COMMIT", "INSERT", "DELETE", "CREATE"}:
+                try:
+                    on_call("database", (statement,), {})
+                except OSError as error:
+                    raise sqlite3.OperationalError(error.strerror) from error
+
     for name in CALLS:
         setattr(os, name, wrap(name))
+    sqlite3.connect = partial(connect, factory=Connection)  # type: ignore[assignment]
     try:
-        yield struck
+        yield
     finally:
+        sqlite3.connect = connect
         for name, function in real.items():
             setattr(os, name, function)
 
@@ -339,6 +385,7 @@ def test_wherever_a_call_fails_nothing_is_lost_and_the_next_run_ends_in_the_new_
     assert number > 100
     assert seen >= {"copy_file_range", "fchmod", "link", "mkdir", "open"}
     assert seen >= {"rename", "rmdir", "symlink", "unlink", "utime", "pread", "preadv"}
+    assert "database" in seen
     loud = {"copy_file_range", "fchmod", "link", "rename", "replace", "symlink", "utime", "fsync"}
     untold = {strike.name for strike in silent if not strike.asks_the_clock}
     assert loud.isdisjoint(untold), silent

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.test_fail_everywhere import Scene, Strike, fast_folder, nth_call
+from tests.faults.test_fail_everywhere import PIECE, Scene, Strike, fast_folder, nth_call
 
 _ROOT = Path(__file__).parents[2]
 _SERVE = "from tests.faults.test_kill_everywhere import serve; serve()"
@@ -46,7 +46,7 @@ def test_wherever_it_is_killed_nothing_is_lost_and_the_next_run_ends_in_the_new_
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        number = 0
+        number = commits = 0
         status = -signal.SIGKILL
         while status == -signal.SIGKILL:
             with fast_folder() as folder:
@@ -56,10 +56,17 @@ def test_wherever_it_is_killed_nothing_is_lost_and_the_next_run_ends_in_the_new_
                 server.stdin.flush()
                 status = int(server.stdout.readline())
                 scene.check_cut_off()
+                was_committing = scene.has_journal()
+                commits += was_committing
                 report = scene.check_now()
                 scene.check_finished()
                 assert report.unreadable == []
+                if was_committing:  # it is finished from the journal: nothing is fetched
+                    assert (report.changed, report.bytes_fetched) == (False, 0)
+                    # What stays, and was just given another mode or time, nobody vouches for.
+                    assert report.bytes_hashed <= PIECE
             number += 1
         server.stdin.close()
     assert status == 0
     assert number > 100
+    assert commits > 50

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.faults.test_fail_everywhere import (
-    CALLS,
     PIECE,
     HandTorrent,
     Scene,
     Strike,
+    calls_told_to,
     fast_folder,
     found,
     nth_call,
@@ -86,26 +86,16 @@ def killed_at(number: int) -> Iterator[list[str]]:
     """Let no call of ``CALLS`` through from the ``number``-th on; gives a list of these."""
     count = 0
     refused: list[str] = []
-    real = {name: getattr(os, name) for name in CALLS}
 
-    def wrap(name: str) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **options: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count > number:
-                refused.append(name)
-                raise Killed
-            return real[name](*arguments, **options)
+    def on_call(name: str, _arguments: object, _options: object) -> None:
+        nonlocal count
+        count += 1
+        if count > number:
+            refused.append(name)
+            raise Killed
 
-        return wrapped
-
-    for name in CALLS:
-        setattr(os, name, wrap(name))
-    try:
+    with calls_told_to(on_call):
         yield refused
-    finally:
-        for name, function in real.items():
-            setattr(os, name, function)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
@@ -17,12 +18,16 @@ from tests.support.trees import random_bytes, tree_bytes, write_tree
 from tests.unit.test_stage import ledger_of, plan_for, release
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
+from torsync.model.journal import Journal, Placed
 from torsync.model.known import Synced
 from torsync.model.placement import Place
 from torsync.model.plan import Action, Plan
 from torsync.subscribe.commit import Commit, CommitOutcome
+from torsync.subscribe.look import rows_learned
+from torsync.subscribe.prepare import Preparation
+from torsync.subscribe.recovery import rescue_held
 from torsync.subscribe.stage import Stage
-from torsync.subscribe.trash import Trash
+from torsync.subscribe.trash import Trash, trash_stamp
 from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.model.manifest import Manifest
-    from torsync.model.tree_index import LedgerRow
+    from torsync.model.tree_index import DiskEntry, LedgerRow
 
 PIECE = 16 * 1024
 NOW_S = 1_700_000_000
@@ -51,6 +56,7 @@ def dated(content: bytes, mtime_s: int) -> RawFile:
 class Done(NamedTuple):
     plan: Plan
     outcome: CommitOutcome
+    unchanged: int
 
 
 class Site:
@@ -63,6 +69,7 @@ class Site:
         self.tree = Tree(root, clock_ns=itertools.count(2**62).__next__)
         self.manifest: Manifest | None = None
         self.ledger: dict[str, LedgerRow] = {}
+        self.journal = Journal("", "", "")
         self._commits = 0
 
     def update(
@@ -81,15 +88,16 @@ class Site:
         before_commit()
         self._commits += 1
         counted: list[None] = []
-        commit = Commit(
+        now_s = NOW_S + self._commits
+        preparation = Preparation(
             self.tree,
             plan,
             stage,
-            Trash(self.tree, NOW_S + self._commits),
             synced=Synced(lambda: self.manifest),
-            on_file=lambda: counted.append(None),
+            is_released=lambda path: path in self.ledger,
         )
-        outcome = commit.run()
+        self.journal = preparation.journal(release="", stamp=trash_stamp(now_s), at_s=now_s)
+        outcome = self._commit(manifest, lambda: counted.append(None))
         placed = (*outcome.moved, *outcome.copied, *outcome.patched, *outcome.fetched)
         assert len(counted) == len(placed)
         assert [name for name in os.listdir(self.root / stage.folder) if name.isdigit()] == [
@@ -104,15 +112,35 @@ class Site:
             for file, is_settled in zip(manifest.files, plan.settled, strict=True)
             if is_settled
         }
-        self.manifest, self.ledger = manifest, settled | outcome.rows
-        return Done(plan, outcome)
+        self.manifest = manifest
+        self.ledger = settled | rows_learned(plan) | outcome.rows
+        return Done(plan, outcome, len(preparation.unchanged))
+
+    def finish(self, files: Files) -> CommitOutcome:
+        """Carry out the journal of an update that was cut off, as it was stored."""
+        stored = Journal.load(list(self.journal.dump()))
+        assert stored == self.journal
+        manifest = release(files)
+        outcome = self._commit(manifest, again=True)
+        rescue_held(self.tree, Trash(self.tree, "rescued"))
+        Stage(self.tree, manifest.info_hash).remove()
+        self.manifest, self.ledger = manifest, self.ledger | outcome.rows
+        return outcome
+
+    def _commit(
+        self, manifest: Manifest, on_file: Callable[[], None] = lambda: None, *, again: bool = False
+    ) -> CommitOutcome:
+        trash = Trash(self.tree, self.journal.stamp)
+        return Commit(
+            self.tree, self.journal, trash, digest=manifest.digest, on_file=on_file, again=again
+        ).run()
 
     def trashed(self) -> list[tuple[str, object]]:
         """Path and content of everything in the trash of the last commit."""
         trash = self.root / ".torsync/trash"
         found = []
         for folder in sorted(trash.iterdir()) if trash.exists() else []:
-            if int(folder.name[15:17]) == (20 + self._commits):
+            if folder.name != "rescued" and int(folder.name[15:17]) == (20 + self._commits):
                 found += sorted(tree_bytes(folder).items())
         return found
 
@@ -155,7 +183,7 @@ def test_new_files_arrive_in_new_folders(site: Site) -> None:
     done = site.update(files)
     assert tree_bytes(site.root) == files
     assert sorted(done.outcome.fetched) == sorted(files)
-    assert (done.outcome.patched, done.outcome.trashed, done.outcome.unchanged) == ([], [], 0)
+    assert (done.outcome.patched, done.outcome.trashed, done.unchanged) == ([], [], 0)
     assert site.trashed() == []
     assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
@@ -218,7 +246,7 @@ def test_what_was_staged_and_is_the_same_stays_as_it_is(site: Site) -> None:
         {"file": LONG, "other": b"2"},
         before_commit=lambda: (site.root / "file").write_bytes(LONG),
     )
-    assert done.outcome.unchanged == 1
+    assert done.unchanged == 1
     assert done.outcome.fetched == ["other"]
     assert (site.root / "file").stat().st_ino == before.st_ino
     assert site.trashed() == [("other", b"1")]
@@ -470,7 +498,8 @@ def test_a_file_that_is_edited_meanwhile_keeps_its_time_and_is_not_vouched_for(
     )
     assert (site.root / "kept").read_bytes() == b"edited"
     assert (site.root / "kept").stat().st_mtime_ns != 2000 * 10**9
-    vouched = {path: bool(row.digest) for path, row in site.ledger.items()}
+    index = site.tree.scan()
+    vouched = {path: row.vouches_for(index.entries[path]) for path, row in site.ledger.items()}
     assert vouched == {"kept": False, "other": True}
 
 
@@ -479,9 +508,9 @@ def test_a_file_written_to_right_after_it_was_placed_is_not_vouched_for(
 ) -> None:
     rename = Commit._rename_into_place
 
-    def rename_and_edit(self: Commit, staged: str, path: str) -> None:
-        rename(self, staged, path)
-        (site.root / path).write_bytes(b"edited by somebody")
+    def rename_and_edit(self: Commit, placed: Placed, there: DiskEntry | None) -> None:
+        rename(self, placed, there)
+        (site.root / placed.path).write_bytes(b"edited by somebody")
 
     monkeypatch.setattr(Commit, "_rename_into_place", rename_and_edit)
     outcome = site.update({"new": b"1"}).outcome
@@ -531,7 +560,18 @@ def _a_reader(root: Path, *paths: str) -> Iterator[None]:
         assert process.wait(30) == 0, complaint
 
 
-def test_a_reader_never_misses_a_file_and_never_sees_a_mixture(site: Site) -> None:
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_reader_never_misses_a_file_and_never_sees_a_mixture(
+    site: Site, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    """Where there are no hard links, old and new version are exchanged (``RENAME_EXCHANGE``)."""
+    if not has_links:
+
+        def refuse(*_arguments: object, **_options: object) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refuse)
+
     def files(number: int) -> Files:
         letter = b"%c" % (ord("a") + number % 26)
         size = PIECE * (1 + number % 5)

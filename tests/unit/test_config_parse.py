@@ -20,6 +20,7 @@ from torsync.model.config import (
 from torsync.model.config_parse import parse_config
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import parse_toml
+from torsync.model.units import SizeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +111,8 @@ def test_every_key_is_read() -> None:
         seed = false
         max_torrent_size = "1 MiB"
         max_delete = "75 %"
+        trash = "0s"
+        trash_size = "20 GB"
         """,
         environ={"GAME": "Sky rim"},
         setting_types=SETTING_TYPES,
@@ -139,6 +142,8 @@ def test_every_key_is_read() -> None:
                 seed=False,
                 max_torrent_bytes=2**20,
                 max_delete=MaxDelete(75, is_percentage=True),
+                trash_age_s=0,
+                trash_limit=SizeLimit(size_bytes=20 * 10**9),
             )
         },
     )
@@ -382,6 +387,10 @@ def test_home_that_is_unknown_is_no_absolute_folder() -> None:
     assert subscription("path = '/x'", home="").path == Path("/x")
 
 
+def test_the_trash_may_take_a_part_of_the_file_system() -> None:
+    assert subscription("trash_size = '12.5%'").trash_limit.of(1000) == 125
+
+
 @pytest.mark.parametrize(("written", "seconds"), [("1s", 1), ("1000ms", 1), ("36500d", 3153600000)])
 def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -> None:
     assert subscription(f"interval = '{written}'").interval_s == seconds
@@ -415,6 +424,11 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ("max_delete = -1", 'found "-1"; write one of these'),
         ("max_delete = true", "found true or false"),
         ("max_delete = 0.5", "found a number"),
+        ("trash = 'off'", "expected a duration such as"),
+        ("trash = 14", 'expected a duration such as "14d", found a number'),
+        ("trash = '36501d'", "expected at most 36500d"),
+        ("trash_size = '101%'", 'a percentage up to "100%", found "101%"'),
+        ("trash_size = 10", 'expected a size such as "20 GB", or "10%", found a number'),
         ("keep = '*.ini'", "expected an array, found text; put it in [brackets]"),
         ("keep = [1]", "expected a gitignore pattern, found a number"),
         ("keep = ['!']", "Invalid git pattern"),
@@ -568,7 +582,7 @@ _documents = st.fixed_dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
                 "url path interval update clean keep peers web_seeds headers seed max_torrent_size"
-                " max_delete other"
+                " max_delete trash trash_size other"
             ),
         )
         | _values,

@@ -15,8 +15,9 @@ LAYERS = ["cli", "service", "publish", "subscribe", "swarm", "model"]
 MAX_LINES = 400
 
 PURE = {
-    *("__future__", "abc", "array", "bisect", "collections", "collections.abc", "dataclasses"),
-    *("difflib", "enum", "fnmatch", "functools", "hashlib", "heapq", "ipaddress", "itertools"),
+    *("__future__", "abc", "array", "bisect", "calendar", "collections", "collections.abc"),
+    *("dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib", "heapq", "ipaddress"),
+    "itertools",
     "json",
     *("math", "operator", "posixpath", "re", "string", "struct", "sys", "typing", "unicodedata"),
     *("urllib.parse", "warnings", "tomllib", "tomli", "tomli_w", "bencode2", "pathspec"),

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from torsync.model.journal import Placed
     from torsync.model.plan import Plan
+    from torsync.model.tree_index import DiskEntry
 
 A, B, C = (random_bytes(1000, letter) for letter in "ABC")
 
@@ -266,10 +268,10 @@ def test_what_appears_at_an_old_name_meanwhile_is_left_alone(
     site.update({"a": A, "b": B})
     leave = Moves.leave_sources
 
-    def appear_first(self: Moves) -> list[str]:
+    def appear_first(self: Moves, *, but: list[str]) -> None:
         (site.root / "new").write_bytes(b"of the user")
         (site.root / "new").rename(site.root / "a")
-        return leave(self)
+        leave(self, but=but)
 
     monkeypatch.setattr(Moves, "leave_sources", appear_first)
     site.update({"b": A})
@@ -284,9 +286,9 @@ def test_a_moved_file_that_is_edited_at_its_new_path_is_not_vouched_for(
     site.update({"a": A})
     rename = Commit._rename_into_place
 
-    def rename_and_edit(self: Commit, held_at: str, path: str) -> None:
-        rename(self, held_at, path)
-        edit_in_place(site.root / path)
+    def rename_and_edit(self: Commit, placed: Placed, there: DiskEntry | None) -> None:
+        rename(self, placed, there)
+        edit_in_place(site.root / placed.path)
 
     monkeypatch.setattr(Commit, "_rename_into_place", rename_and_edit)
     outcome = site.update({"b": A if mtime_s is None else dated(A, mtime_s)}).outcome

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tests.support.trees import tree_bytes
-from tests.unit.test_commit import Site, plain
-from tests.unit.test_moves import SHAPES, A, B, links, site
+from tests.support.trees import edit_in_place, tree_bytes, write_tree
+from tests.unit.test_commit import Files, Site, plain
+from tests.unit.test_moves import SHAPES, A, B, C, links, refuse_links, site
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.moves import Moves
+from torsync.subscribe.recovery import rescue_held
+from torsync.subscribe.trash import Trash
+
+if TYPE_CHECKING:
+    from torsync.model.journal import Placed
+    from torsync.model.tree_index import DiskEntry
+    from torsync.subscribe.tree import Tree
 
 __all__ = ["links", "site"]  # fixtures
 
@@ -39,28 +47,28 @@ def _cut_off(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     place = Commit._rename_into_place
     numbers = itertools.count(1)
 
-    def place_or_end(self: Commit, held_at: str, path: str) -> None:
+    def place_or_end(self: Commit, placed: Placed, there: DiskEntry | None) -> None:
         if next(numbers) == at:
             raise CutOffError
-        place(self, held_at, path)
+        place(self, placed, there)
 
-    def end(_self: Moves) -> NoReturn:
-        raise CutOffError
+    def end(_self: Moves, *, but: list[str]) -> NoReturn:
+        raise CutOffError(but)
 
     monkeypatch.setattr(Commit, "_rename_into_place", place_or_end)
     if not at:
         monkeypatch.setattr(Moves, "leave_sources", end)
 
 
+CUTS = [(shape, at) for shape, found in SHAPES.items() for at in range(len(found[2]) + 1)]
+
+
 @pytest.mark.usefixtures("links")
-@pytest.mark.parametrize(
-    ("shape", "at"),
-    [(shape, at) for shape, found in SHAPES.items() for at in range(len(found[2]) + 1)],
-)
-def test_a_commit_that_is_cut_off_loses_nothing_and_is_finished_by_the_next(
+@pytest.mark.parametrize(("shape", "at"), CUTS)
+def test_a_commit_that_is_cut_off_is_finished_from_its_journal(
     site: Site, monkeypatch: pytest.MonkeyPatch, shape: str, at: int
 ) -> None:
-    old, new, _moves, _trash = SHAPES[shape]
+    old, new, moves, trash = SHAPES[shape]
     site.update(old)
     with monkeypatch.context() as patch:
         _cut_off(patch, at)
@@ -68,9 +76,22 @@ def test_a_commit_that_is_cut_off_loses_nothing_and_is_finished_by_the_next(
             site.update(new)
     files = (path for path in site.root.rglob("*") if path.is_file())
     assert {path.read_bytes() for path in files} >= {*plain(old).values()}
-    site.update(new)
+    outcome = site.finish(new)
+    assert sorted(outcome.moved) == sorted(moves)
+    assert outcome.lost == []
     assert tree_bytes(site.root) == plain(new)
+    assert dict(site.trashed()) == trash
     assert site.update(new).plan.is_empty
+
+
+def test_a_journal_may_be_carried_out_any_number_of_times(site: Site) -> None:
+    old, new, _moves, trash = SHAPES["three-cycle"]
+    site.update(old)
+    site.update(new)
+    for _time in range(3):
+        site.finish(new)
+    assert tree_bytes(site.root) == plain(new)
+    assert dict(site.trashed()) == trash
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 3])
@@ -85,3 +106,121 @@ def test_a_commit_that_is_cut_off_leaves_no_path_absent(
     found = tree_bytes(site.root)
     assert found.keys() == new.keys()
     assert all(found[path] in {old[path], new[path]} for path in new)
+
+
+# --- what others do between the cut-off and the next start ---------------------------------
+
+
+def _cut_off_swap(site: Site, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """One of two files that change places has its new place; the other is in the stage only."""
+    site.update({"a": A, "b": B})
+    new: Files = {"a": B, "b": A}
+    with monkeypatch.context() as patch:
+        _cut_off(patch, 2)
+        with pytest.raises(CutOffError):
+            site.update(new)
+    return new
+
+
+def test_what_was_put_in_the_place_of_a_file_meanwhile_goes_to_the_trash(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = _cut_off_swap(site, monkeypatch)
+    (site.root / "b").unlink()
+    (site.root / "b").write_bytes(b"mine")
+    assert site.finish(new).lost == []
+    assert tree_bytes(site.root) == {"a": B, "b": A}
+    assert site.trashed() == [("b", b"mine")]
+
+
+@pytest.mark.parametrize("at", ["a", "b"])
+def test_a_folder_that_was_put_in_the_place_of_a_file_stays_and_nothing_is_lost(
+    site: Site, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    new = _cut_off_swap(site, monkeypatch)
+    (site.root / at).unlink()
+    write_tree(site.root, {f"{at}/mine": b"mine"})
+    outcome = site.finish(new)
+    assert outcome.lost == [at]
+    assert tree_bytes(site.root)[f"{at}/mine"] == b"mine"
+    contents = {path.read_bytes() for path in site.root.rglob("*") if path.is_file()}
+    assert A in contents
+
+
+def test_what_was_edited_after_it_got_to_its_place_stays_and_is_not_vouched_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = _cut_off_swap(site, monkeypatch)
+    edit_in_place(site.root / "a")
+    outcome = site.finish(new)
+    assert outcome.rows["a"].digest == ""
+    assert outcome.rows["b"].digest
+    assert (site.root / "a").read_bytes() != B
+
+
+def test_what_was_saved_at_a_path_that_was_emptied_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A, "gone": C})
+    (site.root / "other").write_bytes(b"takes an inode")
+
+    def end(_tree: Tree, _paths: object) -> NoReturn:
+        raise CutOffError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torsync.subscribe.commit.remove_emptied_folders", end)
+        with pytest.raises(CutOffError):
+            site.update({"a": A})
+    (site.root / "other").rename(site.root / "gone")
+    site.finish({"a": A})
+    assert tree_bytes(site.root) == {"a": A, "gone": b"takes an inode"}
+    assert site.trashed() == [("gone", C)]
+
+
+# --- without a journal ----------------------------------------------------------------------
+
+
+def test_what_only_the_stage_has_goes_to_the_trash_if_the_journal_is_lost(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _cut_off_swap(site, monkeypatch)  # "b" is still A's; B's old name is taken, and its new one not
+    (site.root / "b").unlink()
+    (site.root / "a").unlink()
+    held = rescue_held(site.tree, Trash(site.tree, "rescued"))
+    assert len(held) == 1
+    rescued = [path for path in (site.root / ".torsync/trash").rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in rescued] == [A]
+
+
+def test_what_has_another_name_in_the_tree_is_not_moved_to_the_trash(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A, "b": B})
+    _cut_off(monkeypatch, 1)
+    with pytest.raises(CutOffError):
+        site.update({"a": B, "b": A})
+    assert rescue_held(site.tree, Trash(site.tree, "rescued")) == []
+    assert not (site.root / ".torsync/trash").exists()
+
+
+# --- without hard links ---------------------------------------------------------------------
+
+
+def test_a_commit_that_is_cut_off_while_two_files_change_places_keeps_both(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no hard links, the new file and the old one are exchanged."""
+    site.update({"a": A, "s": C})
+
+    def end(*_arguments: object, **_options: object) -> NoReturn:
+        raise CutOffError
+
+    with monkeypatch.context() as patch:
+        refuse_links(patch, errno.EPERM)
+        patch.setattr(Trash, "take", end)
+        with pytest.raises(CutOffError):
+            site.update({"a": B, "s": C})
+    assert tree_bytes(site.root) == {"a": B, "s": C}
+    assert site.trashed() == []
+    assert site.finish({"a": B, "s": C}).patched == []
+    assert site.trashed() == [("a", A)]

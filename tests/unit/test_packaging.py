@@ -32,7 +32,13 @@ def test_the_example_configuration_loads() -> None:
 def test_the_example_configuration_has_every_key() -> None:
     raw = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     assert set(raw["session"]) == {field.name for field in dataclasses.fields(SessionConfig)}
-    renamed = {"name": None, "interval_s": "interval", "max_torrent_bytes": "max_torrent_size"}
+    renamed = {
+        "name": None,
+        "interval_s": "interval",
+        "max_torrent_bytes": "max_torrent_size",
+        "trash_age_s": "trash",
+        "trash_limit": "trash_size",
+    }
     expected = {
         renamed.get(field.name, field.name) for field in dataclasses.fields(SubscriptionConfig)
     }

@@ -15,6 +15,7 @@ from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.errors import StateError
 from torsync.model.seal import Seal
 from torsync.model.tree_index import LedgerRow
+from torsync.subscribe.database import SCHEMA_VERSION
 from torsync.subscribe.state import PollState, TreeState, state_folder
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ def ruin(file: Path, damage: str) -> None:
             file.unlink()
         statement = {
             "other tables": "CREATE TABLE meta (x)",
-            "newer": "PRAGMA user_version=2",
+            "newer": f"PRAGMA user_version={SCHEMA_VERSION + 1}",
             "odd version": "PRAGMA user_version=-3",
             "no ledger": "DROP TABLE ledger",
             "other columns": "ALTER TABLE ledger RENAME COLUMN inode TO ino",
@@ -346,7 +347,7 @@ def test_a_useless_database_is_moved_aside_and_begun_anew(
     assert str(file) in message
     assert str(aside[0]) in message
     if damage == "newer":
-        assert "it has version 2, this one knows version 1" in message
+        assert f"it has version {SCHEMA_VERSION + 1}, this one knows" in message
     assert "hashed once" in hint
 
 
@@ -355,7 +356,7 @@ def test_the_log_of_a_useless_database_is_not_read_into_the_new_one(state: TreeS
     file = state.folder / "state.sqlite"
     log = file.with_name("state.sqlite-wal")
     newer = sqlite3.connect(file)
-    newer.execute("PRAGMA user_version=2")
+    newer.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     cut_off = file.read_bytes(), log.read_bytes()  # as if killed now
     newer.close()
     state.close()
@@ -367,7 +368,7 @@ def test_the_log_of_a_useless_database_is_not_read_into_the_new_one(state: TreeS
     aside = next(state.folder.glob("state.sqlite.newer-*Z"))
     with sqlite3.connect(aside) as database:
         assert database.execute("SELECT count(*) FROM ledger").fetchone() == (300,)
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 1,)
     database.close()
 
 

@@ -13,14 +13,13 @@ from tests.support.trees import tree_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.errors import DiskFullError, TreeError
 from torsync.model.names import MAX_DEPTH
-from torsync.subscribe.trash import Trash, remove_emptied_folders
+from torsync.subscribe.trash import Trash, remove_emptied_folders, trash_stamp
 from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NOW_S = 1_700_000_000.9
 STAMP = "2023-11-14T221320Z"
 
 
@@ -38,7 +37,7 @@ def tree(root: Path) -> Iterator[Tree]:
 
 @pytest.fixture
 def trash(tree: Tree) -> Trash:
-    return Trash(tree, NOW_S)
+    return Trash(tree, STAMP)
 
 
 def trashed(root: Path, stamp: str = STAMP) -> dict[str, bytes | tuple[str, str]]:
@@ -70,7 +69,7 @@ def test_a_saved_link_is_never_absent(root: Path, trash: Trash) -> None:
 def test_a_link_is_saved_and_not_what_it_points_at(root: Path, tmp_path: Path, tree: Tree) -> None:
     outside = write_tree(tmp_path / "outside", {"file": b"outside"})
     (root / "out").symlink_to(outside / "file")
-    Trash(tree, NOW_S).save("out")
+    Trash(tree, STAMP).save("out")
     assert trashed(root) == {"out": ("link", str(outside / "file"))}
     assert (outside / "file").stat().st_nlink == 1
 
@@ -103,21 +102,97 @@ def test_a_taken_file_is_moved(root: Path, trash: Trash) -> None:
     assert (root / ".torsync/trash" / STAMP / "a/b/file").stat().st_ino == inode
 
 
-def test_what_is_not_there_needs_no_saving(root: Path, trash: Trash) -> None:
-    trash.save("absent")
-    trash.save("absent folder/absent")
-    with pytest.raises(TreeError, match="No such file") as caught:
-        trash.take("absent")
-    assert caught.value.path == "absent"
+def test_a_stamp_is_the_second_of_the_update(tree: Tree) -> None:
+    assert trash_stamp(1_700_000_000.9) == STAMP
 
 
-def test_two_updates_of_one_second_have_a_folder_each(root: Path, tree: Tree) -> None:
+def test_what_is_not_there_need_not_be_put_there(root: Path, trash: Trash) -> None:
+    for path in ("absent", "absent folder/absent"):
+        assert not trash.save(path)
+        assert not trash.take(path)
+    assert not (root / ".torsync").exists()
+
+
+@pytest.mark.parametrize(("call", "action"), [("link", "save"), ("rename", "take")])
+def test_what_goes_away_just_then_is_no_error(
+    root: Path, trash: Trash, monkeypatch: pytest.MonkeyPatch, call: str, action: str
+) -> None:
+    really = getattr(os, call)
+
+    def too_late(name: str, *arguments: object, **options: object) -> None:
+        (root / "a/b/file").unlink()
+        really(name, *arguments, **options)
+
+    monkeypatch.setattr(os, call, too_late)
+    assert not getattr(trash, action)("a/b/file")
+    assert trashed(root) == {}
+
+
+@pytest.mark.parametrize(("call", "action"), [("link", "save"), ("rename", "take")])
+def test_a_failure_is_told_and_the_file_is_where_it_was(
+    root: Path, trash: Trash, monkeypatch: pytest.MonkeyPatch, call: str, action: str
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(TreeError, match="move to the trash 'a/b/file'"):
+        getattr(trash, action)("a/b/file")
+    assert (root / "a/b/file").read_bytes() == b"2"
+
+
+def test_a_save_that_is_done_again_does_nothing(root: Path, tree: Tree) -> None:
+    assert Trash(tree, STAMP).save("a/b/file")
+    assert not Trash(tree, STAMP).save("a/b/file")
+    assert os.listdir(root / ".torsync/trash") == [STAMP]
+    assert (root / "a/b/file").stat().st_nlink == 2
+
+
+def test_a_file_that_was_saved_loses_its_name_when_it_is_taken(root: Path, tree: Tree) -> None:
+    Trash(tree, STAMP).save("a/b/file")
+    assert Trash(tree, STAMP).take("a/b/file")
+    assert not Trash(tree, STAMP).take("a/b/file")
+    assert trashed(root) == {"a/b/file": b"2"}
+    assert not (root / "a/b/file").exists()
+    assert (root / ".torsync/trash" / STAMP / "a/b/file").stat().st_nlink == 1
+
+
+def test_files_of_an_old_release_have_a_folder_of_their_own(root: Path, trash: Trash) -> None:
+    trash.save("file")
+    trash.save("a/b/file", released=True)
+    trash.take("a/link", released=True)
+    assert trashed(root) == {"file": b"1"}
+    assert trashed(root, f"{STAMP}-release") == {"a/b/file": b"2", "a/link": ("link", "x")}
+
+
+def test_what_is_the_users_is_put_there_even_if_it_is_there_as_a_releases(
+    root: Path, trash: Trash
+) -> None:
+    assert trash.save("file", released=True)
+    assert trash.save("file")
+    assert trashed(root) == trashed(root, f"{STAMP}-release") == {"file": b"1"}
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_files_of_one_path_and_stamp_have_a_folder_each(
+    root: Path, tree: Tree, released: bool
+) -> None:
     for content in (b"one", b"two", b"three"):
         (root / "file").write_bytes(content)
-        Trash(tree, NOW_S).take("file")
-    assert trashed(root) == {"file": b"one"}
-    assert trashed(root, f"{STAMP}-2") == {"file": b"two"}
-    assert trashed(root, f"{STAMP}-3") == {"file": b"three"}
+        assert Trash(tree, STAMP).take("file", released=released)
+    folder = f"{STAMP}-release" if released else STAMP
+    assert trashed(root, folder) == {"file": b"one"}
+    assert trashed(root, f"{folder}-2") == {"file": b"two"}
+    assert trashed(root, f"{folder}-3") == {"file": b"three"}
+
+
+def test_a_stamp_that_is_a_link_is_passed_over(root: Path, tmp_path: Path, trash: Trash) -> None:
+    (tmp_path / "outside").mkdir()
+    (root / ".torsync/trash").mkdir(parents=True)
+    (root / ".torsync/trash" / STAMP).symlink_to(tmp_path / "outside")
+    assert trash.take("file")
+    assert trashed(root, f"{STAMP}-2") == {"file": b"1"}
+    assert os.listdir(tmp_path / "outside") == []
 
 
 def test_nothing_in_the_trash_is_ever_overwritten(root: Path, trash: Trash) -> None:
@@ -128,7 +203,6 @@ def test_nothing_in_the_trash_is_ever_overwritten(root: Path, trash: Trash) -> N
     trash.take("file")
     assert trashed(root) == {"file": b"1"}
     assert trashed(root, f"{STAMP}-2") == {"file": b"again"}
-    assert trashed(root, f"{STAMP}-3") == {"file": b"again"}
 
 
 def test_a_file_and_what_was_a_folder_of_its_name_are_both_kept(root: Path, trash: Trash) -> None:
@@ -182,7 +256,7 @@ def test_no_room_for_the_folders_is_told(tmp_path: Path) -> None:
         write_tree(root, {"a/b/file": b"1"})
         tree = Tree(root)
         with pytest.raises(DiskFullError) as caught:
-            Trash(tree, NOW_S).save("a/b/file")
+            Trash(tree, STAMP).save("a/b/file")
         assert caught.value.path == "a/b/file"
         assert (root / "a/b/file").read_bytes() == b"1"
         tree.close()

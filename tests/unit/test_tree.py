@@ -19,6 +19,7 @@ from tests.support.trees import write_tree
 from torsync.model.errors import DiskFullError, TreeError
 from torsync.model.names import MAX_DEPTH
 from torsync.model.tree_index import Kind
+from torsync.subscribe import syscalls
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
@@ -528,7 +529,7 @@ def test_sync_reports_what_the_disk_did_not_take(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree.sync()
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: _Libc(errno.EIO))
+    monkeypatch.setattr(syscalls, "_libc", lambda: _Libc(errno.EIO))
     with pytest.raises(TreeError, match="Input/output") as caught:
         tree.sync()
     assert str(tree.root) in caught.value.message
@@ -536,7 +537,7 @@ def test_sync_reports_what_the_disk_did_not_take(
 
 def test_sync_works_without_syncfs(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bool] = []
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: _Libc())
+    monkeypatch.setattr(syscalls, "_libc", _Libc)
     monkeypatch.setattr(os, "sync", lambda: synced.append(True))
     tree.sync()
     assert synced == [True]

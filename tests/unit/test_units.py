@@ -12,6 +12,7 @@ from torsync.model.units import (
     parse_duration_s,
     parse_rate,
     parse_size,
+    parse_size_limit,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +93,20 @@ def test_what_is_no_rate_is_refused_by_naming_it(text: str) -> None:
     with pytest.raises(ValueError, match="expected a rate such as") as caught:
         parse_rate(text)
     assert f'found "{text}"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit_bytes"),
+    [("10%", 200), ("0%", 0), (" 2.5 % ", 50), ("100%", 2000), ("3 kB", 3000), ("0", 0)],
+)
+def test_a_limit_is_a_size_or_a_part_of_the_file_system(text: str, limit_bytes: int) -> None:
+    assert parse_size_limit(text).of(2000) == limit_bytes
+
+
+@pytest.mark.parametrize("text", ["100.1%", "999%", "%", "-1%", "10 %%", "ten", ""])
+def test_what_is_no_limit_is_refused_by_naming_it(text: str) -> None:
+    with pytest.raises(ValueError, match=f'or a percentage up to "100%", found "{text}"'):
+        parse_size_limit(text)
 
 
 @pytest.mark.parametrize("parse", [parse_duration_s, parse_size, parse_rate])

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Union
 
+from torsync.model.units import SizeLimit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 SettingValue = Union[bool, int, str]
 DEFAULT_MAX_TORRENT_BYTES = 64 * 1024**2
+DEFAULT_TRASH_LIMIT = SizeLimit(percent=10.0)
 
 
 class CleanMode(str, Enum):
@@ -74,6 +77,8 @@ class SubscriptionConfig:
         headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
         max_torrent_bytes: the largest ``.torrent`` that is accepted.
         max_delete: an update that removes more is refused.
+        trash_age_s: seconds that something stays in the trash; 0 keeps nothing.
+        trash_limit: the disk space that the trash may take.
     """
 
     name: str
@@ -89,6 +94,8 @@ class SubscriptionConfig:
     seed: bool = True
     max_torrent_bytes: int = DEFAULT_MAX_TORRENT_BYTES
     max_delete: MaxDelete = DEFAULT_MAX_DELETE
+    trash_age_s: float = 14 * 86400.0
+    trash_limit: SizeLimit = DEFAULT_TRASH_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

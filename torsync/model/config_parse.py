@@ -15,6 +15,7 @@ from torsync.model.config import Config, SessionConfig, SettingValue, Subscripti
 from torsync.model.config_values import (
     show,
     suggest,
+    to_age_s,
     to_array,
     to_boolean,
     to_clean_mode,
@@ -28,6 +29,7 @@ from torsync.model.config_values import (
     to_rate,
     to_setting,
     to_size_bytes,
+    to_size_limit,
     to_table,
     to_tree,
     to_update_mode,
@@ -229,6 +231,8 @@ def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> 
             "max_torrent_size", to_size_bytes, _DEFAULTS.max_torrent_bytes
         ),
         max_delete=table.value("max_delete", to_max_delete, _DEFAULTS.max_delete),
+        trash_age_s=table.value("trash", to_age_s, _DEFAULTS.trash_age_s),
+        trash_limit=table.value("trash_size", to_size_limit, _DEFAULTS.trash_limit),
     )
     table.report_unknown()
     return subscription

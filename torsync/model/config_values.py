@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from torsync.model.config import CleanMode, MaxDelete, SettingValue, UpdateMode
-from torsync.model.units import parse_duration_s, parse_rate, parse_size
+from torsync.model.units import (
+    SizeLimit,
+    parse_duration_s,
+    parse_rate,
+    parse_size,
+    parse_size_limit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -153,6 +159,20 @@ def to_interval_s(value: object) -> float:
     if not _MIN_INTERVAL_S <= interval_s <= _MAX_INTERVAL_S:
         raise ValueError(f"expected at least 1s and at most 36500d, found {show(text)}; change it")
     return interval_s
+
+
+def to_age_s(value: object) -> float:
+    """Take a duration; "0s" is none."""
+    text = to_text(value, 'a duration such as "14d"')
+    age_s = parse_duration_s(text)
+    if age_s > _MAX_INTERVAL_S:
+        raise ValueError(f"expected at most 36500d, found {show(text)}; change it")
+    return age_s
+
+
+def to_size_limit(value: object) -> SizeLimit:
+    """Take a size, or a percentage of the file system."""
+    return parse_size_limit(to_text(value, 'a size such as "20 GB", or "10%"'))
 
 
 def to_rate(value: object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 _DURATION_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE_UNITS = {
@@ -19,6 +20,18 @@ _SIZE_UNITS = {
 }
 _DURATION_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(ms|[smhdw])\s*")
 _SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,15}))?\s*([a-z]*)")
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,15})?)\s*%")
+
+
+class SizeLimit(NamedTuple):
+    """A number of bytes, or a part of a file system."""
+
+    size_bytes: int = 0
+    percent: float = 0.0
+
+    def of(self, total_bytes: int) -> int:
+        """The limit in bytes, on a file system of ``total_bytes``."""
+        return self.size_bytes + int(total_bytes * self.percent / 100)
 
 
 def parse_duration_s(text: str) -> float:
@@ -55,6 +68,25 @@ def parse_size(text: str) -> int:
     scaled = int(match[1] + fraction) * _SIZE_UNITS[match[3]]
     divisor: int = 10 ** len(fraction)
     return -(-scaled // divisor)
+
+
+def parse_size_limit(text: str) -> SizeLimit:
+    """Parse ``"10%"`` or a size such as ``"20 GB"``.
+
+    Raises:
+        ValueError: the text is neither; the message says what is expected.
+    """
+    match = _PERCENT.fullmatch(text.strip())
+    try:
+        if match is None:
+            return SizeLimit(size_bytes=parse_size(text))
+        if float(match[1]) <= 100:
+            return SizeLimit(percent=float(match[1]))
+    except ValueError:
+        pass
+    raise ValueError(
+        f'expected a size such as "20 GB" or a percentage up to "100%", found "{text}"'
+    )
 
 
 def parse_rate(text: str) -> int:

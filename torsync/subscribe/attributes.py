@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind
 
 if TYPE_CHECKING:
+    from torsync.model.journal import Identity
     from torsync.model.known import Synced
     from torsync.model.manifest import FileEntry
-
-Identity = tuple[int, int, int]
-"""Size, modification time in nanoseconds and inode: what stays when a file is moved."""
 
 _NANOSECONDS = 1_000_000_000
 
@@ -34,20 +32,20 @@ class Attributes:
     def are_right(self, file: FileEntry, entry: DiskEntry) -> bool:
         """Whether a file has what the release asks for."""
         right_time = file.mtime_s is None or entry.mtime_ns == file.mtime_s * _NANOSECONDS
-        return right_time and self._wanted_mode(file, entry.mode) == entry.mode
+        return right_time and self.wanted_mode(file, entry.mode) == entry.mode
 
     def set(self, fd: int, file: FileEntry) -> None:
         """Give a file its mode and time; the other mode bits are those of what it replaces."""
-        mode = os.fstat(fd).st_mode & 0o7777
+        set_attributes(fd, self.mode_in_place(file, mode_of(fd)), file.mtime_s)
+
+    def mode_in_place(self, file: FileEntry, mode: int) -> int:
+        """The mode of a file that is to be put at its path, and has ``mode`` now."""
         entry = self._index.entries.get(file.path)
         replaced = entry.mode if entry is not None and entry.kind is Kind.FILE else mode
-        wanted = self._wanted_mode(file, replaced)
-        if wanted != mode:
-            os.fchmod(fd, wanted)
-        if file.mtime_s is not None:
-            os.utime(fd, ns=(file.mtime_s * _NANOSECONDS,) * 2)
+        return self.wanted_mode(file, replaced)
 
-    def _wanted_mode(self, file: FileEntry, mode: int) -> int:
+    def wanted_mode(self, file: FileEntry, mode: int) -> int:
+        """What a file's mode has to become: the bits of the release in those of the user."""
         if file.executable:
             return mode | ((mode & 0o444) >> 2)
         may_lose = mode & 0o111 and self._was_executable(file.path)
@@ -61,12 +59,19 @@ class Attributes:
         return index is not None and synced.files[index].executable
 
 
+def mode_of(fd: int) -> int:
+    """The permission bits of an open file."""
+    return os.fstat(fd).st_mode & 0o7777
+
+
+def set_attributes(fd: int, mode: int, mtime_s: int | None) -> None:
+    """Give an open file a mode, unless that is -1, and a time (Unix seconds), unless it is None."""
+    if mode not in {-1, mode_of(fd)}:
+        os.fchmod(fd, mode)
+    if mtime_s is not None:
+        os.utime(fd, ns=(mtime_s * _NANOSECONDS,) * 2)
+
+
 def identity_of(status: os.stat_result) -> Identity:
     """How a file is recognised."""
     return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def dated(file: FileEntry, identity: Identity) -> Identity:
-    """What a file looks like once it has the time that the release has for it."""
-    size, mtime_ns, inode = identity
-    return size, mtime_ns if file.mtime_s is None else file.mtime_s * _NANOSECONDS, inode

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
+_SCHEMAS = (
+    """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE ledger (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -30,7 +30,20 @@ CREATE TABLE ledger (
 CREATE TABLE history (
     at_s REAL NOT NULL, info_hash TEXT NOT NULL, release TEXT NOT NULL, report TEXT NOT NULL
 );
-"""
+""",
+    """
+CREATE TABLE journal (number INTEGER PRIMARY KEY, step TEXT NOT NULL);
+CREATE TABLE releases (
+    digest TEXT PRIMARY KEY, info_hash TEXT NOT NULL, name TEXT NOT NULL, at_s REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE trash (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID;
+""",
+)
+"""What each version adds to the one before it."""
+SCHEMA_VERSION = len(_SCHEMAS)
 _CORRUPT, _NOT_A_DATABASE = 11, 26  # primary result codes of SQLite
 _WORDS_OF_DAMAGE = (
     *("malformed", "not a database", "no such table", "no such column", "has no column"),
@@ -134,7 +147,7 @@ class Database:
         return self._db
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        if not self._read_only and _version(database) == 0:
+        if not self._read_only and 0 <= _version(database) < SCHEMA_VERSION:
             _make_tables(database)
         version = _version(database)
         if version > SCHEMA_VERSION:
@@ -143,7 +156,7 @@ class Database:
                 f"it is of a newer torsync: it has version {version}, this one knows version "
                 f"{SCHEMA_VERSION}",
             )
-        if version != SCHEMA_VERSION:
+        if not version or version < 0:
             what = f"it has version {version}, which never was" if version else "it is empty"
             raise _UselessError("damaged", what)
         if not self._read_only:
@@ -223,12 +236,13 @@ def _version(database: sqlite3.Connection) -> int:
 
 
 def _make_tables(database: sqlite3.Connection) -> None:
-    """Make the tables, unless another process was faster."""
+    """Make the tables that are not there yet, unless another process was faster."""
     database.execute("BEGIN IMMEDIATE")
-    if _version(database) == 0:
-        if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise _UselessError("damaged", "it has tables of someone else")
-        for statement in _SCHEMA.split(";"):
+    version = _version(database)
+    if version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise _UselessError("damaged", "it has tables of someone else")
+    for schema in _SCHEMAS[version:]:
+        for statement in schema.split(";"):
             database.execute(statement)
-        database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     database.execute("COMMIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.config import CleanMode
@@ -43,6 +44,7 @@ class Guard:
         *,
         keep: Matcher,
         make_room: Callable[[int], int] = lambda _short: 0,
+        spare: Callable[[], int] = lambda: 0,
     ) -> None:
         """Prepare.
 
@@ -52,12 +54,14 @@ class Guard:
             override: what a person has allowed.
             keep: matches what the user said is theirs.
             make_room: is told how many bytes are short, and gives back how many it made free.
+            spare: gives how many bytes ``make_room`` could make free.
         """
         self._config = config
         self._admission = admission
         self._override = override
         self._keep = keep
         self._make_room = make_room
+        self._spare = spare
         self._reflinks: dict[int, bool] = {}  # by device
 
     def check_update(
@@ -103,6 +107,8 @@ class Guard:
         """
         room = self._measure(tree, plan)
         report.space_needed, report.space_free = stage_bytes(plan, room), room.free_bytes
+        if report.space_needed > room.free_bytes:
+            room = replace(room, free_bytes=room.free_bytes + self._spare())
         refusals = [*self._refuse_update(plan, look, synced), *self._refuse_space(plan, room)]
         refused = self._override.refused(refusals, release.digest, again=("apply",))
         if refused is not None:

@@ -12,7 +12,8 @@ from torsync.model.assessment import Assessment, Here
 from torsync.model.events import Level, Stage
 from torsync.model.hash_batches import Walk
 from torsync.model.known import NEVER_SYNCED, Synced
-from torsync.model.plan import Plan, plan_update
+from torsync.model.plan import Action, Plan, plan_update
+from torsync.model.tree_index import ledger_row
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ class Look:
             for seen, file in zip(assessment.here, assessment.wanted.files, strict=True)
         )
         return replace(self, assessment=replace(assessment, here=here))
+
+
+def rows_learned(plan: Plan) -> dict[str, LedgerRow]:
+    """What the ledger does not say yet of files that are right where they are."""
+    entries, clock_ns = plan.index.entries, plan.index.clock_ns
+    return {
+        file.path: ledger_row(entries[file.path], plan.wanted.digest(index), clock_ns)
+        for index, file in enumerate(plan.wanted.files)
+        if not plan.settled[index] and plan.files[index].action is Action.KEEP
+    }
 
 
 def take_look(

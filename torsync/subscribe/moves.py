@@ -12,120 +12,71 @@ import unicodedata
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import TreeError
-from torsync.model.plan import Action, Plan
+from torsync.subscribe.attributes import set_attributes
+from torsync.subscribe.stage import STAGES, staged_path
 from torsync.subscribe.trash import NO_LINKS
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container
 
+    from torsync.model.journal import Journal, Placed
     from torsync.model.tree_index import DiskEntry
-    from torsync.subscribe.attributes import Identity
-    from torsync.subscribe.stage import Stage
 
 HELD = "moved"
 """What the names of set-aside files end in, after their number in the manifest and a dot."""
 
 
 class Moves:
-    """The files of a plan that are moved."""
+    """The files of a journal that are moved, and where each file is until it is placed."""
 
-    def __init__(self, tree: Tree, plan: Plan, stage: Stage) -> None:
+    def __init__(self, tree: Tree, journal: Journal, *, again: bool) -> None:
+        """Prepare.
+
+        Args:
+            tree: to change.
+            journal: what to do.
+            again: the journal is that of a commit that was cut off.
+        """
         self._tree = tree
-        self._plan = plan
-        self._stage = stage
-        self._moves = {
-            index: planned.source
-            for index, planned in enumerate(plan.files)
-            if planned.action is Action.MOVE
-        }
-        self._aside: set[int] = set()
+        self._journal = journal
+        self._again = again
+        self._aside = [placed for placed in journal.placed if placed.aside]
+        self._inodes = {placed.source: placed.inode for placed in journal.placed if placed.source}
 
-    def prepare(self) -> None:
+    def held_at(self, placed: Placed) -> str:
+        """Where a file is until it is placed."""
+        if placed.aside:
+            return f"{STAGES}/{self._journal.stage}/{placed.number}.{HELD}"
+        return placed.source or staged_path(self._journal.stage, placed.number)
+
+    def is_held(self, placed: Placed) -> bool:
+        """Whether the file is there."""
+        entry = self._stat(self.held_at(placed))
+        return entry is not None and entry.inode == placed.inode
+
+    def is_moving(self, path: str, inode: int) -> bool:
+        """Whether what is at a path is moved from there."""
+        return self._inodes.get(path) == inode
+
+    def set_aside(self) -> None:
         """Give files a second name in the stage where they cannot just be renamed.
 
         Raises:
-            TreeError: a file is no longer what it was when it was looked at; nothing has been
-                done yet.
+            TreeError: that was not possible.
         """
-        for source in self._moves.values():
-            with doing("look at", source):
-                if self._tree.stat(source) != self._entry(source):
-                    raise TreeError(
-                        f"{source!r} changed while the update was under way",
-                        path=source,
-                        hint="try again",
-                    )
-        for index, source in self._moves.items():
-            if not self._can_be_renamed(index, source):
-                with doing("set aside", source):
-                    self._set_aside(source, self._held_at(index))
-                self._aside.add(index)
+        for placed in self._aside:
+            with doing("set aside", placed.source):
+                if not self._again or self._is_to_be_set_aside(placed):
+                    self._set_aside(placed.source, self.held_at(placed))
 
-    def clear_the_way(self) -> list[str]:
-        """Take away the old names of files that are where a file or folder goes.
-
-        Returns:
-            The paths that are gone.
-        """
-        blocking = {removal.path for removal in self._plan.in_the_way}
-        return self._leave(blocking)
-
-    def held(self) -> Iterator[tuple[int, str, Identity]]:
-        """The files to be placed: number, where they are now, and how they are recognised."""
-        for index, source in self._moves.items():
-            entry = self._entry(source)
-            held_at = self._held_at(index) if index in self._aside else source
-            yield index, held_at, (entry.size, entry.mtime_ns, entry.inode)
-
-    def leave_sources(self) -> list[str]:
-        """Take away the old names that are still there, of files that now have their new ones.
-
-        Returns:
-            The paths that are gone.
-        """
-        self._leave(self._plan.moved - self._plan.wanted.by_path.keys())
-        return [source for source in self._plan.moved if source not in self._plan.wanted.by_path]
-
-    def _leave(self, paths: frozenset[str] | set[str]) -> list[str]:
-        left = []
-        for index in sorted(self._aside):
-            source = self._moves[index]
-            if source not in paths:
-                continue
-            with doing("remove the old name", source), suppress(NotADirectoryError):
-                entry = self._tree.stat(source)
-                own = entry is not None and entry.inode == self._entry(source).inode
-                if own and not self._is_name_of(index, source):
-                    folder_fd, name = self._tree.locate(source)
-                    os.unlink(name, dir_fd=folder_fd)
-            left.append(source)
-        return left
-
-    def _is_name_of(self, index: int, source: str) -> bool:
-        """Whether the old name is the new one in another case, as some file systems see it.
-
-        Then both lead to one directory entry, which has to stay.
-        """
-        target = self._plan.wanted.files[index].path
-        if _folded(source) != _folded(target):
-            return False
-        (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(source, target)
-        if not os.path.samestat(os.fstat(folder_fd), os.fstat(target_fd)):
-            return False
-        return name == target_name or not {name, target_name} <= {*os.listdir(folder_fd)}
-
-    def _can_be_renamed(self, index: int, source: str) -> bool:
-        target = self._plan.wanted.files[index].path
-        return (
-            target not in self._plan.index.entries
-            and source not in self._plan.wanted.by_path
-            and not self._plan.in_the_way
-        )
+    def _is_to_be_set_aside(self, placed: Placed) -> bool:
+        entry = self._stat(placed.source)
+        own = entry is not None and entry.inode == placed.inode
+        return own and not self.is_held(placed)
 
     def _set_aside(self, source: str, held_at: str) -> None:
-        self._tree.folder_fd(self._stage.folder, create=True)
+        self._tree.folder_fd(held_at.rpartition("/")[0], create=True)
         (folder_fd, name), (target_fd, target) = self._tree.locate_both(source, held_at)
         try:
             os.link(name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd, follow_symlinks=False)
@@ -137,11 +88,70 @@ class Moves:
                 raise
             os.rename(name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd)
 
-    def _held_at(self, index: int) -> str:
-        return f"{self._stage.folder}/{index}.{HELD}"
+    def clear_the_way(self) -> None:
+        """Take away the old names of files that are where a file or folder goes.
 
-    def _entry(self, source: str) -> DiskEntry:
-        return self._plan.index.entries[source]
+        Raises:
+            TreeError: that was not possible.
+        """
+        for placed in self._aside:
+            if placed.source in self._journal.blocking:
+                self._leave(placed)
+
+    def leave_sources(self, *, but: Container[str]) -> None:
+        """Take away the old names that are still there, of files that now have their new ones.
+
+        Args:
+            but: paths that their files did not get to.
+
+        Raises:
+            TreeError: that was not possible.
+        """
+        ends = {placed.path for placed in self._journal.placed}
+        for placed in self._aside:
+            if placed.source not in ends and placed.path not in but:
+                self._leave(placed)
+
+    def _leave(self, placed: Placed) -> None:
+        source = placed.source
+        with doing("remove the old name", source):
+            entry = self._stat(source)
+            own = entry is not None and entry.inode == placed.inode
+            if own and not self._is_name_of(placed.path, source):
+                folder_fd, name = self._tree.locate(source)
+                os.unlink(name, dir_fd=folder_fd)
+
+    def _is_name_of(self, target: str, source: str) -> bool:
+        """Whether the old name is the new one in another case, as some file systems see it.
+
+        Then both lead to one directory entry, which has to stay.
+        """
+        if _folded(source) != _folded(target):
+            return False
+        (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(source, target)
+        if not os.path.samestat(os.fstat(folder_fd), os.fstat(target_fd)):
+            return False
+        return name == target_name or not {name, target_name} <= {*os.listdir(folder_fd)}
+
+    def give_attributes(self, placed: Placed) -> None:
+        """Give a moved file that is at its new path its mode and time, if nobody touched it."""
+        if (placed.mode < 0 and placed.mtime_s is None) or not placed.source:
+            return
+        entry = self._tree.stat(placed.path)
+        as_it_was = placed.size, placed.mtime_ns, placed.inode
+        if entry is None or (entry.size, entry.mtime_ns, entry.inode) != as_it_was:
+            return
+        fd = self._tree.open(placed.path)
+        try:
+            set_attributes(fd, placed.mode, placed.mtime_s)
+        finally:
+            os.close(fd)
+
+    def _stat(self, path: str) -> DiskEntry | None:
+        """Look at what may not be there, not even its folder."""
+        with suppress(NotADirectoryError):
+            return self._tree.stat(path)
+        return None
 
 
 def _folded(path: str) -> str:

@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.events import Stage
@@ -23,6 +24,7 @@ from torsync.subscribe.room import free_bytes
 from torsync.subscribe.scan import NO_ROWS
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
+from torsync.subscribe.trash_content import room_in_trash
 from torsync.subscribe.tree import Tree
 from torsync.subscribe.unchanged import find_unchanged
 
@@ -179,7 +181,9 @@ def _preview(
         stopping=around.stopping,
     )
     plan, report = foresee(config, look, keep=keep, dry_run=True)
-    guard = Guard(config, admission, Override(config.name, state, around), keep=keep)
+    override = Override(config.name, state, around)
+    spare = partial(room_in_trash, tree)
+    guard = Guard(config, admission, override, keep=keep, spare=spare)
     guard.foretell(tree, release, plan, look, synced, report, voice)
     report.seconds = time.monotonic() - started
     return report

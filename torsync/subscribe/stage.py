@@ -38,6 +38,11 @@ _OPEN_FILES = 16
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 
 
+def staged_path(stage: str, index: int) -> str:
+    """Where a file of a release is staged; ``stage`` is the release's info-hash."""
+    return f"{STAGES}/{stage}/{index}"
+
+
 @dataclass(frozen=True)
 class StagedRecord:
     """What an update that was stopped in order had in its stage.
@@ -78,7 +83,7 @@ class Stage:
     def path(self, index: int, place: Place) -> str:
         """Where a file is staged, relative to the tree."""
         suffix = ".scratch" if place is Place.SCRATCH else ""
-        return f"{self.folder}/{index}{suffix}"
+        return staged_path(self.info_hash, index) + suffix
 
     def open_for(self, placement: Placement) -> Callable[[int], int]:
         """Give a function that opens a file of the manifest for reading, at its place."""

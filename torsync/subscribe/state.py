@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from torsync.model.errors import StateError
+from torsync.model.journal import Journal
 from torsync.model.seal import Seal
 from torsync.model.tree_index import LedgerRow
 from torsync.subscribe.database import Database
@@ -188,16 +189,34 @@ class TreeState:
         """Remember what a good poll got, after its body has been stored and parsed."""
         self.put(poll=json.dumps({name: getattr(poll, name) for name in poll.__slots__}))
 
+    # --- journal --------------------------------------------------------------------------
+
+    def store_journal(self, journal: Journal) -> None:
+        """Write down, durably, what a commit is about to do."""
+
+        def write(database: sqlite3.Connection) -> None:
+            database.execute("DELETE FROM journal")
+            steps = enumerate(journal.dump())
+            database.executemany("INSERT INTO journal VALUES (?, ?)", steps)
+
+        self._db.transact(write)
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether a commit was cut off."""
+        query = "SELECT EXISTS (SELECT * FROM journal)"
+        return bool(self._db.run(lambda database: database.execute(query).fetchone()[0]))
+
+    def load_journal(self) -> Journal | None:
+        """Read what a commit was about to do that was not recorded; None if there is none."""
+
+        def read(database: sqlite3.Connection) -> Journal | None:
+            rows = database.execute("SELECT step FROM journal ORDER BY number")
+            return Journal.load(row[0] for row in rows)
+
+        return self._db.run(read)
+
     # --- ledger ---------------------------------------------------------------------------
-
-    def store_commit(self, placed: Mapping[str, int | str]) -> None:
-        """Note what a commit is about to put in the tree: path → inode, or text of a link."""
-        self.put(commit=json.dumps(placed))
-
-    def load_commit(self) -> dict[str, int | str]:
-        """Read what a commit was about to put in the tree that was not recorded."""
-        found: dict[str, int | str] = json.loads(self.get("commit") or "{}")
-        return found
 
     def load_ledger(self, names: Iterable[str] = ()) -> dict[str, LedgerRow]:
         """Read what torsync put on disk or verified, by path.
@@ -262,10 +281,10 @@ class TreeState:
             facts = {
                 "synced": synced,
                 "staged": "",
-                "commit": "",
                 "seal": seal.dump() if seal else "",
             }
             _put(database, facts)
+            database.execute("DELETE FROM journal")
             if history is not None:
                 at_s, info_hash, release, report = history
                 database.execute(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torsync.model.reports import CheckReport, VerifyReport
     from torsync.subscribe.release import Release
     from torsync.subscribe.syncing import Syncing
+    from torsync.subscribe.trash_keeper import TrashKeeper
 
 
 class Subscription:
@@ -84,14 +85,16 @@ class Subscription:
         Raises:
             TorsyncError: the tree cannot be looked at, or the session refuses.
         """
+        self._finish_cut_off()
         self._seeding.resume()
 
     def heed(self) -> None:
-        """See to what is seeded, between checks.
+        """See to what is seeded, and to the trash, between checks.
 
         Raises:
             TorsyncError: the tree needs a check.
         """
+        self._keeper.heed()
         self._seeding.heed()
 
     def rest(self) -> None:
@@ -156,6 +159,7 @@ class Subscription:
     def _carry_out(self, work: Callable[[], CheckReport]) -> CheckReport:
         started = time.monotonic()
         try:
+            self._finish_cut_off()
             report = work()
         except InterruptedByUserError:
             raise
@@ -171,6 +175,11 @@ class Subscription:
     def _note(self, error: TorsyncError) -> None:
         """Leave word of a failure for ``status``."""
         self._state.put(last_error=error.message, last_error_hint=error.hint)
+
+    def _finish_cut_off(self) -> None:
+        """Finish a commit that was cut off; that needs no network."""
+        if self._state.has_journal:
+            self._syncing.recover()
 
     def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
@@ -221,6 +230,10 @@ class Subscription:
         """What does the work; not imported where nothing has changed."""
         from torsync.subscribe.guarding import Guard  # noqa: PLC0415 - costs start-up time
         from torsync.subscribe.syncing import Syncing  # noqa: PLC0415 - costs start-up time
+        from torsync.subscribe.trash_content import (  # noqa: PLC0415 - costs start-up time
+            make_room,
+            room_in_trash,
+        )
 
         return Syncing(
             self.config,
@@ -228,12 +241,27 @@ class Subscription:
             self._tree,
             self._state,
             self._admission,
-            Guard(self.config, self._admission, self._override, keep=self._keep),
+            Guard(
+                self.config,
+                self._admission,
+                self._override,
+                keep=self._keep,
+                make_room=partial(make_room, self._tree),
+                spare=partial(room_in_trash, self._tree),
+            ),
             self._releases,
             self._seeding,
             self._around,
             self._voice,
+            self._keeper,
         )
+
+    @cached_property
+    def _keeper(self) -> TrashKeeper:
+        """What keeps the trash small; not imported where nothing has changed."""
+        from torsync.subscribe.trash_keeper import TrashKeeper  # noqa: PLC0415 - costs start-up time
+
+        return TrashKeeper(self.config, self._tree, self._voice, now_s=self._around.now_s)
 
     # --- verify -----------------------------------------------------------------------------
 
@@ -248,5 +276,7 @@ class Subscription:
         """Hash the whole tree against the synced manifest; see ``Verifying.verify``."""
         from torsync.subscribe.verifying import Verifying  # noqa: PLC0415 - costs start-up time
 
+        if not dry_run:
+            self._finish_cut_off()
         verifying = Verifying(self._syncing)
         return verifying.verify(quick=quick, repair=repair, clean=clean, dry_run=dry_run)

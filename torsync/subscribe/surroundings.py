@@ -84,6 +84,18 @@ class Voice:
 
         return add
 
+    def file_meter(self, stage: Stage, files_total: int) -> Callable[[], None]:
+        """Give a function that is called once per file that is done."""
+        done = 0
+
+        def add() -> None:
+            nonlocal done
+            done += 1
+            if done % 100 == 0 or done == files_total:
+                self.sink(Progress(self.name, stage, files_done=done, files_total=files_total))
+
+        return add
+
     def hash_meter(
         self, stage: Stage, files: Sequence[FileEntry], clock: Callable[[], float] = time.monotonic
     ) -> Callable[[HashProgress], None]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError
+from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED
 from torsync.model.plan import NOT_OURS, Plan
 from torsync.subscribe.asking import Superseded
+from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.foresight import foresee
-from torsync.subscribe.look import Look, take_look
+from torsync.subscribe.look import Look, rows_learned, take_look
 from torsync.subscribe.patterns import nothing
-from torsync.subscribe.recovery import find_held, finish_moves, rows_of_placed
-from torsync.subscribe.trash import Trash
+from torsync.subscribe.recovery import rescue_held
+from torsync.subscribe.stage import Stage
+from torsync.subscribe.trash import Trash, trash_stamp
+from torsync.subscribe.tree import doing
 from torsync.subscribe.unchanged import seal_tree
 from torsync.subscribe.update import Update
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     from torsync.model.assess import Matcher
     from torsync.model.config import SubscriptionConfig
+    from torsync.model.journal import Journal
     from torsync.model.known import Synced
     from torsync.model.manifest import Manifest
     from torsync.model.reports import CheckReport
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.seeding import Seeding
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings, Voice
+    from torsync.subscribe.trash_keeper import TrashKeeper
     from torsync.subscribe.tree import Tree
 
 
@@ -52,6 +58,7 @@ class Syncing:
     seeding: Seeding
     around: Surroundings
     voice: Voice
+    keeper: TrashKeeper
 
     def bring_to(
         self,
@@ -67,7 +74,7 @@ class Syncing:
             RefusedError: a guard wants a person to say that it is meant.
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
-        self.recover(release)
+        self.recover()
         look = self.look(release.manifest)
         plan, report = foresee(self.config, look, keep=self.keep)
         self.guard.check_update(self.tree, release, plan, look, self._synced())
@@ -85,8 +92,8 @@ class Syncing:
         self.guard.foretell(self.tree, release, plan, look, self._synced(), report, self.voice)
         return report
 
-    def recover(self, release: Release) -> None:
-        """Finish the moves of a commit that was cut off, and know its files for torsync's own.
+    def recover(self) -> None:
+        """Finish a commit that was cut off, so that the tree is of one release.
 
         To be called before a look.
 
@@ -94,14 +101,45 @@ class Syncing:
             TorsyncError: that was not possible.
         """
         self._be_current()
-        held = find_held(self.tree, release.manifest)
-        if held:
+        journal = None if self.admission.is_foreign else self.state.load_journal()
+        is_whole = False
+        if journal is not None:
             self.seeding.stop()
-            finish_moves(self.tree, held, Trash(self.tree, self.around.now_s()))
-        placed = self.state.load_commit()
-        if placed:
-            self.state.record_rows(rows_of_placed(self.tree, placed, self.state.load_ledger()))
-            self.state.put(commit="")
+            is_whole = self._finish(journal)
+        rescue_held(self.tree, Trash(self.tree, trash_stamp(self.around.now_s())))
+        if journal is not None and is_whole:
+            Stage(self.tree, journal.stage).remove()
+
+    def _finish(self, journal: Journal) -> bool:
+        """Carry out the journal of a commit that was cut off; whether that brought it to an end."""
+        release = self.releases.load(journal.release)
+        digest = release.manifest.digest if release is not None else (lambda _index: "")
+        trash = Trash(self.tree, journal.stamp)
+        outcome = Commit(self.tree, journal, trash, digest=digest, again=True).run()
+        rows = self.state.load_ledger()
+        for path in journal.vacated():
+            with doing("look at", path), suppress(NotADirectoryError):
+                if self.tree.stat(path) is None:
+                    rows.pop(path, None)
+        rows.update(outcome.rows)
+        is_whole = release is not None and not outcome.lost
+        self.state.record_sync(
+            rows,
+            synced=journal.release if is_whole else self.state.synced,
+            history=(
+                journal.at_s,
+                journal.report["info_hash"],
+                journal.report["release"],
+                journal.report,
+            ),
+        )
+        name = journal.report["release"]
+        said = f"the update to {name} had been cut off while it was put in place; it is finished"
+        if outcome.lost:
+            said += f", but for {outcome.lost[0]!r}"
+            said += f" and {len(outcome.lost) - 1} more" if outcome.lost[1:] else ""
+        self.voice.notice(Level.INFO, "finished", said)
+        return not outcome.lost
 
     def _be_current(self) -> None:
         if not self.tree.is_current():
@@ -148,6 +186,9 @@ class Syncing:
         synced = self.releases.synced()
         if not plan.is_empty or synced is None or not synced.is_same_content(release):
             self.seeding.stop()
+        learned = rows_learned(plan)
+        if learned and not plan.is_empty:  # what was hashed is not to be hashed again
+            self.state.record_rows(learned)
         update = Update(
             self.tree, self.state, plan, voice=self.voice, stopping=self.around.stopping
         )
@@ -159,8 +200,7 @@ class Syncing:
                     peers=self.seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,
                 )
-            trash = Trash(self.tree, self.around.now_s())
-            outcome = update.commit(trash, synced=self.releases.synced_manifest())
+            outcome = self._commit(release, update, look, report)
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched
             newer.bytes_hashed = report.bytes_hashed + update.bytes_hashed
@@ -169,15 +209,29 @@ class Syncing:
             with suppress(TorsyncError):
                 self.seeding.resume()
             raise
-        _fill(report, outcome)
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
         rows = look.rows_to_carry({*outcome.trashed, *plan.moved}, settled=plan.settled)
-        rows.update(outcome.rows)
+        rows |= learned | outcome.rows
         self._record(release, rows, look, report)
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
         self.seeding.start(release, bytes(each.action not in NOT_OURS for each in plan.files))
+        if report.changed:
+            self.keeper.tidy()
+
+    def _commit(
+        self, release: Release, update: Update, look: Look, report: CheckReport
+    ) -> CommitOutcome:
+        now_s = self.around.now_s()
+        stamp = trash_stamp(now_s)
+        preparation = update.prepare(synced=self.releases.synced_manifest(), ledger=look.ledger)
+        journal = preparation.journal(release=release.digest, stamp=stamp, at_s=now_s)
+        journal = replace(journal, report=report.as_json())
+        outcome = update.commit(journal, Trash(self.tree, stamp))
+        _fill(report, outcome)
+        report.kept += len(preparation.unchanged)
+        return outcome
 
     def _fetcher(self, look_out: Callable[[], None] | None, every_s: float) -> Fetcher:
         return Fetcher(
@@ -217,4 +271,3 @@ def _fill(report: CheckReport, outcome: CommitOutcome) -> None:
     report.changed = any(
         (outcome.moved, outcome.copied, outcome.patched, outcome.fetched, outcome.trashed)
     )
-    report.kept += outcome.unchanged

@@ -1,7 +1,8 @@
-"""The trash of a tree: where removed and replaced files wait, so that nothing is lost at once.
+"""Putting things in the trash of a tree, where they wait, so that nothing is lost at once.
 
-Each update or clean-up has a folder of its own there, named by its time, in which every file
-lies under the path that it had.
+Each update or clean-up has folders of its own there, named by its time, in which every file lies
+under the path that it had: ``STAMP`` for the user's files, ``STAMP-release`` for those of an old
+release.
 """
 
 from __future__ import annotations
@@ -12,86 +13,149 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from torsync.model.names import PRIVATE_FOLDER
+from torsync.model.retention import TRASH, folder_name
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_TRASH = f"{PRIVATE_FOLDER}/trash"
+    from torsync.model.tree_index import DiskEntry
+
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
-class Trash:
-    """The trash folder of one update; made when the first file goes there.
+class NoHardLinks(Exception):  # noqa: N818 - there is another way
+    """The file system has no hard links."""
 
-    Should a path go there twice, because others write to the tree, it gets a further folder.
+
+def trash_stamp(now_s: float) -> str:
+    """Name one update or clean-up by its time, in Unix seconds."""
+    return time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(now_s))
+
+
+class Trash:
+    """The trash of one update or clean-up; its folders are made when the first file goes there.
+
+    Should another file go there under the same path, it gets a further folder.
     """
 
-    def __init__(self, tree: Tree, now_s: float) -> None:
-        self._tree = tree
-        self._stamp = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(now_s))
-        self._folder = ""
+    def __init__(self, tree: Tree, stamp: str) -> None:
+        """Prepare.
 
-    def save(self, path: str) -> None:
+        Args:
+            tree: whose trash it is.
+            stamp: what ``trash_stamp`` gave. A commit that goes on after it was cut off gives the
+                same one again, and what it had saved is not saved twice.
+        """
+        self._tree = tree
+        self._stamp = stamp
+
+    def save(self, path: str, *, released: bool = False) -> bool:
         """Give the file or link at ``path`` a second name in the trash; it stays where it is.
 
         Where the file system has no hard links it is moved.
 
+        Args:
+            path: in the tree.
+            released: whether its content is an old release's, as the ledger vouches.
+
+        Returns:
+            Whether something was put there: not if it is there already, or ``path`` is gone.
+
         Raises:
             TreeError: that was not possible; the file is where it was.
+        """
+        try:
+            return self.link(path, released=released)
+        except NoHardLinks:
+            return self.take(path, released=released)
+
+    def link(self, path: str, *, released: bool = False) -> bool:
+        """The same, if the file system has hard links.
+
+        Raises:
+            NoHardLinks: it has not; nothing was done.
+            TreeError: that was not possible.
         """
         with doing("move to the trash", path):
             entry = self._tree.stat(path)
-            if entry is not None and not self._link(path):
-                self.take(path)
+            if entry is None:
+                return False
+            target, is_there = self._place(path, entry, released=released)
+            if is_there:
+                return False
+            try:
+                self._link(path, target)
+            except OSError as error:
+                if error.errno in NO_LINKS:
+                    raise NoHardLinks from error
+                if not self._is_gone(path, error):
+                    raise
+                return False
+            return True
 
-    def take(self, path: str) -> None:
+    def take(self, path: str, *, released: bool = False, name: str = "") -> bool:
         """Move what is at ``path`` to the trash.
+
+        Args:
+            path: in the tree.
+            released: whether its content is an old release's, as the ledger vouches.
+            name: the path that it had before, if that is another.
+
+        Returns:
+            Whether there was something to take.
 
         Raises:
             TreeError: that was not possible; the file is where it was.
         """
-        with doing("move to the trash", path):
-            (folder_fd, name), (target_fd, target_name) = self._places(path)
-            os.rename(name, target_name, src_dir_fd=folder_fd, dst_dir_fd=target_fd)
+        with doing("move to the trash", name or path):
+            entry = self._tree.stat(path)
+            if entry is None:
+                return False
+            target, is_there = self._place(name or path, entry, released=released)
+            if is_there:  # a rename of one name of a file over another does nothing
+                folder_fd, last = self._tree.locate(path)
+                with suppress(FileNotFoundError):
+                    os.unlink(last, dir_fd=folder_fd)
+                return True
+            return self._move(path, target)
 
-    def _link(self, path: str) -> bool:
-        (folder_fd, name), (target_fd, target_name) = self._places(path)
+    def _link(self, path: str, target: str) -> None:
+        (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(
+            path, target, create=True
+        )
+        os.link(
+            name, target_name, src_dir_fd=folder_fd, dst_dir_fd=target_fd, follow_symlinks=False
+        )
+
+    def _move(self, path: str, target: str) -> bool:
+        (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(
+            path, target, create=True
+        )
         try:
-            os.link(
-                name,
-                target_name,
-                src_dir_fd=folder_fd,
-                dst_dir_fd=target_fd,
-                follow_symlinks=False,
-            )
+            os.rename(name, target_name, src_dir_fd=folder_fd, dst_dir_fd=target_fd)
         except OSError as error:
-            if error.errno not in NO_LINKS:
+            if not self._is_gone(path, error):
                 raise
             return False
         return True
 
-    def _places(self, path: str) -> tuple[tuple[int, str], tuple[int, str]]:
-        if not self._folder or self._has(path):
-            self._folder = self._make_folder()
-        return self._tree.locate_both(path, f"{self._folder}/{path}", create=True)
+    def _is_gone(self, path: str, error: OSError) -> bool:
+        return isinstance(error, FileNotFoundError) and self._tree.stat(path) is None
 
-    def _has(self, path: str) -> bool:
-        """Whether something is here under that path, or in the way of it."""
-        try:
-            return self._tree.stat(f"{self._folder}/{path}") is not None
-        except NotADirectoryError:
-            return True
-
-    def _make_folder(self) -> str:
-        trash_fd = self._tree.folder_fd(_TRASH, create=True)
+    def _place(self, path: str, entry: DiskEntry, *, released: bool) -> tuple[str, bool]:
+        """Decide where to put ``entry``, which is at ``path``, and tell whether it is there."""
+        self._tree.folder_fd(TRASH, create=True)
         for number in range(1, 10_000):
-            name = self._stamp if number == 1 else f"{self._stamp}-{number}"
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=trash_fd)
-                return f"{_TRASH}/{name}"
-        raise FileExistsError(errno.EEXIST, "too many folders of one second", _TRASH)
+            folder = folder_name(self._stamp, released=released, number=number)
+            target = f"{TRASH}/{folder}/{path}"
+            try:
+                found = self._tree.stat(target)
+            except NotADirectoryError:  # a file is in the way of it
+                continue
+            if found is None or (found.inode, found.kind) == (entry.inode, entry.kind):
+                return target, found is not None
+        raise FileExistsError(errno.EEXIST, "too many folders of one second", TRASH)
 
 
 def remove_emptied_folders(tree: Tree, paths: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import BusyError, DiskFullError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.subscribe.scan import NO_ROWS, disk_entry, mounts_in, scan_tree
+from torsync.subscribe.syscalls import sync_file_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -292,7 +293,7 @@ class Tree:
             TreeError: the disk did not take something that was written.
         """
         with doing("write to the disk what is in", str(self.root)):
-            _sync_file_system(self._root_fd)
+            sync_file_system(self._root_fd)
 
 
 @contextmanager
@@ -302,14 +303,3 @@ def _closed_on_failure(fd: int) -> Iterator[None]:
     except OSError:
         os.close(fd)
         raise
-
-
-def _sync_file_system(fd: int) -> None:
-    import ctypes  # noqa: PLC0415 - costs start-up time, and only a commit needs it
-
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if syncfs is None:
-        os.sync()
-    elif syncfs(fd) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

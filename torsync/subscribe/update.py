@@ -7,29 +7,29 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
-from torsync.model.events import Level, Progress
+from torsync.model.events import Level
 from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch
-from torsync.model.plan import STAGED, Action, Plan, content_bytes_of
+from torsync.model.plan import STAGED, Plan, content_bytes_of
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.fetch import Fetched, FetchGoal
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 from torsync.subscribe.look import bytes_of
+from torsync.subscribe.prepare import Preparation
 from torsync.subscribe.stage import Stage, StagedRecord
 from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Mapping
 
+    from torsync.model.journal import Journal
     from torsync.model.known import Synced
+    from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.fetch import Fetcher
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.trash import Trash
     from torsync.subscribe.tree import Tree
-
-
-_PLACED = STAGED | {Action.MOVE}
 
 
 class Update:
@@ -90,37 +90,36 @@ class Update:
                 fetched.result()
             copied.result()
 
-    def commit(self, trash: Trash, *, synced: Synced) -> CommitOutcome:
+    def prepare(self, *, synced: Synced, ledger: Mapping[str, LedgerRow]) -> Preparation:
+        """Give what turns the staged release into a journal.
+
+        Args:
+            synced: the release before this one.
+            ledger: what torsync remembers, by path.
+        """
+        entries = self._plan.index.entries
+
+        def is_released(path: str) -> bool:
+            row = ledger.get(path)
+            return row is not None and bool(row.digest) and row.as_seen().vouches_for(entries[path])
+
+        return Preparation(
+            self._tree, self._plan, self._stage, synced=synced, is_released=is_released
+        )
+
+    def commit(self, journal: Journal, trash: Trash) -> CommitOutcome:
         """Make the staged release visible.
 
         Raises:
             TreeError: something could not be written; see ``Commit.run``.
         """
-        files = sum(planned.action in _PLACED for planned in self._plan.files)
-        if files or self._plan.removals:
+        if journal.moves_anything:
             self._voice.stage(EventStage.COMMITTING)
-        done = 0
-
-        def on_file() -> None:
-            nonlocal done
-            done += 1
-            if done % 100 == 0 or done == files:
-                self._voice.sink(
-                    Progress(
-                        self._voice.name, EventStage.COMMITTING, files_done=done, files_total=files
-                    )
-                )
-
-        commit = Commit(
-            self._tree,
-            self._plan,
-            self._stage,
-            trash,
-            synced=synced,
-            on_file=on_file,
-            on_start=self._state.store_commit,
-        )
-        return commit.run()
+            self._tree.sync()
+            self._state.store_journal(journal)
+        meter = self._voice.file_meter(EventStage.COMMITTING, len(journal.placed))
+        digest = self._plan.wanted.digest
+        return Commit(self._tree, journal, trash, digest=digest, on_file=meter).run()
 
     def clear_stage(self) -> None:
         """Remove the stage after the commit has been recorded.

@@ -56,8 +56,6 @@ class Verifying:
                 hint=f"run `torsync check-now {self._name}` first",
             )
         unread = quick and not repair
-        if (repair or clean) and not dry_run:
-            self._syncing.recover(release)
         look = self._syncing.look(release.manifest, trust_ledger=quick, hashing=not unread)
         if unread:
             report = judge_quick(self._name, look.assessment, keep=self._keep)

@@ -1,0 +1,128 @@
+"""Keeps the trash of one tree as small as the configuration says."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import TorsyncError
+from torsync.model.events import Level
+from torsync.model.retention import Trashed, freed_bytes, plan_retention
+from torsync.model.units import format_size
+from torsync.subscribe.trash_content import TrashRemoved, read_trash, remove_trashed
+from torsync.subscribe.tree import doing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torsync.model.config import SubscriptionConfig
+    from torsync.subscribe.surroundings import Voice
+    from torsync.subscribe.tree import Tree
+
+_EVERY_S = 24 * 3600.0
+_PATHS_TOLD = 3
+
+
+class TrashKeeper:
+    """Gives up what is too old or too much; the tree's lock is held by the caller."""
+
+    def __init__(
+        self,
+        config: SubscriptionConfig,
+        tree: Tree,
+        voice: Voice,
+        *,
+        now_s: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            config: says how much is kept for how long.
+            tree: whose trash it is.
+            voice: told what was given up early, and what could not be removed.
+            now_s: gives the time in Unix seconds.
+            clock: gives seconds that only grow.
+        """
+        self._config = config
+        self._tree = tree
+        self._voice = voice
+        self._now_s = now_s
+        self._clock = clock
+        self._due_s = -math.inf
+
+    def heed(self) -> None:
+        """Do it once a day; to be called often. See ``tidy``."""
+        if self._clock() >= self._due_s and self._tree.is_current():
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Give up what is too old or too much.
+
+        What fails is a warning: an update that went well has not failed for that.
+        """
+        self._due_s = self._clock() + _EVERY_S
+        try:
+            self._tidy()
+        except TorsyncError as error:
+            self._voice.notice(Level.WARNING, "trash_unreadable", error.message, error.hint)
+
+    def _tidy(self) -> None:
+        content = read_trash(self._tree)
+        self._warn(content.problems, "read")
+        plan = plan_retention(
+            content.files,
+            now_s=self._now_s(),
+            age_s=self._config.trash_age_s,
+            limit_bytes=self._limit_bytes(),
+        )
+        if not (plan.aged or plan.early):
+            return
+        removed = remove_trashed(self._tree, content, (*plan.aged, *plan.early))
+        self._tell_early(set(plan.early), removed)
+        self._warn(removed.problems, "removed")
+
+    def _limit_bytes(self) -> int:
+        with doing("ask for the size of", str(self._tree.root)):
+            found = os.fstatvfs(self._tree.folder_fd(""))
+        return self._config.trash_limit.of(found.f_blocks * found.f_frsize)
+
+    def _tell_early(self, early: set[Trashed], removed: TrashRemoved) -> None:
+        """Say what is gone before its time, old releases' files and the user's apart."""
+        for released, level, whose in (
+            (True, Level.INFO, "of old releases"),
+            (False, Level.WARNING, "that were edited here or in no release"),
+        ):
+            gone = [file for file in removed.files if file in early and file.released is released]
+            if gone:
+                size = format_size(freed_bytes(gone))
+                self._voice.notice(
+                    level,
+                    "trash_given_up",
+                    f"the trash is full: {_counted(gone)} {whose} ({size}) were given up before "
+                    f"their time: {_some(sorted({file.path for file in gone}))}",
+                    "`trash_size` in the configuration says how much is kept",
+                )
+
+    def _warn(self, problems: dict[str, str], what: str) -> None:
+        if problems:
+            path = min(problems)
+            self._voice.notice(
+                Level.WARNING,
+                f"trash_not_{what}",
+                f"{len(problems)} files or folders in the trash could not be {what}, the first: "
+                f"{path!r}: {problems[path]}",
+                "see to its permissions, or remove it by hand",
+            )
+
+
+def _counted(files: list[Trashed]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files):,} files"
+
+
+def _some(paths: list[str]) -> str:
+    more = len(paths) - _PATHS_TOLD
+    shown = ", ".join(repr(path) for path in paths[:_PATHS_TOLD])
+    return f"{shown} and {more:,} more" if more > 0 else shown
