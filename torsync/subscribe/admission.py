@@ -69,7 +69,7 @@ class Admission:
             RefusedError: it is not; the tree is closed, so that its disk can be unmounted.
             TorsyncError: it cannot be opened, or another process works on it.
         """
-        if not os.path.isdir(tree.root):
+        if not is_there(tree.root):
             self.admit(None)
         tree.reopen()
         try:
@@ -104,6 +104,20 @@ class Admission:
         self.standing = Standing.OURS
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is something at a path, wherever links lead to.
+
+    Raises:
+        TreeError: that cannot be told, which is not the same as no.
+    """
+    with doing("look at", str(path)):
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+
 def open_tree(path: Path, admission: Admission) -> Tree:
     """Open and hold the folder of a subscription, if it is admitted; it is made if it is not there.
 
@@ -111,7 +125,7 @@ def open_tree(path: Path, admission: Admission) -> Tree:
         RefusedError: it is not the folder that the state is about; nothing was made.
         TorsyncError: it cannot be used.
     """
-    if not os.path.isdir(path):
+    if not is_there(path):
         admission.admit(None)
         with doing("make the folder", str(path)):
             os.makedirs(path, exist_ok=True)
@@ -120,7 +134,7 @@ def open_tree(path: Path, admission: Admission) -> Tree:
         admission.admit(tree)
         tree.hold()
         admission.settle(tree)
-    except TorsyncError:
+    except BaseException:
         tree.close()
         raise
     return tree

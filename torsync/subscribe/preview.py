@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torsync.model.events import Stage
 from torsync.model.known import NEVER_SYNCED
 from torsync.model.tree_index import DiskIndex
-from torsync.subscribe.admission import Admission
+from torsync.subscribe.admission import Admission, is_there
 from torsync.subscribe.foresight import foresee
 from torsync.subscribe.guarding import Guard
 from torsync.subscribe.look import take_look
@@ -149,7 +149,7 @@ def _open_tree(
     config: SubscriptionConfig, state: TreeState, around: Surroundings
 ) -> Iterator[tuple[Tree, Admission]]:
     admission = Admission(config.path, state, Override(config.name, state, around))
-    there = os.path.lexists(config.path)
+    there = os.path.lexists(config.path) or is_there(config.path)
     tree = Tree(config.path.resolve()) if there else AbsentTree(config.path)
     try:
         admission.admit(tree if there else None)

@@ -50,9 +50,11 @@ def free_bytes(folder: Path) -> int:
 
 
 def _statvfs(folder: Path) -> os.statvfs_result:
-    there = next((found for found in (folder, *folder.parents) if found.exists()), folder)
-    with doing("ask for the free space of", str(there)):
-        return os.statvfs(there)
+    with doing("ask for the free space of", str(folder)):
+        for there in (folder, *folder.parents):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                return os.statvfs(there)
+        return os.statvfs(folder)
 
 
 def has_reflinks(tree: Tree) -> bool:
