@@ -269,6 +269,31 @@ def test_what_an_interrupted_update_has_staged_is_there(updates: Updates, small:
     assert_same_tree(small, updates.folder)
 
 
+def test_old_releases_in_the_trash_are_given_up_before_an_update_is_refused(
+    updates: Updates, small: Path
+) -> None:
+    updates.torsync.subscribe(trash_size="100%")
+    first, second, third, fourth = (os.urandom(size * 256 * KIB) for size in (6, 6, 5, 16))
+    updates.sync_first({"large": first}, "packed", piece_size=64 * KIB)
+    updates.publish({"large": second}, "packed", piece_size=64 * KIB)
+    updates.torsync.run("check-now").assert_ok()
+    assert trash_contents(small) == {"large": [first]}
+
+    updates.publish({"large": fourth}, "packed", piece_size=64 * KIB)
+    outcome = updates.torsync.run("check-now")
+    assert_refused(outcome, "it needs 4.19 MB", hint="check-now pack --allow space")
+    assert trash_contents(small) == {"large": [first]}, "nothing is given up in vain"
+
+    updates.publish({"large": third}, "packed", piece_size=64 * KIB)
+    dry = updates.torsync.run("check-now", "--dry-run")
+    assert dry.subscription["space_needed"] > dry.subscription["space_free"]
+    assert dry.notices == []
+    assert trash_contents(small) == {"large": [first]}
+    updates.torsync.run("check-now").assert_ok()
+    assert trash_contents(small) == {"large": [second]}
+    assert_same_tree(small, updates.folder)
+
+
 def test_what_fits_in_place_is_told_to(updates: Updates, small: Path) -> None:
     content = os.urandom(3 * MIB)
     updates.sync_first({"large": content}, "packed", piece_size=64 * KIB)
