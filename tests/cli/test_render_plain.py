@@ -137,6 +137,10 @@ def test_progress_is_described_in_one_line() -> None:
             "in sync with r: nothing changed, 1,204 files kept (2.1 GB) · checked in 0.30 s",
         ),
         (
+            CheckReport("s", kept=4, unselected=9, bytes_total=2, seconds=0.3),
+            "in sync: nothing changed, 4 files kept, 9 not selected (2 B) · checked in 0.30 s",
+        ),
+        (
             CheckReport("s", dry_run=True, kept_local=["a"], bytes_total=5, seconds=0.3),
             "in sync: nothing would change, 1 file left as edited here (5 B) · checked in 0.30 s",
         ),

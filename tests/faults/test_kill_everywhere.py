@@ -11,20 +11,21 @@ from pathlib import Path
 import pytest
 
 from tests.faults.test_fail_everywhere import PIECE, Scene, Strike, fast_folder, nth_call
+from torsync.model.config import ApplyMode
 
 _ROOT = Path(__file__).parents[2]
 _SERVE = "from tests.faults.test_kill_everywhere import serve; serve()"
 
 
 def serve() -> None:
-    """For each line "number folder": fork a child that updates, and tell what became of it."""
+    """For each line "number apply folder": fork a child that updates, tell how it ended."""
     for line in sys.stdin:
-        number, _, folder = line.rstrip("\n").partition(" ")
+        number, apply, folder = line.rstrip("\n").split(" ", 2)
         child = os.fork()
         if child == 0:
             try:
                 with nth_call(int(number), _kill_me):
-                    Scene(Path(folder), "new").check_now()
+                    Scene(Path(folder), "new", ApplyMode(apply)).check_now()
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -36,7 +37,10 @@ def _kill_me(_strike: Strike) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_wherever_it_is_killed_nothing_is_lost_and_the_next_run_ends_in_the_new_release() -> None:
+@pytest.mark.parametrize("apply", ApplyMode)
+def test_wherever_it_is_killed_nothing_is_lost_and_the_next_run_ends_in_the_new_release(
+    apply: ApplyMode,
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _SERVE],
         cwd=_ROOT,
@@ -50,9 +54,9 @@ def test_wherever_it_is_killed_nothing_is_lost_and_the_next_run_ends_in_the_new_
         status = -signal.SIGKILL
         while status == -signal.SIGKILL:
             with fast_folder() as folder:
-                scene = Scene(folder)
+                scene = Scene(folder, apply=apply)
                 scene.prepare()
-                server.stdin.write(f"{number} {folder}\n")
+                server.stdin.write(f"{number} {apply.value} {folder}\n")
                 server.stdin.flush()
                 status = int(server.stdout.readline())
                 scene.check_cut_off()

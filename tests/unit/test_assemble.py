@@ -20,7 +20,7 @@ from torsync.model.metainfo import parse_metainfo
 from torsync.model.placement import Place, Placement, place_for_fetch
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import ledger_row
-from torsync.subscribe import stage as stage_module
+from torsync.subscribe import copying
 from torsync.subscribe.look import take_look
 from torsync.subscribe.stage import Stage
 from torsync.subscribe.surroundings import Voice
@@ -368,7 +368,7 @@ def test_a_piece_that_is_copied_in_several_goes_is_whole(
 def test_more_files_than_are_kept_open_at_once_are_copied_from_and_checked(
     make: Callable[..., Bench],
 ) -> None:
-    count = 3 * stage_module._OPEN_FILES
+    count = 3 * copying._OPEN_FILES
     parts = [random_bytes(PIECE, f"part {number}") for number in range(count)]
     old = {f"{number:03}": part for number, part in enumerate(parts)}
     bench = make(v2)
@@ -382,7 +382,7 @@ def test_more_files_than_are_kept_open_at_once_are_copied_from_and_checked(
 
     before = len(os.listdir("/proc/self/fd"))
     bench.check(plan, bench.assemble(plan, on_bytes=look))
-    assert most < before + 2 * stage_module._OPEN_FILES
+    assert most < before + 2 * copying._OPEN_FILES
     with pytest.raises(TreeError) as caught:
         bench.assemble(plan, on_bytes=lambda _count: edit_in_place(bench.tree.root / "000"))
     assert caught.value.path == "000", (

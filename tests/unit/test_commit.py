@@ -96,7 +96,9 @@ class Site:
             synced=Synced(lambda: self.manifest),
             is_released=lambda path: path in self.ledger,
         )
-        self.journal = preparation.journal(release="", stamp=trash_stamp(now_s), at_s=now_s)
+        self.journal = preparation.journal(
+            release="", stamp=trash_stamp(now_s), at_s=now_s, report={}
+        )
         outcome = self._commit(manifest, lambda: counted.append(None))
         placed = (*outcome.moved, *outcome.copied, *outcome.patched, *outcome.fetched)
         assert len(counted) == len(placed)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torsync.model.config import (
+    ApplyMode,
     CleanMode,
     Config,
     MaxDelete,
@@ -103,8 +104,10 @@ def test_every_key_is_read() -> None:
         path = "~/Games/${GAME}"
         interval = "1h 30m"
         update = "ask"
+        apply = "in-place"
         clean = "mirror"
         keep = ["*.ini", "saves/", "!x.ini"]
+        select = ["textures/", "!textures/4k/"]
         peers = ["peer.example:6881", "[2001:db8::1]:51413", "10.0.0.1:1"]
         web_seeds = ["http://seed.example:8080/a%20b/"]
         headers = { Authorization = "env:TOKEN", "X-Empty" = "" }
@@ -134,8 +137,10 @@ def test_every_key_is_read() -> None:
                 path=Path(HOME, "Games/Sky rim"),
                 interval_s=5400,
                 update=UpdateMode.ASK,
+                apply=ApplyMode.IN_PLACE,
                 clean=CleanMode.MIRROR,
                 keep=("*.ini", "saves/", "!x.ini"),
+                select=("textures/", "!textures/4k/"),
                 peers=(("peer.example", 6881), ("2001:db8::1", 51413), ("10.0.0.1", 1)),
                 web_seeds=("http://seed.example:8080/a%20b/",),
                 headers={"Authorization": "env:TOKEN", "X-Empty": ""},
@@ -430,6 +435,8 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ("trash_size = '101%'", 'a percentage up to "100%", found "101%"'),
         ("trash_size = 10", 'expected a size such as "20 GB", or "10%", found a number'),
         ("keep = '*.ini'", "expected an array, found text; put it in [brackets]"),
+        ("select = '*.ini'", "expected an array, found text; put it in [brackets]"),
+        ("select = ['!']", "Invalid git pattern"),
         ("keep = [1]", "expected a gitignore pattern, found a number"),
         ("keep = ['!']", "Invalid git pattern"),
         ("keep = ['[z-a]']", "bad character range"),
@@ -581,8 +588,8 @@ _documents = st.fixed_dictionaries(
         "subscriptions": st.dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
-                "url path interval update clean keep peers web_seeds headers seed max_torrent_size"
-                " max_delete trash trash_size other"
+                "url path interval update apply clean keep select peers web_seeds headers seed"
+                " max_torrent_size max_delete trash trash_size other"
             ),
         )
         | _values,

@@ -8,6 +8,7 @@ from tests.support.releases import Link, make_release
 from tests.support.situations import Item, Situation, situations
 from torsync.model.errors import TreeError
 from torsync.model.forecast import forecast
+from torsync.model.plan import Action
 from torsync.model.reports import CheckReport, PlannedAction
 from torsync.model.tree_index import Kind, LedgerRow
 
@@ -109,7 +110,12 @@ def test_the_actions_and_the_counts_agree(situation: Situation) -> None:
     for action in report.actions:
         by_action.setdefault(action.action, []).append(action.path)
     assert len({action.path for action in report.actions}) == len(report.actions)
-    assert report.kept + len(report.actions) - len(by_action.get("trash", [])) == len(plan.files)
+    planned = len(report.actions) - len(by_action.get("trash", []))
+    assert report.kept + report.unselected + planned == len(plan.files)
+    left_out = plan.paths(Action.UNSELECTED)
+    assert report.unselected == len(left_out)
+    weights = {file.path: file.size for file in plan.wanted.files}
+    assert report.bytes_total == sum(weights.values()) - sum(weights[path] for path in left_out)
     assert report.fetched == [*by_action.get("fetch", []), *by_action.get("link", [])]
     assert report.patched == by_action.get("patch", [])
     assert report.kept_local == by_action.get("kept_local", [])
@@ -127,6 +133,7 @@ def test_a_report_can_be_read_from_its_json() -> None:
         info_hash="ab" * 20,
         changed=True,
         kept=3,
+        unselected=2,
         moved=["m"],
         fetched=["a", "b"],
         trashed=["c"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.trees import write_tree
-from torsync.subscribe.stage import _OpenFiles
+from torsync.subscribe.copying import OpenFiles
 from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def test_the_last_few_stay_open_and_each_is_opened_anew_when_it_is_needed(
     tree: Tree,
 ) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    files = _OpenFiles(tree)
+    files = OpenFiles(tree)
     for _round in range(2):
         for number in range(40):
             assert os.pread(files.get(f"{number}"), 9, 0) == b"%d" % number
@@ -40,7 +40,7 @@ def test_the_last_few_stay_open_and_each_is_opened_anew_when_it_is_needed(
 
 
 def test_files_to_write_are_made_and_keep_what_they_have(tree: Tree) -> None:
-    files = _OpenFiles(tree, os.O_RDWR | os.O_CREAT)
+    files = OpenFiles(tree, os.O_RDWR | os.O_CREAT)
     os.pwrite(files.get("new"), b"new", 0)
     os.pwrite(files.get("39"), b"!", 1)
     files.close()
@@ -49,7 +49,7 @@ def test_files_to_write_are_made_and_keep_what_they_have(tree: Tree) -> None:
 
 
 def test_one_that_cannot_be_opened_is_not_noted(tree: Tree) -> None:
-    files = _OpenFiles(tree)
+    files = OpenFiles(tree)
     with pytest.raises(FileNotFoundError):
         files.get("missing")
     assert files.seen == set()

@@ -85,14 +85,14 @@ def test_a_clone_that_is_cut_short_takes_its_last_block() -> None:
 
 def test_in_place_a_patched_file_takes_its_growth_only() -> None:
     same = plan_of({"a": A + B}, {"a": A + B[:-1] + b"x"})
-    assert stage_bytes(same, IN_BLOCKS, in_place=True) == 0
+    assert stage_bytes(same.patching_in_place(), IN_BLOCKS) == 0
     grows = plan_of({"a": A + B}, {"a": A + B + C})
-    assert stage_bytes(grows, IN_BLOCKS, in_place=True) == 20
+    assert stage_bytes(grows.patching_in_place(), IN_BLOCKS) == 20
     shrinks = plan_of({"a": A + B}, {"a": b"x" * 8 + A[8:16]})
-    assert stage_bytes(shrinks, IN_BLOCKS, in_place=True) == 0
+    assert stage_bytes(shrinks.patching_in_place(), IN_BLOCKS) == 0
     elsewhere = plan_of({"old": A}, {"new": A[:16] + b"1234"})
-    assert stage_bytes(elsewhere, IN_BLOCKS, in_place=True) == 20
-    assert stage_bytes(plan_of({}, {"a": A}), IN_BLOCKS, in_place=True) == 20
+    assert stage_bytes(elsewhere.patching_in_place(), IN_BLOCKS) == 20
+    assert stage_bytes(plan_of({}, {"a": A}).patching_in_place(), IN_BLOCKS) == 20
 
 
 def test_a_neighbour_takes_the_blocks_that_it_has_of_a_fetched_piece() -> None:
@@ -146,4 +146,4 @@ def test_it_is_the_size_of_what_is_staged(situation: Situation) -> None:
     assert needed == sum(plan.wanted.files[index].size for index in staged) + scratch
     assert needed >= content_bytes_of(plan.wanted, plan.lacking)
     assert stage_bytes(plan, replace(TO_THE_BYTE, reflinks=True)) <= needed + len(staged)
-    assert stage_bytes(plan, TO_THE_BYTE, in_place=True) <= needed
+    assert stage_bytes(plan.patching_in_place(), TO_THE_BYTE) <= needed

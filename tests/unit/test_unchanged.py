@@ -431,3 +431,37 @@ def test_an_edit_in_the_second_of_the_check_is_noticed_where_time_stamps_are_sec
         assert scene.check(dry_run=True).patched + scene.check(dry_run=True).fetched
         file.write_bytes(FILES["d/e/f/deep"])  # type: ignore[arg-type]
         settle(scene)
+
+
+class TestSelection:
+    """Of ``FILES`` three are selected in ``d/``, three are not."""
+
+    def select(self, scene: Scene, *patterns: str) -> None:
+        scene.config = replace(scene.config, select=patterns)
+
+    @pytest.mark.parametrize("clean", [CleanMode.MANAGED, CleanMode.MIRROR])
+    def test_a_check_is_quick_again_once_the_selection_stays(
+        self, scene: Scene, clean: CleanMode
+    ) -> None:
+        scene.config = replace(scene.config, clean=clean)
+        for patterns, kept in [(("d/",), 3), (("d/", "b"), 4), (("!d/",), 3), ((), 6)]:
+            self.select(scene, *patterns)
+            report = scene.check()
+            assert not scene.is_quick
+            assert (report.kept, report.unselected) == (kept, 6 - kept)
+            again = scene.check()
+            assert scene.is_quick
+            assert facts(again) == facts(report)
+
+    @pytest.mark.parametrize("clean", [CleanMode.MANAGED, CleanMode.MIRROR])
+    def test_what_is_not_selected_may_change_or_go(self, scene: Scene, clean: CleanMode) -> None:
+        self.select(scene, "d/")
+        scene.config = replace(scene.config, clean=clean)
+        settle(scene)
+        (scene.tree / "b").write_bytes(b"mine")
+        settle(scene)
+        (scene.tree / "b").unlink()
+        (scene.tree / "g/only").unlink()
+        (scene.tree / "g").rmdir()
+        settle(scene)
+        assert tree_bytes(scene.tree).keys() == {"a", "d/empty", "d/e/f/deep", "d/link"}

@@ -49,8 +49,11 @@ def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
 
 def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) -> None:
     from torsync.model.metainfo import parse_metainfo
+    from torsync.model.selection import selected_bytes, unselected_files
+    from torsync.subscribe.patterns import selector
 
     report.stage = state.noted_stage() if report.holder_pid else _stage_at_rest(config, state)
+    report.between, _paths = state.between()
     synced, seal = state.synced, state.load_seal()
     if seal is not None and seal.body == synced:
         report.release, report.info_hash = seal.release, seal.info_hash
@@ -58,7 +61,9 @@ def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) ->
     elif synced and (body := state.load_body(synced)) is not None:
         manifest = parse_metainfo(body)
         report.release, report.info_hash = manifest.name, manifest.info_hash
-        report.files, report.bytes_total = len(manifest.files), manifest.total_size
+        unselected = unselected_files(manifest, selector(config.select))
+        report.files = len(manifest.files) - len(unselected)
+        report.bytes_total = selected_bytes(manifest, unselected)
     checked = state.get("last_check_s")
     report.last_check_s = float(checked) if checked else None
     report.last_update_s = state.last_update_s()
@@ -72,4 +77,6 @@ def _stage_at_rest(config: SubscriptionConfig, state: TreeState) -> str:
     waits = poll is not None and poll.url == config.url and poll.sha256 != state.synced
     if config.update is UpdateMode.ASK and waits:
         return Stage.NEEDS_APPROVAL.value
+    if state.between()[0]:
+        return "between releases"
     return "stopped"

@@ -25,6 +25,13 @@ class CleanMode(str, Enum):
     OFF = "off"
 
 
+class ApplyMode(str, Enum):
+    """Where files that changed are patched."""
+
+    STAGED = "staged"
+    IN_PLACE = "in-place"
+
+
 class UpdateMode(str, Enum):
     """What a new release leads to."""
 
@@ -72,7 +79,10 @@ class SubscriptionConfig:
         path: the tree; absolute, ``~`` and environment variables expanded.
         interval_s: seconds between polls.
         update: whether a new release is fetched at once, or waits for ``torsync apply``.
+        apply: whether files are patched beside the tree, or where they are.
         keep: gitignore patterns of files never overwritten once there, never removed.
+        select: gitignore patterns of the files that are fetched; none: all. The others are left
+            alone, whatever is at their paths.
         peers: host and port, besides those from trackers, DHT, LSD and PEX.
         headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
         max_torrent_bytes: the largest ``.torrent`` that is accepted.
@@ -86,8 +96,10 @@ class SubscriptionConfig:
     path: Path
     interval_s: float = 600.0
     update: UpdateMode = UpdateMode.AUTO
+    apply: ApplyMode = ApplyMode.STAGED
     clean: CleanMode = CleanMode.MANAGED
     keep: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
     peers: tuple[tuple[str, int], ...] = ()
     web_seeds: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from torsync.model.config import CleanMode, MaxDelete, SettingValue, UpdateMode
+from torsync.model.config import ApplyMode, CleanMode, MaxDelete, SettingValue, UpdateMode
 from torsync.model.units import (
     SizeLimit,
     parse_duration_s,
@@ -201,6 +201,11 @@ def to_max_delete(value: object) -> MaxDelete:
     if match is None or (match[2] and int(match[1]) > 100):
         raise ValueError(f"expected {what}, found {show(text)}; write one of these")
     return MaxDelete(int(match[1]), is_percentage=bool(match[2]))
+
+
+def to_apply_mode(value: object) -> ApplyMode:
+    """Take one of the names of :class:`ApplyMode`."""
+    return ApplyMode(_one_of([mode.value for mode in ApplyMode], value))
 
 
 def to_clean_mode(value: object) -> CleanMode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torsync.model.plan import Action, Plan
 from torsync.model.reports import CheckReport, PlannedAction
+from torsync.model.selection import selected_bytes
 from torsync.model.tree_index import Kind
 
 
@@ -29,6 +30,7 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
         for removal in (*plan.in_the_way, *plan.removals)
         if removal.path not in plan.moved
     ]
+    unselected = [index for index in plan.acting if plan.files[index].action is Action.UNSELECTED]
     report = CheckReport(
         name=name,
         release=plan.wanted.name,
@@ -43,7 +45,8 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
         kept_local=plan.paths(Action.LOCAL),
         unreadable=plan.paths(Action.UNREADABLE),
         bytes_to_fetch=plan.bytes_to_fetch,
-        bytes_total=plan.wanted.total_size,
+        unselected=len(unselected),
+        bytes_total=selected_bytes(plan.wanted, unselected),
     )
     if dry_run:
         report.dry_run = True
@@ -52,8 +55,9 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
 
 
 def planned_actions(plan: Plan) -> list[PlannedAction]:
-    """Every action but ``keep``: the release's files in its order, then what is removed.
+    """What is done: to the release's files in its order, then what is removed.
 
+    Files that are kept or not selected are left out, as there may be very many.
     The old version of a file that is replaced goes to the trash too, and is not told here: its
     path stays.
     """
@@ -66,7 +70,7 @@ def planned_actions(plan: Plan) -> list[PlannedAction]:
             planned.reason,
         )
         for file, planned in zip(plan.wanted.files, plan.files, strict=True)
-        if planned.action is not Action.KEEP
+        if planned.action is not Action.KEEP and planned.action is not Action.UNSELECTED
     ]
     removed = {removal.path: removal.reason for removal in (*plan.removals, *plan.in_the_way)}
     for path, reason in removed.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.assessment import CERTAIN, Assessment, Here
 from torsync.model.removals import Removal, plan_obstacles, plan_removals
+from torsync.model.selection import selected_folders
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ class Action(Enum):
     FETCH = "fetch"
     LINK = "link"
     LOCAL = "kept local"
+    UNSELECTED = "not selected"
     UNREADABLE = "unreadable"
 
 
 FILLED = frozenset({Action.PATCH, Action.FETCH})  # by libtorrent, in the stage
 STAGED = FILLED | {Action.COPY, Action.LINK}
-NOT_OURS = frozenset({Action.LOCAL, Action.UNREADABLE})  # left alone, whatever they hold
+NOT_OURS = frozenset(  # left alone, whatever they hold
+    {Action.LOCAL, Action.UNSELECTED, Action.UNREADABLE}
+)
 _UNTOUCHED = NOT_OURS | {Action.KEEP}
 
 
@@ -60,6 +64,7 @@ class FilePlan(NamedTuple):
 
 
 _UNCHANGED = FilePlan(Action.KEEP, "unchanged")
+_UNSELECTED = FilePlan(Action.UNSELECTED, "not selected")
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Plan:
         copies: piece → where in the tree to copy its content from, for pieces that are not
             good, but known to be elsewhere.
         vouched: see ``Assessment.vouched``.
+        in_place: the files that are patched where they are.
         removals: what goes to the trash besides the old versions of replaced files.
         in_the_way: removals that have to happen before files are placed: they are where a
             file or folder of the release goes.
@@ -86,6 +92,7 @@ class Plan:
     in_the_way: tuple[Removal, ...]
     copies: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
     vouched: bytes = b""
+    in_place: frozenset[int] = frozenset()
 
     @cached_property
     def acting(self) -> tuple[int, ...]:
@@ -101,6 +108,22 @@ class Plan:
         found = bytearray(self.vouched or len(self.files))
         for index in self.acting:
             found[index] = 0
+        return bytes(found)
+
+    @cached_property
+    def right(self) -> bytes:
+        """One byte per file: 1 where it has the release's content once this is carried out.
+
+        Of files that are not selected, the ledger may know that they have.
+        """
+        found = bytearray(b"\1" * len(self.files))
+        vouched = self.vouched or bytes(len(self.files))
+        for index in self.acting:
+            action = self.files[index].action
+            if action is Action.UNSELECTED:
+                found[index] = vouched[index]
+            elif action in NOT_OURS:
+                found[index] = 0
         return bytes(found)
 
     @cached_property
@@ -140,6 +163,27 @@ class Plan:
         return not self.removals and all(
             self.files[index].action in _UNTOUCHED for index in self.acting
         )
+
+    def patching_in_place(self) -> Plan:
+        """The same plan for little room: what can be is patched where it is.
+
+        What is patched is no source for others while it is: pieces that would have been copied
+        from there are fetched. A file that is moved away as well is patched in the stage.
+        """
+        files = self.wanted.files
+        chosen = {
+            files[index].path: index
+            for index in self.acting
+            if self.files[index].action is Action.PATCH
+            and self.files[index].source == files[index].path
+            and files[index].path not in self.moved
+        }
+        copies = {
+            piece: extents
+            for piece, extents in self.copies.items()
+            if not any(extent.path in chosen for extent in extents)
+        }
+        return replace(self, copies=copies, in_place=frozenset(chosen.values()))
 
     def without_mending(self) -> Plan:
         """The same plan with removals only: files of the release stay as they are.
@@ -199,14 +243,16 @@ def plan_update(
         TreeError: something that is not torsync's to remove is where a file or folder of the
             release goes.
     """
-    wanted = assessment.wanted
+    wanted, unselected = assessment.wanted, assessment.unselected
     good = assessment.vouched_pieces()
     for piece in assessment.doubtful_pieces():
         if piece in hashed_good:
             good[piece] = 1
     spared = _spared(assessment, good)
     files = [
-        FilePlan(Action.UNREADABLE, "it could not be read")
+        _UNSELECTED
+        if index in unselected
+        else FilePlan(Action.UNREADABLE, "it could not be read")
         if index in unreadable and seen is not Here.LOCAL
         else _UNCHANGED
         if seen is Here.RIGHT
@@ -222,7 +268,12 @@ def plan_update(
         if planned.action not in _UNTOUCHED
     ]
     in_the_way = plan_obstacles(
-        wanted, assessment.index, placed, {removal.path for removal in removals}, ledger, keep
+        selected_folders(wanted, unselected),
+        assessment.index,
+        placed,
+        {removal.path for removal in removals},
+        ledger,
+        keep,
     )
     leaving = {removal.path for removal in (*removals, *in_the_way)}
     moved = _plan_moves(wanted, files, leaving)

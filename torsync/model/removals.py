@@ -50,7 +50,7 @@ def plan_removals(
 
 
 def plan_obstacles(
-    wanted: Manifest,
+    folders: Iterable[str],
     index: DiskIndex,
     placed: Iterable[str],
     going: Container[str],
@@ -63,7 +63,7 @@ def plan_obstacles(
     is removed anyway; a folder where the release has a file, if that holds for all in it.
 
     Args:
-        wanted: the release.
+        folders: that the release needs.
         index: what is on disk.
         placed: the paths that files are put at.
         going: the paths that are removed anyway.
@@ -79,7 +79,7 @@ def plan_obstacles(
         return path in going or (path in ledger and not keep(path))
 
     found = []
-    for folder in sorted(wanted.folders):
+    for folder in sorted(folders):
         entry = entries.get(folder)
         if entry is None or entry.kind is Kind.FOLDER:
             continue

@@ -42,13 +42,12 @@ class Room:
     staged: Mapping[Staged, int] = field(default_factory=dict)
 
 
-def stage_bytes(plan: Plan, room: Room, *, in_place: bool = False) -> int:
+def stage_bytes(plan: Plan, room: Room) -> int:
     """How many bytes of the file system a plan takes before it is committed.
 
     Args:
         plan: to be staged.
         room: where.
-        in_place: files are patched where they are, if their content comes from there.
     """
     block_bytes = room.block_bytes
     written = _written(plan)
@@ -59,7 +58,7 @@ def stage_bytes(plan: Plan, room: Room, *, in_place: bool = False) -> int:
             continue
         size, runs = plan.wanted.files[index].size, written.pop(index, ())
         source = plan.index.entries[planned.source].size if planned.is_cloned else 0
-        if in_place and planned.is_cloned and planned.source == plan.wanted.files[index].path:
+        if index in plan.in_place:
             total += max(0, _blocks(size, block_bytes) - _blocks(source, block_bytes))
         elif room.reflinks and planned.is_cloned:  # what is there of it may still be shared
             cut = [(size - 1, size)] if source > size and size % block_bytes else []

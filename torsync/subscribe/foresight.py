@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.model.config import CleanMode, SubscriptionConfig
+from torsync.model.config import ApplyMode, CleanMode, SubscriptionConfig
 from torsync.model.forecast import forecast
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def foresee(
         TreeError: something that is not torsync's to remove is in the way.
     """
     plan = look.plan(keep=keep, clean=config.clean)
+    if config.apply is ApplyMode.IN_PLACE:
+        plan = plan.patching_in_place()
     report = forecast(config.name, plan, dry_run=dry_run)
     report.bytes_hashed = look.hashed.bytes_hashed
     report.unreadable += _withholding(config, look)
@@ -38,8 +40,11 @@ def foresee(
 def _withholding(config: SubscriptionConfig, look: Look) -> list[str]:
     """What could not be read, if something stays for that reason that would be removed."""
     index, listed = look.assessment.index, look.assessment.wanted.by_path
+    unselected = look.assessment.unselected
     if index.complete or config.clean is CleanMode.OFF:
         return []
     if config.clean is CleanMode.MANAGED and all(path in listed for path in look.ledger):
         return []
-    return [path or "." for path in index.problems if path not in listed]
+    return [
+        path or "." for path in index.problems if path not in listed or listed[path] in unselected
+    ]

@@ -145,7 +145,8 @@ class Guard:
         return [found] if found is not None else []
 
     def _refuse_space(self, plan: Plan, room: Room) -> list[Refusal]:
-        needed, in_place = stage_bytes(plan, room), stage_bytes(plan, room, in_place=True)
+        in_place = stage_bytes(plan.patching_in_place(), room)
+        needed = stage_bytes(plan, room)
         found = refuse_space(str(self._config.path), needed, room.free_bytes, in_place)
         return [found] if found is not None else []
 

@@ -13,7 +13,7 @@ from torsync.model.events import Level, Stage
 from torsync.model.hash_batches import Walk
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.plan import Action, Plan, plan_update
-from torsync.model.tree_index import ledger_row
+from torsync.model.tree_index import ledger_row, row_as_found
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 
 if TYPE_CHECKING:
@@ -60,11 +60,15 @@ class Look:
         Those at the paths that are ``gone`` were not. Of wanted files it goes on to vouch for
         those that are ``settled`` (one byte per file; see ``Plan.settled``).
 
+        Files that are not selected stay as they are, and torsync's: those that were changed
+        since, by whomever, as they are now.
+
         The others stay torsync's to remove later: those that the release no longer lists and that
         could not be removed for want of a complete look, and those that are wrong or could not
         be read, for whose content nobody vouches now.
         """
         index, here = self.assessment.index, self.assessment.here
+        unselected = self.assessment.unselected
         listed = self.assessment.wanted.by_path
         left = set(gone)
         rows = {}
@@ -74,6 +78,10 @@ class Look:
             at = listed.get(path)
             if at is None or (settled and settled[at]):
                 rows[path] = row
+            elif at in unselected:
+                seen = row_as_found(row, index.entries.get(path))
+                if seen is not None:
+                    rows[path] = seen
             elif here[at] is not Here.LOCAL:
                 rows[path] = row._replace(digest="")
         return rows
@@ -117,6 +125,7 @@ def take_look(
     voice: Voice,
     *,
     keep: Matcher,
+    select: Matcher | None = None,
     synced: Synced = NEVER_SYNCED,
     trust_ledger: bool,
     stopping: Callable[[], bool],
@@ -130,6 +139,7 @@ def take_look(
         ledger: what torsync remembers, by path.
         voice: says what is going on, and what could not be read.
         keep: paths that are not looked into: their local version stays.
+        select: the paths that are wanted; None: every one.
         synced: the release that the ledger's files are of.
         trust_ledger: False to hash everything.
         stopping: asked while hashing.
@@ -146,12 +156,25 @@ def take_look(
     while True:
         _tell_problems(voice, problems)
         assessment = assess(
-            manifest, index, ledger, keep=keep, synced=synced, trust_ledger=trust_ledger
+            manifest,
+            index,
+            ledger,
+            keep=keep,
+            select=select,
+            synced=synced,
+            trust_ledger=trust_ledger,
         )
         problems = _unreadable(tree, assessment.sources_to_read())
         if not problems:
             break
         index = index.without(problems)
+    if manifest.files and len(assessment.unselected) == len(manifest.files):
+        voice.notice(
+            Level.WARNING,
+            "nothing_selected",
+            f"no file of {manifest.name} is selected",
+            "compare the patterns of `select` with the names in the release",
+        )
     doubtful = list(assessment.doubtful_pieces()) if hashing else []
     hashed = HashedPieces()
     if doubtful:

@@ -6,7 +6,7 @@ Nothing in the visible tree is changed here.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torsync.model.assess import link_text
 from torsync.model.errors import TreeError
@@ -15,8 +15,8 @@ from torsync.model.placement import Place
 from torsync.model.plan import FILLED, NOT_OURS, Action, Plan
 from torsync.model.tree_index import Kind
 from torsync.subscribe.attributes import Attributes, identity_of
+from torsync.subscribe.copying import same_content
 from torsync.subscribe.scan import disk_entry
-from torsync.subscribe.stage import Stage, same_content
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torsync.model.manifest import FileEntry
     from torsync.model.removals import Removal
     from torsync.model.tree_index import DiskEntry
+    from torsync.subscribe.stage import Stage
 
 _HOW = {Action.COPY: "copied", Action.PATCH: "patched", Action.FETCH: "fetched"}
 
@@ -59,13 +60,14 @@ class Preparation:
         self._is_released = is_released
         self.unchanged: list[Kept] = []  # files that were staged in vain
 
-    def journal(self, *, release: str, stamp: str, at_s: float) -> Journal:
+    def journal(self, *, release: str, stamp: str, at_s: float, report: dict[str, Any]) -> Journal:
         """Finish the staged files, and write down what is to be done with them.
 
         Args:
             release: the digest of the release's body.
             stamp: the name of the update in the trash.
             at_s: the time in Unix seconds.
+            report: what is planned, as reports tell it.
 
         Raises:
             TreeError: a file could not be read or written, or is no longer what it was when it
@@ -82,6 +84,7 @@ class Preparation:
             stage=plan.wanted.info_hash,
             stamp=stamp,
             at_s=at_s,
+            report=report,
             cleared=tuple(self._gone(path for path in in_the_way if path not in moving)),
             blocking=frozenset(moving.intersection(in_the_way)),
             folders=tuple(self._replaced_folders()),
@@ -104,6 +107,11 @@ class Preparation:
                 fd = self._tree.open(path, os.O_RDWR | (0 if file.size else os.O_CREAT))
                 try:
                     _check_size(fd, file, path)
+                    if self._is_live(fd, index):
+                        self._attributes.set(fd, file)
+                        seen = identity_of(os.fstat(fd))
+                        yield Placed("patched", file.path, index, *seen)
+                        continue
                     kept = self._unchanged(fd, index)
                     if kept is not None:
                         self.unchanged.append(kept)
@@ -113,6 +121,13 @@ class Preparation:
                 finally:
                     os.close(fd)
             yield Placed(_HOW[action], file.path, index, *seen, over=self._over(file.path))
+
+    def _is_live(self, staged_fd: int, index: int) -> bool:
+        """Whether a staged file is the one in the tree, patched where it is."""
+        if index not in self._plan.in_place:
+            return False
+        source = self._plan.files[index].source
+        return os.fstat(staged_fd).st_ino == self._plan.index.entries[source].inode
 
     def _unchanged(self, staged_fd: int, index: int) -> Kept | None:
         """Whether a file is what it was: its pieces were fetched for a neighbour's sake.

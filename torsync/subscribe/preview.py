@@ -17,7 +17,7 @@ from torsync.subscribe.foresight import foresee
 from torsync.subscribe.guarding import Guard
 from torsync.subscribe.look import take_look
 from torsync.subscribe.override import Override
-from torsync.subscribe.patterns import matcher
+from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.room import free_bytes
@@ -176,6 +176,7 @@ def _preview(
         {} if admission.is_foreign else state.load_ledger(),
         voice,
         keep=keep,
+        select=selector(config.select),
         synced=synced,
         trust_ledger=True,
         stopping=around.stopping,

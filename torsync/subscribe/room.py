@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place
 from torsync.model.space import Room, Staged
-from torsync.subscribe.stage import FICLONE, STAGES
+from torsync.subscribe.copying import FICLONE
+from torsync.subscribe.stage import STAGES
 from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
 
 if TYPE_CHECKING:

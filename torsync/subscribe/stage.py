@@ -8,8 +8,6 @@ What an interrupted update left is used by the next one if it is for the same re
 from __future__ import annotations
 
 import base64
-import errno
-import fcntl
 import json
 import os
 import stat
@@ -21,7 +19,9 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place, Placement, matched_runs
+from torsync.subscribe.copying import OpenFiles, copy_file, copy_run, same_content
 from torsync.subscribe.scan import disk_entry
+from torsync.subscribe.trash import NO_LINKS
 from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
 
 if TYPE_CHECKING:
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from torsync.model.tree_index import DiskEntry
 
 STAGES = f"{PRIVATE_FOLDER}/stage"
-FICLONE = 0x40049409
-_COPY_BYTES = 16 * 1024**2
-_COMPARE_BYTES = 4 * 1024**2
-_OPEN_FILES = 16
-_NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 
 
 def staged_path(stage: str, index: int) -> str:
@@ -79,6 +74,7 @@ class Stage:
         self.info_hash = info_hash
         self.folder = f"{STAGES}/{info_hash}"
         self._tree = tree
+        self._linked: set[str] = set()  # names of files that are patched where they are
 
     def path(self, index: int, place: Place) -> str:
         """Where a file is staged, relative to the tree."""
@@ -126,6 +122,8 @@ class Stage:
             for name in os.listdir(folder):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+                if name in self._linked:
+                    continue
                 if own and not name.endswith(".part"):
                     found[name] = disk_entry(status, self._tree.device)
                 else:
@@ -159,9 +157,52 @@ class Stage:
             planned = plan.files[index]
             if not planned.is_cloned or str(index) in there:
                 continue
+            if index in plan.in_place and self._link(index, planned.source, plan):
+                continue
             with doing("copy", planned.source):
                 size = plan.wanted.files[index].size
                 self._clone(planned.source, index, size, plan, stopping, on_bytes)
+
+    def _link(self, index: int, path: str, plan: Plan) -> bool:
+        """Give a file that is patched where it is a name in the stage: all writes go there.
+
+        So no link that others put in its path leads them astray.
+
+        Returns:
+            False if it has names elsewhere, whose content has to stay, or can have none here.
+        """
+        with doing("prepare to patch", path):
+            (folder_fd, name), (target_fd, target) = self._tree.locate_both(
+                path, staged_path(self.info_hash, index)
+            )
+            if os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_nlink > 1:
+                return False
+            self._check_untouched(path, plan, but_names=True)
+            try:
+                os.link(
+                    name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd, follow_symlinks=False
+                )
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                return False
+        self._linked.add(target)
+        return True
+
+    def save_copy(self, path: str, index: int, plan: Plan, stopping: Callable[[], bool]) -> str:
+        """Copy a file of the tree into the stage, for the trash; gives the copy's path.
+
+        Raises:
+            TreeError: it could not be copied, or changed meanwhile.
+            InterruptedByUserError: ``stopping`` said so.
+        """
+        with doing("copy", path):
+            size = plan.index.entries[path].size
+            self._clone(path, index, size, plan, stopping, lambda _count: None)
+            copy = staged_path(self.info_hash, index)
+            folder, name = self._tree.locate(copy)
+            os.utime(name, ns=(plan.index.entries[path].mtime_ns,) * 2, dir_fd=folder)
+        return copy
 
     def _clone(
         self,
@@ -177,7 +218,7 @@ class Stage:
         try:
             target_fd = self._tree.open(f"{target}.part", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             try:
-                _copy(source_fd, target_fd, size, stopping, on_bytes)
+                copy_file(source_fd, target_fd, size, stopping, on_bytes)
                 os.fchmod(target_fd, stat.S_IMODE(os.fstat(source_fd).st_mode) | 0o200)
             finally:
                 os.close(target_fd)
@@ -205,8 +246,12 @@ class Stage:
             finally:
                 os.close(fd)
 
-    def _check_untouched(self, path: str, plan: Plan) -> None:
-        if self._tree.stat(path) != plan.index.entries[path]:
+    def _check_untouched(self, path: str, plan: Plan, *, but_names: bool = False) -> None:
+        """See that a file is as it was; ``but_names``: it may have got or lost a hard link."""
+        seen, expected = self._tree.stat(path), plan.index.entries[path]
+        if seen is not None and but_names:
+            seen = seen._replace(ctime_ns=expected.ctime_ns)
+        if seen != expected:
             raise TreeError(
                 f"{path!r} changed while it was being copied", path=path, hint="try again"
             )
@@ -225,8 +270,8 @@ class Stage:
             TreeError: a file could not be read or written, or changed meanwhile.
             InterruptedByUserError: ``stopping`` said so.
         """
-        sources = _OpenFiles(self._tree)
-        targets = _OpenFiles(self._tree, os.O_RDWR | os.O_CREAT)
+        sources = OpenFiles(self._tree)
+        targets = OpenFiles(self._tree, os.O_RDWR | os.O_CREAT)
         try:
             for piece, extents in sorted(plan.copies.items()):
                 if stopping():
@@ -235,7 +280,7 @@ class Stage:
                 for index, offset, source, source_offset, length in runs:
                     target = self.path(index, placement.places[index])
                     with doing("copy", source or target):
-                        _copy_run(
+                        copy_run(
                             sources.get(source) if source else None,
                             targets.get(target),
                             (source_offset, offset, length),
@@ -281,97 +326,3 @@ def _remove(parent_fd: int, name: str) -> None:
         finally:
             os.close(fd)
         os.rmdir(name, dir_fd=parent_fd)
-
-
-def _copy(
-    source: int,
-    target: int,
-    size: int,
-    stopping: Callable[[], bool],
-    on_bytes: Callable[[int], None],
-) -> None:
-    """Copy at most ``size`` bytes: by reflink where the file system can, else in the kernel."""
-    try:
-        fcntl.ioctl(target, FICLONE, source)
-    except OSError as error:
-        if error.errno not in _NO_REFLINK:
-            raise
-        _copy_bytes(source, target, min(size, os.fstat(source).st_size), stopping, on_bytes)
-    if os.fstat(target).st_size > size:
-        os.ftruncate(target, size)
-
-
-def _copy_bytes(
-    source: int,
-    target: int,
-    size: int,
-    stopping: Callable[[], bool],
-    on_bytes: Callable[[int], None],
-) -> None:
-    done = 0
-    while done < size:
-        if stopping():
-            raise InterruptedByUserError("stopped while copying")
-        count = _copy_some(source, target, min(_COPY_BYTES, size - done), done)
-        if not count:
-            break
-        done += count
-        on_bytes(count)
-
-
-def _copy_some(
-    source: int, target: int, count: int, offset: int, target_offset: int | None = None
-) -> int:
-    to = offset if target_offset is None else target_offset
-    try:
-        return os.copy_file_range(source, target, count, offset, to)
-    except OSError as error:
-        if error.errno not in _NO_REFLINK:
-            raise
-    return os.pwrite(target, os.pread(source, count, offset), to)
-
-
-def _copy_run(source: int | None, target: int, run: tuple[int, int, int]) -> None:
-    """Copy so many bytes from one offset to another; zeros if there is no source."""
-    offset, target_offset, length = run
-    done = 0
-    while done < length:
-        if source is None:
-            done += os.pwrite(target, bytes(length - done), target_offset + done)
-            continue
-        count = _copy_some(source, target, length - done, offset + done, target_offset + done)
-        if not count:
-            break  # it became shorter, which is noticed when it is looked at again
-        done += count
-
-
-class _OpenFiles:
-    """Files that are open for now, the last few of them; ``seen`` are all that were."""
-
-    def __init__(self, tree: Tree, flags: int = os.O_RDONLY) -> None:
-        self._tree = tree
-        self._flags = flags
-        self._open: dict[str, int] = {}
-        self.seen: set[str] = set()
-
-    def get(self, path: str) -> int:
-        fd = self._open.get(path)
-        if fd is None:
-            if len(self._open) >= _OPEN_FILES:
-                os.close(self._open.pop(next(iter(self._open))))
-            fd = self._open[path] = self._tree.open(path, self._flags)
-            self.seen.add(path)
-        return fd
-
-    def close(self) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1])
-
-
-def same_content(one: int, other: int, start: int, length: int) -> bool:
-    """Whether two open files have the same bytes there."""
-    for offset in range(start, start + length, _COMPARE_BYTES):
-        count = min(_COMPARE_BYTES, start + length - offset)
-        if os.pread(one, count, offset) != os.pread(other, count, offset):
-            return False
-    return True

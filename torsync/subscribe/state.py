@@ -17,24 +17,21 @@ from typing import TYPE_CHECKING, Any
 from torsync.model.errors import StateError
 from torsync.model.journal import Journal
 from torsync.model.seal import Seal
-from torsync.model.tree_index import LedgerRow
 from torsync.subscribe.database import Database
+from torsync.subscribe.ledger_table import (
+    SeenByFolder,
+    read_ledger,
+    read_seen,
+    replace_ledger,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-Stat = tuple[int, int, int, int]
-_NOTHING_KNOWN: Mapping[str, str] = {}
-SeenByFolder = dict[str, dict[str, Stat]]
-"""Folder → name → size, mtime_ns, ctime_ns and inode."""
-
-_LARGEST = 2**63 - 1  # integer of SQLite; inodes are unsigned, and times may be past the year 2262
-_WIDE = (
-    "SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger"
-    " WHERE 'blob' IN (typeof(mtime_ns), typeof(ctime_ns), typeof(inode))"
-)
+    from torsync.model.tree_index import LedgerRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +186,27 @@ class TreeState:
         """Remember what a good poll got, after its body has been stored and parsed."""
         self.put(poll=json.dumps({name: getattr(poll, name) for name in poll.__slots__}))
 
+    def begin_in_place(self, release: str, paths: Iterable[str]) -> None:
+        """Note that files are about to be patched where they are: nobody vouches for them.
+
+        Until the next ``record_sync`` the tree is ``between`` releases.
+        """
+
+        def write(database: sqlite3.Connection) -> None:
+            self._ledger_read = 0
+            rows = ((path,) for path in listed)
+            database.executemany("UPDATE ledger SET digest = '' WHERE path = ?", rows)
+            between = json.dumps({"release": release, "paths": listed})
+            _put(database, {"between": between, "seal": ""})
+
+        listed = [*paths]
+        self._db.transact(write)
+
+    def between(self) -> tuple[str, frozenset[str]]:
+        """The release whose files are being patched where they are, and their paths, if any are."""
+        found = json.loads(self.get("between") or "{}")
+        return str(found.get("release", "")), frozenset(found.get("paths", ()))
+
     # --- journal --------------------------------------------------------------------------
 
     def store_journal(self, journal: Journal) -> None:
@@ -228,13 +246,13 @@ class TreeState:
 
         def read(database: sqlite3.Connection) -> dict[str, LedgerRow]:
             self._ledger_read = _changes(database)
-            return _ledger(database, known)
+            return read_ledger(database, known)
 
         return self._db.run(read)
 
     def load_seen(self) -> SeenByFolder:
         """Read what stat said of every file in the ledger."""
-        return self._db.run(_seen_by_folder)
+        return self._db.run(read_seen)
 
     def load_seal(self) -> Seal | None:
         """Read whether the ledger covers a release; writing to the ledger breaks the seal."""
@@ -245,7 +263,7 @@ class TreeState:
 
         def write(database: sqlite3.Connection) -> None:
             self._ledger_read = 0
-            _insert(database, rows.items())
+            write_rows(database, rows.items())
             _put(database, {"seal": ""})
 
         self._db.transact(write)
@@ -275,12 +293,13 @@ class TreeState:
         def write(database: sqlite3.Connection) -> None:
             stored = before
             if stored is None or not self._ledger_read == _changes(database) > 0:
-                stored = _ledger(database)
+                stored = read_ledger(database)
             self._ledger_read = 0
-            _replace_ledger(database, stored, rows)
+            replace_ledger(database, stored, rows)
             facts = {
                 "synced": synced,
                 "staged": "",
+                "between": "",
                 "seal": seal.dump() if seal else "",
             }
             _put(database, facts)
@@ -306,70 +325,12 @@ def _changes(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _ledger(
-    database: sqlite3.Connection, known: Mapping[str, str] = _NOTHING_KNOWN
-) -> dict[str, LedgerRow]:
-    rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger")
-    make = tuple.__new__  # what LedgerRow() comes to in the end
-    found = {known.get(row[0], row[0]): make(LedgerRow, row[1:]) for row in rows}
-    return found | dict(_wide_rows(database))
-
-
-def _wide_rows(database: sqlite3.Connection) -> Iterator[tuple[str, LedgerRow]]:
-    """The rows with a number that is no integer of SQLite's, see ``_stored``."""
-    for path, size, *stamps, digest in database.execute(_WIDE):
-        mtime_ns, ctime_ns, inode = map(int, stamps)
-        yield path, LedgerRow(size, mtime_ns, ctime_ns, inode, digest)
-
-
-def _seen_by_folder(database: sqlite3.Connection) -> SeenByFolder:
-    found: SeenByFolder = {}
-    rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode FROM ledger")
-    for row in rows:
-        folder, _, name = row[0].rpartition("/")
-        found.setdefault(folder, {})[name] = row[1:]
-    for path, wide in _wide_rows(database):
-        folder, _, name = path.rpartition("/")
-        found[folder][name] = wide[:4]
-    return found
-
-
-def _replace_ledger(
-    database: sqlite3.Connection,
-    stored: Mapping[str, LedgerRow],
-    rows: Mapping[str, LedgerRow],
-) -> None:
-    gone = ((path,) for path in stored if path not in rows)
-    database.executemany("DELETE FROM ledger WHERE path = ?", gone)
-    _insert(database, ((path, row) for path, row in rows.items() if stored.get(path) != row))
-    count = database.execute("SELECT count(*) FROM ledger").fetchone()[0]
-    if count != len(rows):  # it was not what ``stored`` says
-        database.execute("DELETE FROM ledger")
-        _insert(database, rows.items())
-
-
 def _put(database: sqlite3.Connection, facts: Mapping[str, str]) -> None:
     for key, value in facts.items():
         if value:
             database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
         else:
             database.execute("DELETE FROM meta WHERE key = ?", (key,))
-
-
-def _insert(database: sqlite3.Connection, rows: Iterable[tuple[str, LedgerRow]]) -> None:
-    database.executemany(
-        "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?)",
-        ((path, *_stored(row)) for path, row in rows),
-    )
-
-
-def _stored(row: LedgerRow) -> tuple[object, ...]:
-    """What SQLite keeps of a row: a number that is too large for it as digits."""
-    stamps = row.mtime_ns, row.ctime_ns, row.inode
-    if min(stamps) >= -_LARGEST and max(stamps) <= _LARGEST:
-        return row
-    wide = [n if -_LARGEST <= n <= _LARGEST else str(n).encode() for n in stamps]
-    return (row.size, *wide, row.digest)
 
 
 def _write_durably(target: Path, data: bytes) -> None:

@@ -15,7 +15,7 @@ from torsync.subscribe.admission import Admission, open_tree
 from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.override import Override
-from torsync.subscribe.patterns import matcher
+from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.seeding import Seeding
@@ -238,6 +238,7 @@ class Subscription:
         return Syncing(
             self.config,
             self._keep,
+            selector(self.config.select),
             self._tree,
             self._state,
             self._admission,

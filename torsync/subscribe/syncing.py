@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED
-from torsync.model.plan import NOT_OURS, Plan
 from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
     from torsync.model.manifest import Manifest
+    from torsync.model.plan import Plan
     from torsync.model.reports import CheckReport
     from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.admission import Admission
@@ -50,6 +50,7 @@ class Syncing:
 
     config: SubscriptionConfig
     keep: Matcher
+    select: Matcher | None
     tree: Tree
     state: TreeState
     admission: Admission
@@ -159,6 +160,7 @@ class Syncing:
             {} if self.admission.is_foreign else self.state.load_ledger(manifest.by_path),
             self.voice,
             keep=self.keep if trust_ledger else nothing,
+            select=self.select,
             synced=self._synced(),
             trust_ledger=trust_ledger,
             stopping=self.around.stopping,
@@ -189,8 +191,15 @@ class Syncing:
         learned = rows_learned(plan)
         if learned and not plan.is_empty:  # what was hashed is not to be hashed again
             self.state.record_rows(learned)
+        now_s = self.around.now_s()
         update = Update(
-            self.tree, self.state, plan, voice=self.voice, stopping=self.around.stopping
+            self.tree,
+            self.state,
+            plan,
+            look.ledger,
+            Trash(self.tree, trash_stamp(now_s)),
+            voice=self.voice,
+            stopping=self.around.stopping,
         )
         try:
             if update.needs_stage:
@@ -200,7 +209,7 @@ class Syncing:
                     peers=self.seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,
                 )
-            outcome = self._commit(release, update, look, report)
+            outcome = self._commit(release, update, now_s, report)
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched
             newer.bytes_hashed = report.bytes_hashed + update.bytes_hashed
@@ -216,19 +225,18 @@ class Syncing:
         self._record(release, rows, look, report)
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
-        self.seeding.start(release, bytes(each.action not in NOT_OURS for each in plan.files))
+        self.seeding.start(release, plan.right)
         if report.changed:
             self.keeper.tidy()
 
     def _commit(
-        self, release: Release, update: Update, look: Look, report: CheckReport
+        self, release: Release, update: Update, now_s: float, report: CheckReport
     ) -> CommitOutcome:
-        now_s = self.around.now_s()
-        stamp = trash_stamp(now_s)
-        preparation = update.prepare(synced=self.releases.synced_manifest(), ledger=look.ledger)
-        journal = preparation.journal(release=release.digest, stamp=stamp, at_s=now_s)
-        journal = replace(journal, report=report.as_json())
-        outcome = update.commit(journal, Trash(self.tree, stamp))
+        preparation = update.prepare(synced=self.releases.synced_manifest())
+        journal = preparation.journal(
+            release=release.digest, stamp=trash_stamp(now_s), at_s=now_s, report=report.as_json()
+        )
+        outcome = update.commit(journal)
         _fill(report, outcome)
         report.kept += len(preparation.unchanged)
         return outcome
@@ -246,8 +254,7 @@ class Syncing:
     def _record(
         self, release: Release, rows: dict[str, LedgerRow], look: Look, report: CheckReport
     ) -> None:
-        index = look.assessment.index
-        seal = seal_tree(release, rows, index, self.config, self.keep)
+        seal = seal_tree(release, rows, look.assessment, self.config, self.keep)
         if rows == look.ledger and self.state.synced == release.digest:
             if seal != self.state.load_seal():
                 self.state.put(seal=seal.dump() if seal else "")

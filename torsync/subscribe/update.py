@@ -40,13 +40,28 @@ class Update:
         tree: Tree,
         state: TreeState,
         plan: Plan,
+        ledger: Mapping[str, LedgerRow],
+        trash: Trash,
         *,
         voice: Voice,
         stopping: Callable[[], bool],
     ) -> None:
+        """Prepare.
+
+        Args:
+            tree: to change.
+            state: of the tree.
+            plan: what to do.
+            ledger: what torsync remembers, by path.
+            trash: for what is removed and replaced.
+            voice: says how it goes.
+            stopping: whether the work shall stop.
+        """
         self._tree = tree
         self._state = state
         self._plan = plan
+        self._ledger = ledger
+        self._trash = trash
         self._voice = voice
         self._stopping = stopping
         self._stage = Stage(tree, plan.wanted.info_hash)
@@ -76,6 +91,7 @@ class Update:
         self._voice.stage(EventStage.STAGING)
         self._stage.prepare()
         have = self._take_over_leftovers(placement)
+        self._open_up()
         self._clone()
         placement = self._assemble(placement, have)
         # The disk takes what was copied while the rest is fetched, and what was fetched while
@@ -90,24 +106,13 @@ class Update:
                 fetched.result()
             copied.result()
 
-    def prepare(self, *, synced: Synced, ledger: Mapping[str, LedgerRow]) -> Preparation:
-        """Give what turns the staged release into a journal.
-
-        Args:
-            synced: the release before this one.
-            ledger: what torsync remembers, by path.
-        """
-        entries = self._plan.index.entries
-
-        def is_released(path: str) -> bool:
-            row = ledger.get(path)
-            return row is not None and bool(row.digest) and row.as_seen().vouches_for(entries[path])
-
+    def prepare(self, *, synced: Synced) -> Preparation:
+        """Give what turns the staged release into a journal; ``synced`` is the one before it."""
         return Preparation(
-            self._tree, self._plan, self._stage, synced=synced, is_released=is_released
+            self._tree, self._plan, self._stage, synced=synced, is_released=self._is_released
         )
 
-    def commit(self, journal: Journal, trash: Trash) -> CommitOutcome:
+    def commit(self, journal: Journal) -> CommitOutcome:
         """Make the staged release visible.
 
         Raises:
@@ -119,7 +124,7 @@ class Update:
             self._state.store_journal(journal)
         meter = self._voice.file_meter(EventStage.COMMITTING, len(journal.placed))
         digest = self._plan.wanted.digest
-        return Commit(self._tree, journal, trash, digest=digest, on_file=meter).run()
+        return Commit(self._tree, journal, self._trash, digest=digest, on_file=meter).run()
 
     def clear_stage(self) -> None:
         """Remove the stage after the commit has been recorded.
@@ -205,6 +210,31 @@ class Update:
             for piece in doubtful
             if record.have[piece] and (placement.have[piece] or has_all_files(piece))
         }
+
+    def _open_up(self) -> None:
+        """Save what users have edited of the files that are patched in place, and say which.
+
+        From here on the tree is between releases, until an update has been recorded.
+        """
+        files = self._plan.wanted.files
+        paths = {index: files[index].path for index in sorted(self._plan.in_place)}
+        _release, begun = self._state.between()
+        for index, path in paths.items():
+            if path not in begun and not self._is_released(path):
+                copy = self._stage.save_copy(path, index, self._plan, self._stopping)
+                self._trash.take(copy, name=path)
+        if paths:
+            self._state.begin_in_place(self._plan.wanted.name, begun.union(paths.values()))
+
+    def _is_released(self, path: str) -> bool:
+        """Whether what is at a path is an earlier release's, and nobody has touched it."""
+        row, entry = self._ledger.get(path), self._plan.index.entries.get(path)
+        return (
+            row is not None
+            and entry is not None
+            and bool(row.digest)
+            and row.as_seen().vouches_for(entry)
+        )
 
     def _clone(self) -> None:
         total = sum(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from torsync.model.config import CleanMode
+from torsync.model.config import ApplyMode, CleanMode
 from torsync.model.errors import NotSyncedError
 from torsync.model.events import Level
 from torsync.model.forecast import forecast
@@ -92,7 +92,7 @@ class Verifying:
     def _mend(
         self, release: Release, look: Look, report: VerifyReport, *, repair: bool, clean: bool
     ) -> None:
-        if clean and report.unreadable:
+        if clean and (report.unreadable or not look.assessment.index.complete):
             self._syncing.voice.notice(
                 Level.ERROR,
                 "not_cleaned",
@@ -102,6 +102,8 @@ class Verifying:
         plan = look.plan(keep=self._keep, clean=CleanMode.MIRROR if clean else CleanMode.OFF)
         if not repair:
             plan = plan.without_mending()
+        elif self._syncing.config.apply is ApplyMode.IN_PLACE:
+            plan = plan.patching_in_place()
         syncing = self._syncing
         syncing.guard.check_mending(syncing.tree, release, plan, look, clean=clean)
         done = forecast(self._name, plan)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from torsync.cli.render.summaries import ago, summarise_status
-from torsync.cli.render.text import printable, shortened
+from torsync.cli.render.summaries import ago, release_of, summarise_status
+from torsync.cli.render.text import printable
 from torsync.model.units import format_size
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _table(reports: Sequence[StatusReport], now_s: float) -> Table:
         table.add_row(
             Text(printable(report.name), style="bold"),
             Text(printable(report.stage), style="red" if report.last_error else ""),
-            Text(shortened(report.release) if report.release else "-"),
+            Text(release_of(report)),
             Text(f"{report.files:,}"),
             Text(format_size(report.bytes_total)),
             Text(ago(report.last_check_s, now_s)),

@@ -79,6 +79,7 @@ def _check_counts(report: CheckReport) -> tuple[str, str]:
         (len(report.trashed), "{} to the trash", "trash {}"),
         (report.kept, "{} kept", "keep {}"),
         (len(report.kept_local), "{} left as edited here", "leave {} as edited here"),
+        (report.unselected, "{} not selected", "leave {} not selected"),
         (len(report.unreadable), "{} unreadable", "skip {} unreadable"),
     ]
     done = _with_noun([(number, template) for number, template, _ in counts])
@@ -113,6 +114,7 @@ def summarise_verify(report: VerifyReport) -> str:
             (len(report.unreadable), "{} unreadable"),
             (len(report.unlisted), "{} unlisted"),
             (len(report.kept_local), "{} left as edited here"),
+            (report.unselected, "{} not selected"),
             (len(report.repaired), f"{{}} {would}repaired"),
             (len(report.cleaned), f"{{}} {trashed}"),
         ]
@@ -180,16 +182,25 @@ def _modified(report: VerifyReport) -> str:
 def summarise_status(report: StatusReport, now_s: float) -> str:
     """Say in one line what is known of a subscription; ``now_s`` in Unix seconds."""
     files = f"{counted(report.files, 'file')}, {format_size(report.bytes_total)}"
+    at = f"at {shortened(report.release)} ({files})" if report.release else "never synced"
+    if report.between:
+        at = f"on the way from {release_of(report)}, patched in place"
     parts = [
-        f"{printable(report.stage)}, at {shortened(report.release)} ({files})"
-        if report.release
-        else f"{printable(report.stage)}, never synced",
+        f"{printable(report.stage)}, {at}",
         f"checked {ago(report.last_check_s, now_s)}",
         f"updated {ago(report.last_update_s, now_s)}",
     ]
     if report.holder_pid is not None:
         parts.append(f"held by process {report.holder_pid}")
     return " · ".join(parts)
+
+
+def release_of(report: StatusReport) -> str:
+    """Name the release that a tree is at, or is between."""
+    release = shortened(report.release) if report.release else "nothing"
+    if report.between:
+        return f"{release} to {shortened(report.between)}"
+    return release if report.release else "-"
 
 
 def ago(moment_s: float | None, now_s: float) -> str:

@@ -1,0 +1,117 @@
+"""Copy content between open files: by reflink where the file system can, else in the kernel."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import InterruptedByUserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torsync.subscribe.tree import Tree
+
+FICLONE = 0x40049409
+_COPY_BYTES = 16 * 1024**2
+_COMPARE_BYTES = 4 * 1024**2
+_OPEN_FILES = 16
+_NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
+
+
+def copy_file(
+    source: int,
+    target: int,
+    size: int,
+    stopping: Callable[[], bool],
+    on_bytes: Callable[[int], None],
+) -> None:
+    """Copy at most ``size`` bytes: by reflink where the file system can, else in the kernel."""
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+    except OSError as error:
+        if error.errno not in _NO_REFLINK:
+            raise
+        _copy_bytes(source, target, min(size, os.fstat(source).st_size), stopping, on_bytes)
+    if os.fstat(target).st_size > size:
+        os.ftruncate(target, size)
+
+
+def _copy_bytes(
+    source: int,
+    target: int,
+    size: int,
+    stopping: Callable[[], bool],
+    on_bytes: Callable[[int], None],
+) -> None:
+    done = 0
+    while done < size:
+        if stopping():
+            raise InterruptedByUserError("stopped while copying")
+        count = _copy_some(source, target, min(_COPY_BYTES, size - done), done)
+        if not count:
+            break
+        done += count
+        on_bytes(count)
+
+
+def _copy_some(
+    source: int, target: int, count: int, offset: int, target_offset: int | None = None
+) -> int:
+    to = offset if target_offset is None else target_offset
+    try:
+        return os.copy_file_range(source, target, count, offset, to)
+    except OSError as error:
+        if error.errno not in _NO_REFLINK:
+            raise
+    return os.pwrite(target, os.pread(source, count, offset), to)
+
+
+def copy_run(source: int | None, target: int, run: tuple[int, int, int]) -> None:
+    """Copy so many bytes from one offset to another; zeros if there is no source."""
+    offset, target_offset, length = run
+    done = 0
+    while done < length:
+        if source is None:
+            done += os.pwrite(target, bytes(length - done), target_offset + done)
+            continue
+        count = _copy_some(source, target, length - done, offset + done, target_offset + done)
+        if not count:
+            break  # it became shorter, which is noticed when it is looked at again
+        done += count
+
+
+class OpenFiles:
+    """Files that are open for now, the last few of them; ``seen`` are all that were."""
+
+    def __init__(self, tree: Tree, flags: int = os.O_RDONLY) -> None:
+        self._tree = tree
+        self._flags = flags
+        self._open: dict[str, int] = {}
+        self.seen: set[str] = set()
+
+    def get(self, path: str) -> int:
+        """Give the descriptor of a file, which stays this object's."""
+        fd = self._open.get(path)
+        if fd is None:
+            if len(self._open) >= _OPEN_FILES:
+                os.close(self._open.pop(next(iter(self._open))))
+            fd = self._open[path] = self._tree.open(path, self._flags)
+            self.seen.add(path)
+        return fd
+
+    def close(self) -> None:
+        """Close all."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+
+def same_content(one: int, other: int, start: int, length: int) -> bool:
+    """Whether two open files have the same bytes there."""
+    for offset in range(start, start + length, _COMPARE_BYTES):
+        count = min(_COMPARE_BYTES, start + length - offset)
+        if os.pread(one, count, offset) != os.pread(other, count, offset):
+            return False
+    return True
