@@ -267,8 +267,13 @@ class Torsync:
         self._numbers = itertools.count()
 
     def subscribe(self, name: str = "pack", **options: Any) -> None:
-        """Add a subscription, or change one; ``path`` is the default tree if it is left out."""
-        known = self.subscriptions.setdefault(name, {"path": str(self.tree)})
+        """Add a subscription, or change one.
+
+        If they are left out, ``path`` is the default tree, and an update may remove any number
+        of files: in small trees one is soon more than half of them.
+        """
+        given = {"path": str(self.tree), "max_delete": "100%"}
+        known = self.subscriptions.setdefault(name, given)
         known.update(options)
 
     def run(

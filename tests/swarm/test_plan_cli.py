@@ -92,7 +92,8 @@ def test_an_absent_folder_is_planned_as_empty_and_not_made(
     assert (report["command"], report["dry_run"]) == (command[0], True)
     assert report["info_hash"] == info_hash(first)
     assert actions(report) == dict.fromkeys(FIRST, "fetch")
-    assert report["space_needed"] == report["bytes_to_fetch"] == report["bytes_total"]
+    assert report["bytes_to_fetch"] == report["bytes_total"] == 16 * PIECE + 100
+    assert report["space_needed"] == 16 * PIECE + os.statvfs(torsync.folder).f_frsize
     assert report["space_free"] > 0
     assert not torsync.tree.exists()
     if command == ("plan",):

@@ -122,8 +122,9 @@ def test_a_full_disk_ends_the_update_at_once_and_the_old_release_stays(
     torsync.run("check-now").assert_ok()
     before = visible(torsync.tree)
     publish(publisher, tmp_path / "two", {"a": 4 * MIB, "b": 8, "c": 9})
+    assert torsync.run("check-now").exit_code == 5
     started = time.monotonic()
-    outcome = torsync.run("check-now")
+    outcome = torsync.run("check-now", "--allow", "space")
     assert time.monotonic() - started < 10
     assert outcome.exit_code == 1
     assert outcome.error["code"] == "disk_full"
@@ -141,7 +142,7 @@ def test_a_first_sync_that_does_not_fit_says_so(
     tmp_path: Path, torsync: Torsync, publisher: Publisher, small_disk: Path
 ) -> None:
     publish(publisher, tmp_path / "one", {f"{number}": 500 * KIB for number in range(10)})
-    outcome = torsync.run("check-now")
+    outcome = torsync.run("check-now", "--allow", "space")
     assert outcome.exit_code == 1
     assert outcome.error["code"] == "disk_full"
     assert tree_bytes(torsync.tree) == {}

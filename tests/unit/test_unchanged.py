@@ -20,8 +20,9 @@ from tests.unit.test_racy_rows import coarse
 from tests.unit.test_state import ruin
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.config import CleanMode, SubscriptionConfig
-from torsync.model.errors import NotSyncedError, RemoteError, TorsyncError
+from torsync.model.errors import NotSyncedError, RefusedError, RemoteError, TorsyncError
 from torsync.model.events import Event, Notice
+from torsync.model.guard import Allowance
 from torsync.subscribe.preview import poll_and_preview
 from torsync.subscribe.subscription import Subscription
 from torsync.subscribe.surroundings import Surroundings
@@ -311,8 +312,25 @@ def test_a_file_system_mounted_into_the_tree_is_noticed(scene: Scene) -> None:
         assert scene.is_quick
 
 
-def test_a_tree_that_was_replaced_is_looked_at(scene: Scene) -> None:
+def test_a_tree_that_was_replaced_is_refused_and_nothing_is_made_in_it(scene: Scene) -> None:
     with scene.subscription() as subscription:
+        scene.tree.rename(scene.folder / "old")
+        scene.tree.mkdir()
+        for _ in range(2):
+            with pytest.raises(RefusedError, match="not mounted"):
+                subscription.check_now()
+        assert list(scene.tree.iterdir()) == []
+        scene.tree.rmdir()
+        with pytest.raises(RefusedError, match="not mounted"):
+            subscription.check_now()
+        assert not scene.tree.exists()
+        (scene.folder / "old").rename(scene.tree)
+        assert not subscription.check_now().changed
+    assert not scene.is_quick
+
+
+def test_a_tree_that_was_replaced_is_looked_at_if_that_is_allowed(scene: Scene) -> None:
+    with scene.subscription(allowed=frozenset({Allowance.MARKER})) as subscription:
         scene.tree.rename(scene.folder / "old")
         scene.tree.mkdir()
         with pytest.raises(pytest.fail.Exception, match="no swarm"):

@@ -167,6 +167,13 @@ class NotPolledError(TorsyncError):
     code = "not_polled"
 
 
+class RefusedError(TorsyncError):
+    """A guard wants a person to say that this is meant; nothing was done."""
+
+    code = "refused"
+    exit_code = ExitCode.REFUSED
+
+
 class SupersededError(TorsyncError):
     """A newer release is there than the one that was approved."""
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from torsync.model.plan import FILLED, Action, Plan
+from torsync.model.plan import Action, Plan
 from torsync.model.reports import CheckReport, PlannedAction
 from torsync.model.selection import selected_bytes
 from torsync.model.tree_index import Kind
-
-_TAKE_SPACE = FILLED | {
-    Action.COPY
-}  # a clone is taken for a copy: not every file system has reflinks
 
 
 def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
@@ -18,7 +14,7 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
     Args:
         name: of the subscription.
         plan: to tell of.
-        dry_run: nothing will be done: tell of each action, and of the space that they need.
+        dry_run: nothing will be done: tell of each action.
     """
     entries = plan.index.entries
     fetched = [*plan.paths(Action.FETCH), *plan.paths(Action.LINK)]
@@ -55,7 +51,6 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
     if dry_run:
         report.dry_run = True
         report.actions = planned_actions(plan)
-        report.space_needed = space_needed(plan)
     return report
 
 
@@ -85,23 +80,3 @@ def planned_actions(plan: Plan) -> list[PlannedAction]:
         size = entry.size if entry.kind is Kind.FILE else 0
         found.append(PlannedAction("trash", path, "", size, reason))
     return found
-
-
-def space_needed(plan: Plan) -> int:
-    """How many bytes staging takes: whole files, and the neighbours that share their pieces.
-
-    What is moved takes none, nor does the trash: it is on the same file system.
-    """
-    staged = sum(
-        plan.wanted.files[index].size
-        for index in plan.acting
-        if plan.files[index].action in _TAKE_SPACE
-    )
-    neighbours = sum(
-        segment.length
-        for piece in plan.lacking
-        for segment in plan.wanted.segments(piece)
-        if segment.file_index is not None
-        and plan.files[segment.file_index].action not in _TAKE_SPACE
-    )
-    return staged + neighbours

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -13,14 +12,16 @@ from torsync.model.config import UpdateMode
 from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.past import find_release
+from torsync.subscribe.admission import Admission, open_tree
+from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
+from torsync.subscribe.override import Override
 from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
-from torsync.subscribe.tree import Tree, doing
 from torsync.subscribe.unchanged import find_unchanged
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ class Subscription:
     def __init__(
         self, config: SubscriptionConfig, state_folder: Path, around: Surroundings
     ) -> None:
-        """Open the state; the tree is made if it is not there.
+        """Open the state; the tree is made if it is not there, and nobody missed it.
 
         Raises:
+            RefusedError: the folder is not the one that the state is about.
             TorsyncError: state or tree cannot be used.
         """
         self.config = config
@@ -51,11 +53,16 @@ class Subscription:
             tell = partial(Voice(config.name, around.sink).notice, Level.WARNING, "state_rebuilt")
             self._state = TreeState(state_folder, on_new=tell)
             opened.callback(self._state.close)
-            with doing("make the folder", str(config.path)):
-                os.makedirs(config.path, exist_ok=True)
-            self._tree = Tree(config.path.resolve())
+            self._override = Override(config.name, self._state, around)
+            self._admission = Admission(config.path, self._state, self._override)
+            try:
+                self._tree = open_tree(config.path, self._admission)
+            except TorsyncError as error:
+                with suppress(TorsyncError):
+                    self._note(error)
+                    Approvals(self._state).fail_if_waiting(error)
+                raise
             opened.callback(self._tree.close)
-            self._tree.hold()
             self._unnoted = around.sink
             self._around = replace(around, sink=noting_stages(self._state, around.sink))
             self._voice = Voice(config.name, self._around.sink)
@@ -190,12 +197,16 @@ class Subscription:
             raise
         except TorsyncError as error:
             with suppress(TorsyncError):
-                self._state.put(last_error=error.message, last_error_hint=error.hint)
+                self._note(error)
             raise
         report.seconds = time.monotonic() - started
         self._state.put(last_error="", last_error_hint="")
         self._asking.fulfil(report)
         return report
+
+    def _note(self, error: TorsyncError) -> None:
+        """Leave word of a failure for ``status``."""
+        self._state.put(last_error=error.message, last_error_hint=error.hint)
 
     def _finish_cut_off(self) -> None:
         """Finish a commit that was cut off; that needs no network."""
@@ -205,7 +216,7 @@ class Subscription:
     def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
         release = self._stay(self._releases.poll(force=force))
-        if not force:
+        if not force and not self._admission.is_foreign:
             unchanged = find_unchanged(
                 self._tree, self._state, release.digest, self.config, self._keep, self._voice
             )
@@ -270,7 +281,12 @@ class Subscription:
     @cached_property
     def _syncing(self) -> Syncing:
         """What does the work; not imported where nothing has changed."""
+        from torsync.subscribe.guarding import Guard  # noqa: PLC0415 - costs start-up time
         from torsync.subscribe.syncing import Syncing  # noqa: PLC0415 - costs start-up time
+        from torsync.subscribe.trash_content import (  # noqa: PLC0415 - costs start-up time
+            make_room,
+            room_in_trash,
+        )
 
         return Syncing(
             self.config,
@@ -278,6 +294,15 @@ class Subscription:
             selector(self.config.select),
             self._tree,
             self._state,
+            self._admission,
+            Guard(
+                self.config,
+                self._admission,
+                self._override,
+                keep=self._keep,
+                make_room=partial(make_room, self._tree),
+                spare=partial(room_in_trash, self._tree),
+            ),
             self._releases,
             self._seeding,
             self._around,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
+from torsync.model.known import NEVER_SYNCED
 from torsync.model.past import PastRelease
 from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
-from torsync.subscribe.foresight import foresee, tell_plan
+from torsync.subscribe.foresight import foresee
 from torsync.subscribe.look import Look, rows_learned, take_look
 from torsync.subscribe.patterns import nothing
 from torsync.subscribe.recovery import rescue_held
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from torsync.model.assess import Matcher
     from torsync.model.config import SubscriptionConfig
     from torsync.model.journal import Journal
+    from torsync.model.known import Synced
     from torsync.model.manifest import Manifest
     from torsync.model.plan import Plan
     from torsync.model.reports import CheckReport
     from torsync.model.tree_index import LedgerRow
+    from torsync.subscribe.admission import Admission
     from torsync.subscribe.commit import CommitOutcome
+    from torsync.subscribe.guarding import Guard
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.seeding import Seeding
     from torsync.subscribe.state import TreeState
@@ -50,6 +54,8 @@ class Syncing:
     select: Matcher | None
     tree: Tree
     state: TreeState
+    admission: Admission
+    guard: Guard
     releases: Releases
     seeding: Seeding
     around: Surroundings
@@ -67,11 +73,13 @@ class Syncing:
 
         Raises:
             Superseded: ``look_out`` said so.
+            RefusedError: a guard wants a person to say that it is meant.
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
         self.recover()
         look = self.look(release.manifest)
         plan, report = foresee(self.config, look, keep=self.keep)
+        self.guard.check_update(self.tree, release, plan, look, self._synced())
         self.apply(release, plan, look, report, look_out=look_out, every_s=every_s)
         return report
 
@@ -82,8 +90,9 @@ class Syncing:
             TorsyncError: the tree cannot be looked at.
         """
         look = self.look(release.manifest)
-        plan = look.plan(keep=self.keep, clean=self.config.clean)
-        return tell_plan(self.config, look, plan, self.tree.root, self.voice)
+        plan, report = foresee(self.config, look, keep=self.keep, dry_run=True)
+        self.guard.foretell(self.tree, release, plan, look, self._synced(), report, self.voice)
+        return report
 
     def recover(self) -> None:
         """Finish a commit that was cut off, so that the tree is of one release.
@@ -94,7 +103,7 @@ class Syncing:
             TorsyncError: that was not possible.
         """
         self._be_current()
-        journal = self.state.load_journal()
+        journal = None if self.admission.is_foreign else self.state.load_journal()
         is_whole = False
         if journal is not None:
             self.seeding.stop()
@@ -140,8 +149,11 @@ class Syncing:
     def _be_current(self) -> None:
         if not self.tree.is_current():
             self.seeding.stop()
-            self.tree.reopen()
-            self.tree.hold()
+            self.admission.admit_anew(self.tree)
+
+    def _synced(self) -> Synced:
+        """The release that the ledger is of, if that is this folder's."""
+        return NEVER_SYNCED if self.admission.is_foreign else self.releases.synced_manifest()
 
     def look(self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True) -> Look:
         """Look at the tree with a release in mind; see ``take_look``."""
@@ -149,11 +161,11 @@ class Syncing:
         return take_look(
             self.tree,
             manifest,
-            self.state.load_ledger(manifest.by_path),
+            {} if self.admission.is_foreign else self.state.load_ledger(manifest.by_path),
             self.voice,
             keep=self.keep if trust_ledger else nothing,
             select=self.select,
-            synced=self.releases.synced_manifest(),
+            synced=self._synced(),
             trust_ledger=trust_ledger,
             stopping=self.around.stopping,
             trash=self.state.load_trash,
