@@ -11,9 +11,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from tests.support.packed import make_packed
 from tests.support.processes import HOST, ServerProcess, free_port
 from tests.support.seeders import LibtorrentSeeder
-from tests.support.torrents import make_libtorrent, make_packed, with_trackers
+from tests.support.torrents import make_libtorrent, with_trackers
 from tests.support.tracker import Tracker
 
 if TYPE_CHECKING:

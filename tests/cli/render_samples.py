@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torsync.model.events import Progress, Stage
 from torsync.model.reports import CheckReport, PlannedAction, StatusReport, VerifyReport
+from torsync.model.retention import Trashed
+from torsync.model.trash_reports import TrashEmptied, TrashListed, TrashReport, TrashRestored
+from torsync.model.tree_index import Kind
 
 HOSTILE = "\x1b]0;owned\x07[bold red]x[/]\r\n\u202egnp.\x9b31m\u200b\udcff"
 HOSTILE_SHOWN = "\\x1b]0;owned\\x07[bold red]x[/]\\r\\n\\u202egnp.\\x9b31m\\u200b\\xff"
@@ -102,6 +105,28 @@ def status_reports() -> list[StatusReport]:
             last_error="wiki.example answered 503",
             last_error_hint="torsync tries again by itself",
         ),
+    ]
+
+
+def trash_reports() -> list[TrashReport]:
+    def trashed(folder: str, path: str, *, released: bool, size: int) -> Trashed:
+        at_s, kind, inode = NOW_S - 1000, Kind.FILE, len(path)
+        return Trashed(folder, path, at_s, released, kind, size, 0, inode, 1, size)
+
+    return [
+        TrashListed(
+            "skyrim",
+            [
+                trashed("2027-01-15T074320Z", HOSTILE, released=False, size=1_200_000),
+                trashed("2027-01-15T074320Z-release", "a.bsa", released=True, size=900),
+            ],
+            unreadable=[".torsync/trash/locked"],
+        ),
+        TrashListed("wiki"),
+        TrashRestored("skyrim", "2027-01-15T074320Z", ["a", HOSTILE], ["a"], ["a"]),
+        TrashRestored("wiki", "mine", ["b"]),
+        TrashEmptied("skyrim", removed=1204, bytes_freed=2_100_000_000, left=["x"] * 12),
+        TrashEmptied("wiki"),
     ]
 
 

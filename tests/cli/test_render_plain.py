@@ -20,6 +20,7 @@ from tests.cli.render_samples import (
     hashing,
     plan_report,
     status_reports,
+    trash_reports,
     verify_report,
 )
 from torsync.cli.render import make_renderer
@@ -135,6 +136,10 @@ def test_progress_is_described_in_one_line() -> None:
         (
             CheckReport("s", release="r", kept=1204, bytes_total=2_100_000_000, seconds=0.3),
             "in sync with r: nothing changed, 1,204 files kept (2.1 GB) · checked in 0.30 s",
+        ),
+        (
+            CheckReport("s", kept=4, unselected=9, bytes_total=2, seconds=0.3),
+            "in sync: nothing changed, 4 files kept, 9 not selected (2 B) · checked in 0.30 s",
         ),
         (
             CheckReport("s", dry_run=True, kept_local=["a"], bytes_total=5, seconds=0.3),
@@ -594,3 +599,34 @@ def test_a_terminal_that_cannot_draw_gets_plain_lines(
     )
 
     assert isinstance(renderer, PlainRenderer)
+
+
+def test_the_trash_is_told_in_lines() -> None:
+    output = Output()
+    for report in trash_reports():
+        output.renderer.trash(report)
+    assert output.lines() == [
+        "skyrim: 2 files in the trash (1.2 MB): 1 edited, 1 of old releases",
+        f"skyrim: 2027-01-15T074320Z  edited         1.2 MB  {HOSTILE_SHOWN}",
+        "skyrim: 2027-01-15T074320Z  old release     900 B  a.bsa",
+        "skyrim: unreadable: .torsync/trash/locked",
+        "wiki: nothing in the trash",
+        "skyrim: 2 files restored from 2027-01-15T074320Z · 1 to the trash instead",
+        "skyrim: a",
+        f"skyrim: {HOSTILE_SHOWN}",
+        "wiki: 1 file restored from mine",
+        "wiki: b",
+        "skyrim: 1,204 files removed from the trash, 2.1 GB freed · 12 could not be removed",
+        *(["skyrim: left: x"] * 10),
+        "skyrim: left: and 2 more (-v: all)",
+        "wiki: 0 files removed from the trash, 0 B freed",
+    ]
+
+
+def test_quiet_tells_nothing_of_the_trash_and_verbose_every_path() -> None:
+    quiet, verbose = Output(quiet=True), Output(verbose=True)
+    for report in trash_reports():
+        quiet.renderer.trash(report)
+        verbose.renderer.trash(report)
+    assert quiet.lines() == []
+    assert verbose.lines().count("skyrim: left: x") == 12

@@ -19,6 +19,7 @@ from tests.cli.render_samples import (
     hashing,
     plan_report,
     status_reports,
+    trash_reports,
     verify_report,
 )
 from torsync.cli.render import make_renderer
@@ -537,3 +538,22 @@ def test_one_terminal_of_two_streams_is_enough_for_bars(
     report, error = (screen, log) if is_stdout else (log, screen)
     assert "in sync" in report.getvalue()
     assert "no answer" in error.getvalue()
+
+
+def test_the_trash_is_a_summary_and_a_line_for_each_file() -> None:
+    terminal = Terminal(width=60)
+    terminal.renderer.trash(trash_reports()[0])
+    assert terminal.lines() == [
+        "skyrim  2 files in the trash (1.2 MB): 1 edited, 1 of old",
+        "releases",
+        f"  2027-01-15T074320Z  edited         1.2 MB  {HOSTILE_SHOWN}",
+        "  2027-01-15T074320Z  old release     900 B  a.bsa",
+        "  unreadable: .torsync/trash/locked",
+    ]
+
+
+def test_the_trash_is_told_in_lines_where_standard_output_is_no_terminal() -> None:
+    terminal = Terminal(plain_reports=True)
+    terminal.renderer.trash(trash_reports()[1])
+    assert terminal.text() == ""
+    assert terminal.stdout.getvalue() == "wiki: nothing in the trash\n"

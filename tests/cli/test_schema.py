@@ -17,6 +17,7 @@ from tests.cli.render_samples import (
     downloading,
     plan_report,
     status_reports,
+    trash_reports,
     verify_report,
 )
 from torsync.cli.render.json_lines import JsonRenderer
@@ -28,7 +29,10 @@ SCHEMA: dict[str, Any] = json.loads(
     files("torsync.cli").joinpath("schema.json").read_text(encoding="utf-8")
 )
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-LINE_TYPES = ("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error")
+LINE_TYPES = (
+    *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
+    *("trash_list", "trash_restore", "trash_empty"),
+)
 
 
 def samples() -> list[dict[str, Any]]:
@@ -47,6 +51,8 @@ def samples() -> list[dict[str, Any]]:
     renderer.verify(verify_report())
     renderer.verify(VerifyReport("empty"))
     renderer.status([*status_reports(), StatusReport("empty", "", "", "")])
+    for report in trash_reports():
+        renderer.trash(report)
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
     renderer.error(RemoteUnreachableError("no answer", hint="try later"), "skyrim")
     renderer.error(ConfigError("1 problem", problems=("line 3: a",)))
@@ -82,6 +88,9 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription verify",
         "subscription status",
         "subscription init",
+        "subscription trash list",
+        "subscription trash restore",
+        "subscription trash empty",
         "result",
         "error",
     }
@@ -127,6 +136,7 @@ def test_every_field_is_required_described_and_nothing_else_allowed(line_type: s
         ("plan", plan_report().as_json()),
         ("verify", verify_report().as_json()),
         ("status", status_reports()[0].as_json()),
+        *((report.command.replace(" ", "_"), report.as_json()) for report in trash_reports()),
     ],
 )
 def test_every_field_of_the_reports_is_in_the_schema(

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.torrents import RawFile, link, make_raw
 from tests.support.trees import random_bytes, tree_bytes, write_tree
-from torsync.model.config import ApplyMode, SubscriptionConfig
+from torsync.model.config import ApplyMode, MaxDelete, SubscriptionConfig
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Event, Notice
 from torsync.model.metainfo import parse_metainfo
@@ -181,7 +181,13 @@ class Scene:
 
     def check_now(self) -> CheckReport:
         """What ``torsync check-now`` does, without a swarm."""
-        config = SubscriptionConfig("pack", self._url_file.as_uri(), self.tree, apply=self._apply)
+        config = SubscriptionConfig(
+            "pack",
+            self._url_file.as_uri(),
+            self.tree,
+            apply=self._apply,
+            max_delete=MaxDelete(100, is_percentage=True),
+        )
         around = Surroundings(
             pool=lambda: self,  # type: ignore[arg-type,return-value]
             sink=self._note,

@@ -11,6 +11,7 @@ with Torsync(tmp_path) as torsync, LibtorrentSeeder() as seeder:
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -25,9 +26,10 @@ import tomli_w
 
 from tests.support.processes import HOST, wait_until
 from tests.support.trees import OWN_FOLDER
+from tests.support.warm_start import warm_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -116,11 +118,32 @@ class _Lines:
         return list(self._found)
 
 
+def _outcome(exit_code: int, out: _Lines, err: _Lines) -> Outcome:
+    """Check that everything that a process said fits the schema."""
+    stderr = err.file.read_text()
+    outcome = Outcome(exit_code, out.parsed(), err.parsed(), stderr)
+    for found in outcome.objects:
+        assert found["type"] != "error", found
+    for found in outcome.errors:
+        assert found["type"] == "error", found
+    if exit_code >= 0:
+        assert outcome.objects, f"nothing was printed; exit code {exit_code}: {stderr}"
+        last = outcome.objects[-1]
+        assert last["type"] == "result", last
+        assert last["exit_code"] == exit_code, (exit_code, last)
+        assert len(outcome.of_type("result")) == 1
+    return outcome
+
+
+def _late(timeout_s: float, out: _Lines, err: _Lines) -> AssertionError:
+    said = [*out.parsed()[-5:], *err.parsed()]
+    return AssertionError(f"it did not end within {timeout_s} s: {said}")
+
+
 class Running:
     """A torsync process that was started and is not waited for yet."""
 
     def __init__(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> None:
-        folder.mkdir()
         self._out, self._err = _Lines(folder / "stdout"), _Lines(folder / "stderr")
         with self._out.file.open("wb") as out, self._err.file.open("wb") as err:
             self._process = subprocess.Popen(
@@ -206,22 +229,9 @@ class Running:
         try:
             exit_code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            said = [*self.objects()[-5:], *self.errors()]
             self.kill()
-            raise AssertionError(f"it did not end within {timeout_s} s: {said}") from None
-        stderr = self._err.file.read_text()
-        outcome = Outcome(exit_code, self.objects(), self.errors(), stderr)
-        for found in outcome.objects:
-            assert found["type"] != "error", found
-        for found in outcome.errors:
-            assert found["type"] == "error", found
-        if exit_code >= 0:
-            assert outcome.objects, f"nothing was printed; exit code {exit_code}: {stderr}"
-            last = outcome.objects[-1]
-            assert last["type"] == "result", last
-            assert last["exit_code"] == exit_code, (exit_code, last)
-            assert len(outcome.of_type("result")) == 1
-        return outcome
+            raise _late(timeout_s, self._out, self._err) from None
+        return _outcome(exit_code, self._out, self._err)
 
     def stop(self, signal_number: int, *, within_s: float) -> Outcome:
         """Send a signal and wait for its end."""
@@ -254,10 +264,16 @@ class Torsync:
         self._home = folder / "home"
         self._home.mkdir()
         self._started: list[Running] = []
+        self._numbers = itertools.count()
 
     def subscribe(self, name: str = "pack", **options: Any) -> None:
-        """Add a subscription, or change one; ``path`` is the default tree if it is left out."""
-        known = self.subscriptions.setdefault(name, {"path": str(self.tree)})
+        """Add a subscription, or change one.
+
+        If they are left out, ``path`` is the default tree, and an update may remove any number
+        of files: in small trees one is soon more than half of them.
+        """
+        given = {"path": str(self.tree), "max_delete": "100%"}
+        known = self.subscriptions.setdefault(name, given)
         known.update(options)
 
     def run(
@@ -266,24 +282,32 @@ class Torsync:
         timeout_s: float = 60,
         environment: Mapping[str, str] | None = None,
     ) -> Outcome:
-        """Run a command to its end.
+        """Run a command to its end; with the usual environment, without Python's start-up.
 
         Raises:
             AssertionError: it took too long, or printed something that is not in the schema.
         """
-        return self.start(*arguments, environment=environment).wait(timeout_s)
+        if environment:
+            return self.start(*arguments, environment=environment).wait(timeout_s)
+        folder = self._next_run()
+        out, err = _Lines(folder / "stdout"), _Lines(folder / "stderr")
+        try:
+            exit_code = warm_start().run(
+                self._arguments(arguments),
+                stdout=out.file,
+                stderr=err.file,
+                environment=self._environment(),
+                timeout_s=timeout_s,
+            )
+        except subprocess.TimeoutExpired:
+            raise _late(timeout_s, out, err) from None
+        return _outcome(exit_code, out, err)
 
     def start(self, *arguments: Argument, environment: Mapping[str, str] | None = None) -> Running:
         """Start a command; ``close`` ends it if nothing else does."""
-        self._write_config()
-        command = [
-            *[sys.executable, "-m", "torsync", "--json"],
-            *["--config", str(self.config_file), "--state-dir", str(self.state_dir)],
-            *map(str, arguments),
-        ]
-        own = {**os.environ, "HOME": str(self._home), "NO_PROXY": "*", "no_proxy": "*"}
-        folder = self.folder / f"run-{len(self._started)}"
-        running = Running(command, folder, {**own, **(environment or {})})
+        folder = self._next_run()
+        command = [sys.executable, "-m", "torsync", *self._arguments(arguments)]
+        running = Running(command, folder, {**self._environment(), **(environment or {})})
         self._started.append(running)
         return running
 
@@ -292,9 +316,20 @@ class Torsync:
         for running in self._started:
             running.kill()
 
-    def _write_config(self) -> None:
+    def _next_run(self) -> Path:
+        """Write the configuration and make a folder for what is printed."""
         config = {"session": self.session, "subscriptions": self.subscriptions}
         self.config_file.write_text(tomli_w.dumps(config), encoding="utf-8")
+        folder = self.folder / f"run-{next(self._numbers)}"
+        folder.mkdir()
+        return folder
+
+    def _arguments(self, given: Iterable[Argument]) -> list[str]:
+        files = ["--config", str(self.config_file), "--state-dir", str(self.state_dir)]
+        return ["--json", *files, *map(str, given)]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "HOME": str(self._home), "NO_PROXY": "*", "no_proxy": "*"}
 
     def __enter__(self) -> Self:
         return self
@@ -379,3 +414,17 @@ def snapshot(folder: Path) -> dict[str, tuple[int, ...]]:
             seen.st_ino,
         )
     return found
+
+
+def visible(tree: Path) -> dict[str, tuple[int, ...]]:
+    """The snapshot of a tree without torsync's own folder (and the root's times with it)."""
+    return {
+        path: seen
+        for path, seen in snapshot(tree).items()
+        if path != "." and not path.startswith(OWN_FOLDER)
+    }
+
+
+def is_report(one: Json) -> bool:
+    """Whether what was printed is the report on a subscription."""
+    return one["type"] == "subscription"

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import libtorrent as lt
 
+from tests.support.processes import HOST
+from tests.support.torrents import root_name
+from tests.support.trees import assert_same_tree
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -89,3 +93,9 @@ def libtorrent_download(
         session.wait_for_alert(20)
         alerts = session.pop_alerts()
         removed = any(isinstance(alert, lt.torrent_removed_alert) for alert in alerts)
+
+
+def assert_seeds(port: int, torrent: bytes, expected: Path, target: Path) -> None:
+    """A stranger can have all of it from the peer of this machine that listens there alone."""
+    libtorrent_download(torrent, target, peers=[(HOST, port)])
+    assert_same_tree(target / root_name(torrent), expected)

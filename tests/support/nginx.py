@@ -17,7 +17,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tests.support.processes import free_port
 from tests.support.programs import require
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Nginx:
         self._folder = Path(tempfile.mkdtemp(prefix="torsync-nginx-"))
         for attempts_left in (4, 3, 2, 1, 0):
             if not self._fixed_port:
-                self.port = _free_port()
+                self.port = free_port()
             config = self._write_config()
             with open(self._folder / "output.log", "ab") as output:
                 self.process = subprocess.Popen(
@@ -278,12 +278,6 @@ def nginx(
         yield server
     finally:
         server.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _read(path: Path) -> str:

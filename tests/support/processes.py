@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -21,14 +22,27 @@ HOST = "127.0.0.1"
 PAUSE_S = 0.01
 
 
+def _ports() -> Iterator[int]:
+    """Ports in random order, each once: those of this process among all that run the tests.
+
+    They lie below the range that systems take ports from by themselves.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = list(range(10_240 + mine, 30_240, workers))
+    secrets.SystemRandom().shuffle(own)
+    return itertools.cycle(own)
+
+
+_PORTS = _ports()
+
+
 def free_port(*, udp: bool = False) -> int:
     """A port of 127.0.0.1 that nobody uses now, for TCP and, if asked, for UDP as well.
 
-    It lies below the range that systems take ports from by themselves, and is drawn at
-    random, so that nobody else is likely to take it before it is used.
+    No other test, in this process or beside it, is given the same one.
     """
-    while True:
-        port = 10_240 + secrets.randbelow(20_000)
+    for port in _PORTS:
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
                 tcp.bind((HOST, port))
@@ -38,6 +52,7 @@ def free_port(*, udp: bool = False) -> int:
         except OSError:
             continue
         return port
+    raise AssertionError("the ports do not end")
 
 
 def wait_until(done: Callable[[], bool], what: str, *, deadline_s: float = 15) -> None:

@@ -19,12 +19,20 @@ from tests.support.releases import (
 from torsync.model.assess import assess, link_text
 from torsync.model.config import CleanMode
 from torsync.model.known import NEVER_SYNCED, Synced
-from torsync.model.plan import Action, Plan, plan_update
-from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
+from torsync.model.plan import NOT_OURS, Action, Plan, plan_update
+from torsync.model.tree_index import (
+    DiskEntry,
+    DiskIndex,
+    Kind,
+    LedgerRow,
+    ledger_row,
+    row_as_found,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from torsync.model.assess import Matcher
     from torsync.model.assessment import Assessment, Extent
     from torsync.model.manifest import FileEntry, Manifest
 
@@ -85,6 +93,7 @@ class Situation:
         problems: what could not be looked at.
         unreadable: files of the tree that stat sees, and that cannot be read.
         before: the synced release.
+        unselected: the paths that ``select`` does not match.
     """
 
     release: Release
@@ -95,6 +104,7 @@ class Situation:
     problems: Mapping[str, str] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()
     before: Release | None = None
+    unselected: frozenset[str] = frozenset()
 
     @property
     def manifest(self) -> Manifest:
@@ -104,6 +114,11 @@ class Situation:
     def index(self) -> DiskIndex:
         entries = {path: item.entry() for path, item in self.disk.items()}
         return DiskIndex(entries, dict(self.problems))
+
+    @property
+    def select(self) -> Matcher | None:
+        """Matches what is selected; None where that is everything."""
+        return (lambda path: path not in self.unselected) if self.unselected else None
 
     def assess(self) -> Assessment:
         """Assess as ``check-now`` does."""
@@ -122,6 +137,7 @@ class Situation:
             index,
             self.ledger,
             keep=self.keep.__contains__,
+            select=self.select,
             synced=Synced(lambda: before.manifest) if before is not None else NEVER_SYNCED,
         )
 
@@ -202,7 +218,11 @@ class Situation:
                 assert disk.pop(removal.path).kind not in {Kind.FOLDER, Kind.MOUNT}
         rows = {}
         for index, (file, planned) in enumerate(zip(self.manifest.files, plan.files, strict=True)):
-            if planned.action in {Action.LOCAL, Action.UNREADABLE}:
+            if planned.action is Action.UNSELECTED and file.path in self.ledger:
+                row = row_as_found(self.ledger[file.path], plan.index.entries.get(file.path))
+                if file.path in disk and row is not None:
+                    rows[file.path] = row
+            if planned.action in NOT_OURS:
                 continue
             if planned.action is not Action.KEEP:
                 _make_room(disk, file.path)
@@ -223,6 +243,7 @@ class Situation:
             self.problems,
             self.unreadable - {path for path in self.disk if disk.get(path) != self.disk[path]},
             self.release,
+            self.unselected,
         )
 
     def _built(self, plan: Plan, index: int, stamp: int) -> Item:
@@ -322,6 +343,7 @@ def situations(
         {path: problem for path, problem in problems.items() if _is_problem(path, tree)},
         frozenset(path for path in unreadable if tree.get(path, Item(Kind.LINK)).kind is Kind.FILE),
         before if before.manifest.files else None,
+        draw(st.just(frozenset()) | st.frozensets(st.sampled_from(_PATHS), max_size=6)),
     )
 
 

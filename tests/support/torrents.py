@@ -109,93 +109,6 @@ def make_libtorrent(
     return bencode2.bencode(outer)
 
 
-def make_packed(
-    folder: Path,
-    *,
-    piece_size: int = 64 * 1024,
-    trackers: Sequence[str] = (),
-) -> bytes:
-    """A v1 torrent whose files of a piece or more have their pieces to themselves.
-
-    Pad files (BEP 47) are before and after those; smaller files lie side by side in path order.
-    Each file entry has its ``pieces root`` (BEP 52). Files are read in parts, once.
-
-    Args:
-        folder: of regular files and folders; its name is the root name.
-        piece_size: bytes, a power of two of at least 16 KiB.
-        trackers: one tier each.
-    """
-    found = (path for path in folder.rglob("*") if not path.is_dir())
-    pieces = _PieceHasher(piece_size)
-    entries: list[dict[bytes, Any]] = []
-
-    def pad() -> None:
-        if gap := -pieces.position % piece_size:
-            pieces.feed(bytes(gap))
-            entries.append({b"attr": b"p", b"length": gap, b"path": [b".pad", b"%d" % gap]})
-
-    was_alone = False
-    for raw, path in sorted((os.fsencode(path.relative_to(folder)), path) for path in found):
-        size = path.stat().st_size
-        is_alone = size >= piece_size
-        if size and (is_alone or was_alone):
-            pad()
-        entry: dict[bytes, Any] = {b"length": size, b"path": raw.split(b"/")}
-        if size:
-            entry[b"pieces root"] = _feed_file(pieces, path, size)
-            was_alone = is_alone
-        entries.append(entry)
-    info = {
-        b"files": entries,
-        b"name": folder.name.encode(),
-        b"piece length": piece_size,
-        b"pieces": pieces.finish(),
-    }
-    torrent = bencode2.bencode({b"info": info})
-    return with_trackers(torrent, trackers) if trackers else torrent
-
-
-class _PieceHasher:
-    """SHA-1 of each piece of what is fed to it, part by part."""
-
-    def __init__(self, piece_size: int) -> None:
-        self.position = 0
-        self.piece_size = piece_size
-        self._hashes: list[bytes] = []
-        self._piece = sha1()
-
-    def feed(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            part = view[: self.piece_size - self.position % self.piece_size]
-            self._piece.update(part)
-            self.position += len(part)
-            view = view[len(part) :]
-            if self.position % self.piece_size == 0:
-                self._end_piece()
-
-    def finish(self) -> bytes:
-        if self.position % self.piece_size:
-            self._end_piece()
-        return b"".join(self._hashes)
-
-    def _end_piece(self) -> None:
-        self._hashes.append(self._piece.digest())
-        self._piece = sha1()
-
-
-def _feed_file(pieces: _PieceHasher, path: Path, size: int) -> bytes:
-    """Feed a file to the pieces, and give its ``pieces root``."""
-    layer: list[bytes] = []
-    with path.open("rb", buffering=0) as file:
-        while part := file.read(pieces.piece_size):
-            pieces.feed(part)
-            layer += _block_hashes(part)
-            size -= len(part)
-    assert size == 0, f"{path} was changed"
-    return _root_of(layer)
-
-
 def make_mktorrent(
     folder: Path,
     *,
@@ -275,16 +188,19 @@ def link(*target: str) -> RawFile:
 def pieces_root(content: bytes) -> bytes:
     """BEP 52: the root of the SHA-256 tree over 16 KiB blocks, filled up with zero hashes."""
     assert content, "an empty file has no root"
-    return _root_of(_block_hashes(content))
+    return root_of(block_hashes(content))
 
 
-def _block_hashes(content: bytes) -> list[bytes]:
+def block_hashes(content: bytes) -> list[bytes]:
+    """BEP 52: the SHA-256 of each block of 16 KiB."""
     view = memoryview(content)
     starts = range(0, len(content), BLOCK_SIZE)
     return [sha256(view[start : start + BLOCK_SIZE]).digest() for start in starts]
 
 
-def _root_of(layer: list[bytes]) -> bytes:
+def root_of(layer: list[bytes]) -> bytes:
+    """BEP 52: the root of the tree over the hashes of a file's blocks."""
+    layer = list(layer)
     layer += [bytes(32)] * ((1 << (len(layer) - 1).bit_length()) - len(layer))
     while len(layer) > 1:
         layer = [sha256(left + right).digest() for left, right in _pairs(layer)]

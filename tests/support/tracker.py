@@ -140,9 +140,12 @@ class Tracker(ServerProcess):
 
     def _serves(self, info_hash: bytes) -> bool:
         try:
-            return b"failure reason" not in self._announce(info_hash, event="stopped")
+            # Who only leaves is never refused.
+            is_served = b"failure reason" not in self._announce(info_hash, event="started")
+            self._announce(info_hash, event="stopped")
         except OSError:
             return False
+        return is_served
 
     def _announce(self, info_hash: bytes, **more: Any) -> dict[bytes, Any]:
         return self._get(

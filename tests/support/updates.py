@@ -164,6 +164,21 @@ class Updates:
         return len(pieces_with(self.torrent, paths))
 
 
+def make(folder: Path, entries: Mapping[str, Content], *, format_: str = "v1") -> bytes:
+    """Write a release, and make its torrent."""
+    write_tree(folder, entries)
+    return make_libtorrent(folder, format=format_, piece_size=PIECE)
+
+
+def publish(
+    publisher: Publisher, folder: Path, entries: Mapping[str, Content], **options: Any
+) -> bytes:
+    """Write a release, and publish its v1 torrent."""
+    torrent = make(folder, entries)
+    publisher.publish(torrent, folder, **options)
+    return torrent
+
+
 def assert_equal(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Compare two trees; names what differs, and not how."""
     names = found.keys() | wanted.keys()

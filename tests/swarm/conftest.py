@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import Torsync
+from tests.support.cli import Publisher, Torsync
 from tests.support.privileges import unprivileged_environment
+from tests.support.processes import HOST, free_port
 from tests.support.updates import Updates
 
 if TYPE_CHECKING:
@@ -18,10 +19,32 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def updates(tmp_path: Path, seeder: LibtorrentSeeder) -> Iterator[Updates]:
+def torsync(tmp_path: Path) -> Iterator[Torsync]:
+    """The program, with a configuration that holds no subscription yet."""
+    with Torsync(tmp_path) as program:
+        yield program
+
+
+@pytest.fixture
+def port(torsync: Torsync) -> int:
+    """Where torsync listens for peers."""
+    port = free_port(udp=True)
+    torsync.session["listen"] = [f"{HOST}:{port}"]
+    return port
+
+
+@pytest.fixture
+def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
+    """Has published nothing yet; torsync subscribes to it."""
+    published = Publisher(tmp_path / "published", seeder)
+    torsync.subscribe(url=published.url, peers=published.peers)
+    return published
+
+
+@pytest.fixture
+def updates(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Updates:
     """A publisher and a subscriber who has nothing yet."""
-    with Torsync(tmp_path) as torsync:
-        yield Updates(tmp_path, torsync, seeder)
+    return Updates(tmp_path, torsync, seeder)
 
 
 @pytest.fixture

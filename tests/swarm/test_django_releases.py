@@ -16,12 +16,11 @@ from tests.support.torrents import make_mktorrent
 from tests.support.trees import assert_same_tree, tree_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.tracker import Tracker
 
-pytestmark = [pytest.mark.programs, pytest.mark.registry]
+pytestmark = [pytest.mark.programs, pytest.mark.registry, pytest.mark.timeout(300)]
 
 VERSIONS = ("5.1.3", "5.1.4")
 
@@ -46,12 +45,6 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(found[version])
     return found
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
 
 
 def test_an_empty_folder_becomes_one_release_of_django_and_then_the_next(

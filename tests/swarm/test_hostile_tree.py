@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import Publisher, Torsync, snapshot, staged, trash_contents
-from tests.support.torrents import info_hash, make_libtorrent, make_raw
+from tests.support.cli import Publisher, Torsync, snapshot, staged, trash_contents, visible
+from tests.support.torrents import info_hash, make_raw
 from tests.support.trees import assert_same_tree, tree_bytes, write_tree
+from tests.support.updates import make, publish
 from torsync.model.errors import ManifestError
 from torsync.model.metainfo import parse_metainfo
 
@@ -19,48 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
 KIB = 1024
 PIECE = 16 * KIB
 FIRST: dict[str, Content] = {"a/one.bin": 20 * PIECE, "a/two.bin": 3 * PIECE + 7, "b": 5}
 SECOND: dict[str, Content] = {"a/one.bin": 21 * PIECE, "a/two.bin": 3 * PIECE + 7, "c": 500}
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
-    published = Publisher(tmp_path / "published", seeder)
-    torsync.subscribe(url=published.url, peers=published.peers)
-    return published
-
-
-def make(folder: Path, entries: dict[str, Content]) -> bytes:
-    write_tree(folder, entries)
-    return make_libtorrent(folder, piece_size=PIECE)
-
-
-def publish(
-    publisher: Publisher, folder: Path, entries: dict[str, Content], **options: Any
-) -> bytes:
-    torrent = make(folder, entries)
-    publisher.publish(torrent, folder, **options)
-    return torrent
-
-
-def visible(tree: Path) -> dict[str, tuple[int, ...]]:
-    """The snapshot of a tree without torsync's own folder (and the root's times with it)."""
-    return {
-        path: seen
-        for path, seen in snapshot(tree).items()
-        if path != "." and not path.startswith(".torsync")
-    }
 
 
 # --- the stage ------------------------------------------------------------------------------

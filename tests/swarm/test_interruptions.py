@@ -14,10 +14,8 @@ from tests.support.torrents import make_libtorrent, make_raw
 from tests.support.trees import assert_same_tree, tree_bytes, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.seeders import LibtorrentSeeder
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -25,19 +23,6 @@ PIECE = 64 * KIB
 SIZE = 3 * MIB
 RATE = 3 * MIB // 2
 A_FEW_PIECES = 8 * PIECE
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
-    published = Publisher(tmp_path / "published", seeder)
-    torsync.subscribe(url=published.url, peers=published.peers)
-    return published
 
 
 def release(folder: Path, number: int) -> Path:

@@ -15,11 +15,9 @@ from tests.support.trees import assert_same_tree, tree_bytes, write_tree
 from torsync.subscribe.state import TreeState, state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.cli import Json
-    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
 KIB = 1024
@@ -33,16 +31,9 @@ FIRST: dict[str, Content] = {
 
 
 @pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
-    published = Publisher(tmp_path / "published", seeder)
-    torsync.subscribe(url=published.url, peers=published.peers, keep=["*.ini"])
-    return published
+def publisher(publisher: Publisher, torsync: Torsync) -> Publisher:
+    torsync.subscribe(keep=["*.ini"])
+    return publisher
 
 
 @pytest.fixture
@@ -101,7 +92,8 @@ def test_an_absent_folder_is_planned_as_empty_and_not_made(
     assert (report["command"], report["dry_run"]) == (command[0], True)
     assert report["info_hash"] == info_hash(first)
     assert actions(report) == dict.fromkeys(FIRST, "fetch")
-    assert report["space_needed"] == report["bytes_to_fetch"] == report["bytes_total"]
+    assert report["bytes_to_fetch"] == report["bytes_total"] == 16 * PIECE + 100
+    assert report["space_needed"] == 16 * PIECE + os.statvfs(torsync.folder).f_frsize
     assert report["space_free"] > 0
     assert not torsync.tree.exists()
     if command == ("plan",):

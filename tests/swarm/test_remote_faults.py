@@ -16,7 +16,7 @@ from tests.support.torrents import make_libtorrent, root_name
 from tests.support.trees import assert_same_tree, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.cli import Json
@@ -43,12 +43,6 @@ def first(tmp_path: Path) -> Release:
 def second(tmp_path: Path) -> Release:
     folder = write_tree(tmp_path / "two", {"a/b": 31 * PIECE, "c": 100, "new": 10})
     return Release(folder, make_libtorrent(folder, piece_size=PIECE))
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
 
 
 @dataclass(frozen=True)

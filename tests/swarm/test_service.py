@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import Publisher, Running, Torsync, snapshot
-from tests.support.leecher import libtorrent_download
-from tests.support.processes import HOST, free_port, wait_until
-from tests.support.torrents import info_hash, make_libtorrent, root_name
+from tests.support.cli import Publisher, Running, Torsync, is_report, snapshot
+from tests.support.leecher import assert_seeds
+from tests.support.processes import wait_until
+from tests.support.torrents import info_hash, make_libtorrent
 from tests.support.trees import assert_same_tree, tree_bytes, write_tree
+from tests.support.updates import make
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.cli import Json
-    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
 KIB = 1024
@@ -29,39 +26,9 @@ SECOND: dict[str, Content] = {"a/one.bin": 41 * PIECE, "a/two.bin": 3 * PIECE + 
 
 
 @pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
-def port(torsync: Torsync) -> int:
-    """Where torsync listens for peers."""
-    port = free_port(udp=True)
-    torsync.session["listen"] = [f"{HOST}:{port}"]
-    return port
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
-    published = Publisher(tmp_path / "published", seeder)
-    torsync.subscribe(url=published.url, peers=published.peers, interval="1s")
-    return published
-
-
-def make(folder: Path, entries: dict[str, Content], *, format_: str = "v1") -> bytes:
-    write_tree(folder, entries)
-    return make_libtorrent(folder, format=format_, piece_size=PIECE)
-
-
-def assert_seeds(port: int, torrent: bytes, expected: Path, target: Path) -> None:
-    """A stranger can have all of it from torsync alone."""
-    libtorrent_download(torrent, target, peers=[(HOST, port)])
-    assert_same_tree(target / root_name(torrent), expected)
-
-
-def is_report(one: Json) -> bool:
-    return one["type"] == "subscription"
+def publisher(publisher: Publisher, torsync: Torsync) -> Publisher:
+    torsync.subscribe(interval="1s")
+    return publisher
 
 
 @pytest.mark.parametrize("format_", ["v1", "v2", "hybrid"])
@@ -265,7 +232,7 @@ def test_a_file_that_is_edited_while_it_runs_is_restored(
 ) -> None:
     publisher.publish(make(tmp_path / "one", FIRST), tmp_path / "one")
     service = torsync.start("run")
-    service.wait_for_stage("pack", "seeding")
+    service.wait_for_stage("pack", "waiting")  # after its report
     heard = len(service.objects())
     with (torsync.tree / "a/one.bin").open("r+b") as file:
         file.write(b"edited")

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import Publisher, Running, Torsync, snapshot, trash_contents
-from tests.support.leecher import DownloadError, libtorrent_download
-from tests.support.processes import HOST, free_port, wait_until
-from tests.support.torrents import info_hash, make_libtorrent, root_name
+from tests.support.cli import Publisher, Running, Torsync, is_report, snapshot, trash_contents
+from tests.support.leecher import DownloadError, assert_seeds, libtorrent_download
+from tests.support.processes import HOST, wait_until
+from tests.support.torrents import info_hash
 from tests.support.trees import assert_same_tree, random_bytes, tree_bytes, write_tree
+from tests.support.updates import make
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.cli import Json
-    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
 KIB = 1024
@@ -30,33 +28,9 @@ FIRST: dict[str, Content] = {"a/one.bin": 40 * PIECE, "a/two.bin": 3 * PIECE, "b
 
 
 @pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
-def port(torsync: Torsync) -> int:
-    """Where torsync listens for peers."""
-    port = free_port(udp=True)
-    torsync.session["listen"] = [f"{HOST}:{port}"]
-    return port
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
-    published = Publisher(tmp_path / "published", seeder)
-    torsync.subscribe(url=published.url, peers=published.peers, interval="1h")
-    return published
-
-
-def make(folder: Path, entries: dict[str, Content], *, format_: str = "v1") -> bytes:
-    write_tree(folder, entries)
-    return make_libtorrent(folder, format=format_, piece_size=PIECE)
-
-
-def is_report(one: Json) -> bool:
-    return one["type"] == "subscription"
+def publisher(publisher: Publisher, torsync: Torsync) -> Publisher:
+    torsync.subscribe(interval="1h")
+    return publisher
 
 
 def stages(service: Running, since: int) -> list[str]:
@@ -70,12 +44,6 @@ def edit(file: Path) -> bytes:
         opened.seek(file.stat().st_size // 2)
         opened.write(b"edited behind torsync's back")
     return file.read_bytes()
-
-
-def assert_seeds(port: int, torrent: bytes, expected: Path, target: Path) -> None:
-    """A stranger can have all of it from torsync alone."""
-    libtorrent_download(torrent, target, peers=[(HOST, port)])
-    assert_same_tree(target / root_name(torrent), expected)
 
 
 def wait_for_the_alarm(service: Running, since: int) -> None:

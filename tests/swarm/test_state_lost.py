@@ -13,18 +13,11 @@ from tests.support.trees import assert_same_tree, write_tree
 from tests.unit.test_state import ruin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.seeders import LibtorrentSeeder
 
 PIECE = 16 * 1024
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
 
 
 @pytest.fixture

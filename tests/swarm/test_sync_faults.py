@@ -6,13 +6,14 @@ import os
 import subprocess
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import Publisher, Torsync, snapshot, trash_contents
+from tests.support.cli import Publisher, Torsync, snapshot, trash_contents, visible
 from tests.support.torrents import make_libtorrent
 from tests.support.trees import assert_same_tree, tree_bytes, write_tree
+from tests.support.updates import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,37 +27,6 @@ MIB = 1024 * 1024
 PIECE = 16 * KIB
 FIRST: dict[str, Content] = {"a/one.bin": 20 * PIECE, "a/two.bin": 3 * PIECE + 7, "b": 5}
 SECOND: dict[str, Content] = {"a/one.bin": 21 * PIECE, "a/two.bin": 3 * PIECE + 7, "c": 500}
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
-    published = Publisher(tmp_path / "published", seeder)
-    torsync.subscribe(url=published.url, peers=published.peers)
-    return published
-
-
-def publish(
-    publisher: Publisher, folder: Path, entries: dict[str, Content], **options: Any
-) -> bytes:
-    write_tree(folder, entries)
-    torrent = make_libtorrent(folder, piece_size=PIECE)
-    publisher.publish(torrent, folder, **options)
-    return torrent
-
-
-def visible(tree: Path) -> dict[str, tuple[int, ...]]:
-    """The snapshot of a tree without torsync's own folder (and the root's times with it)."""
-    return {
-        path: seen
-        for path, seen in snapshot(tree).items()
-        if path != "." and not path.startswith(".torsync")
-    }
 
 
 # --- peers ----------------------------------------------------------------------------------
@@ -115,8 +85,9 @@ def test_a_full_disk_ends_the_update_at_once_and_the_old_release_stays(
     torsync.run("check-now").assert_ok()
     before = visible(torsync.tree)
     publish(publisher, tmp_path / "two", {"a": 4 * MIB, "b": 8, "c": 9})
+    assert torsync.run("check-now").exit_code == 5
     started = time.monotonic()
-    outcome = torsync.run("check-now")
+    outcome = torsync.run("check-now", "--allow", "space")
     assert time.monotonic() - started < 10
     assert outcome.exit_code == 1
     assert outcome.error["code"] == "disk_full"
@@ -134,7 +105,7 @@ def test_a_first_sync_that_does_not_fit_says_so(
     tmp_path: Path, torsync: Torsync, publisher: Publisher, small_disk: Path
 ) -> None:
     publish(publisher, tmp_path / "one", {f"{number}": 500 * KIB for number in range(10)})
-    outcome = torsync.run("check-now")
+    outcome = torsync.run("check-now", "--allow", "space")
     assert outcome.exit_code == 1
     assert outcome.error["code"] == "disk_full"
     assert tree_bytes(torsync.tree) == {}

@@ -19,10 +19,9 @@ from tests.support.torrents import (
 from tests.support.trees import assert_same_tree, random_bytes, tree_bytes, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
     Maker = Callable[[Path], bytes]
@@ -84,19 +83,6 @@ MAKERS = [
     pytest.param(_transmission, id="transmission-create", marks=pytest.mark.programs),
     *[pytest.param(_libtorrent(name), id=f"libtorrent-{name}") for name in FORMATS],
 ]
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
-    published = Publisher(tmp_path / "published", seeder)
-    torsync.subscribe(url=published.url, peers=published.peers)
-    return published
 
 
 def changed(

@@ -50,12 +50,6 @@ SECOND: dict[str, Content] = {**ENTRIES, "data/medium.bin": 310 * KIB, "new": 40
 
 
 @pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
 def web(tmp_path: Path) -> Iterator[Nginx]:
     root = tmp_path / "www"
     root.mkdir()

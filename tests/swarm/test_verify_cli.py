@@ -12,10 +12,8 @@ from tests.support.torrents import make_libtorrent
 from tests.support.trees import assert_same_tree, tree_bytes, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
 PIECE = 16 * 1024
@@ -29,19 +27,6 @@ ENTRIES: dict[str, Content] = {
     "settings/game.ini": 2 * PIECE,
     "z.bin": PIECE,
 }
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Publisher:
-    published = Publisher(tmp_path / "published", seeder)
-    torsync.subscribe(url=published.url, peers=published.peers)
-    return published
 
 
 @pytest.fixture

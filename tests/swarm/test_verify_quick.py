@@ -12,7 +12,6 @@ from tests.support.torrents import make_libtorrent
 from tests.support.trees import assert_same_tree, edit_in_place, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.seeders import LibtorrentSeeder
@@ -30,12 +29,6 @@ ENTRIES: dict[str, Content] = {
     "settings/game.ini": 2 * PIECE,
     "z.bin": PIECE,
 }
-
-
-@pytest.fixture
-def torsync(tmp_path: Path) -> Iterator[Torsync]:
-    with Torsync(tmp_path) as program:
-        yield program
 
 
 @pytest.fixture

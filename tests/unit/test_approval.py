@@ -12,8 +12,9 @@ from torsync.model.errors import (
     NoPeersError,
     RelayedError,
 )
+from torsync.model.guard import Allowance
 from torsync.model.reports import CheckReport
-from torsync.subscribe.approval import Approvals, approve_and_wait
+from torsync.subscribe.approval import Approvals, approve_and_wait, is_approved
 from torsync.subscribe.lock import hold_tree
 from torsync.subscribe.state import TreeState
 
@@ -100,3 +101,47 @@ def test_waiting_goes_on_while_the_tree_is_held_and_ends_with_its_holder(state: 
             return False
 
         assert approve_and_wait(state.folder, DIGEST, wait_and_act) == REPORT
+
+
+BOTH = frozenset({Allowance.DELETES, Allowance.ADOPT})
+
+
+def test_what_is_allowed_holds_for_the_approved_release_alone(state: TreeState) -> None:
+    approvals = Approvals(state)
+    assert approvals.allowances() == frozenset()
+    approvals.give(DIGEST, BOTH)
+    assert approvals.allowances(DIGEST) == approvals.allowances() == BOTH
+    assert approvals.allowances("cd" * 32) == frozenset()
+
+
+def test_what_is_allowed_outlives_a_failure_and_no_success(state: TreeState) -> None:
+    approvals = Approvals(state)
+    approvals.give(DIGEST, BOTH)
+    approvals.fail(NoPeersError("nobody is there"))
+    assert approvals.allowances(DIGEST) == BOTH
+    approvals.fulfil(REPORT)
+    assert approvals.allowances() == frozenset()
+    approvals.give(DIGEST, BOTH)
+    approvals.void("newer")
+    assert approvals.allowances() == frozenset()
+    approvals.give(DIGEST, BOTH)
+    approvals.give(DIGEST)
+    assert approvals.allowances(DIGEST) == frozenset(), "the last word counts"
+
+
+def test_only_an_approval_that_waits_is_failed(state: TreeState) -> None:
+    approvals = Approvals(state)
+    approvals.fail_if_waiting(NoPeersError("nobody is there"))
+    assert approvals.outcome() is None
+    approvals.give(DIGEST)
+    approvals.fail_if_waiting(NoPeersError("nobody is there"))
+    with pytest.raises(RelayedError, match="nobody is there"):
+        approvals.outcome()
+
+
+def test_an_approval_can_be_seen_from_outside(state: TreeState) -> None:
+    assert not is_approved(state.folder)
+    Approvals(state).give(DIGEST)
+    assert is_approved(state.folder)
+    Approvals(state).fail(NoPeersError("nobody is there"))
+    assert not is_approved(state.folder)

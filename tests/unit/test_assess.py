@@ -15,6 +15,7 @@ from tests.support.situations import Item, Situation, situations, with_folders
 from torsync.model.assess import assess, link_text
 from torsync.model.assessment import CERTAIN, Here
 from torsync.model.errors import TreeError
+from torsync.model.plan import Action
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow, ledger_row
 
 if TYPE_CHECKING:
@@ -291,6 +292,39 @@ class TestPieces:
         assert list(found.doubtful_pieces()) == expected
         assert not any(found.vouched_pieces())
 
+    @pytest.mark.parametrize("kind", list(Kind))
+    def test_a_file_that_is_not_selected_is_read_for_its_neighbours_sake(self, kind: Kind) -> None:
+        disk = {**self.situation().disk, "b": Item(kind, b"bbb", target="bbb")}
+        found = Situation(self.RELEASE, disk, unselected=frozenset("b")).assess()
+        assert found.here[1] is Here.UNSELECTED
+        expected = [0, 1, 2] if kind is Kind.FILE else [0, 2]
+        assert list(found.doubtful_pieces()) == expected
+        alone = Situation(self.RELEASE, disk, unselected=frozenset("abc")).assess()
+        assert list(alone.doubtful_pieces()) == []
+
+    def test_a_file_that_is_not_selected_vouches_for_its_neighbours_if_the_ledger_does(
+        self,
+    ) -> None:
+        disk = self.situation().disk
+        ledger: dict[str, LedgerRow] = {}
+        for path in "abc":
+            ledger |= vouching(path, disk[path], self.RELEASE.manifest)
+        found = Situation(self.RELEASE, disk, ledger, unselected=frozenset("b")).assess()
+        assert list(found.vouched_pieces()) == [1, 1, 1]
+        assert (found.here[1], found.unselected) == (Here.RIGHT, {1})
+
+    @pytest.mark.parametrize("kind", [Kind.LINK, Kind.MOUNT, Kind.FILE])
+    def test_folders_that_only_files_need_that_are_not_selected_may_be_anything(
+        self, kind: Kind
+    ) -> None:
+        release = make_release({"d/a": b"1", "e/b": b"2"})
+        disk = {"d": Item(kind, target="elsewhere")}
+        left = Situation(release, disk, unselected=frozenset({"d/a"})).plan()
+        assert [planned.action for planned in left.files] == [Action.UNSELECTED, Action.FETCH]
+        assert left.in_the_way == ()
+        with pytest.raises(TreeError):
+            Situation(release, disk, unselected=frozenset({"e/b"})).plan()
+
     def test_a_file_that_could_not_be_looked_at_vouches_for_nothing(self) -> None:
         situation = self.situation(b=None)
         found = Situation(self.RELEASE, situation.disk, problems={"b": "EACCES"}).assess()
@@ -328,6 +362,8 @@ class TestAnySituation:
             if here is Here.RIGHT:
                 assert item is not None
                 assert file.link_target or item.content == situation.release.contents[index]
+            elif file.path in situation.unselected:
+                assert here is Here.UNSELECTED
             elif here is Here.ELSEWHERE:
                 assert found.source(index) != file.path
                 assert content(index) == situation.release.contents[index]

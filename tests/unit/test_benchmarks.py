@@ -15,8 +15,9 @@ from tests.benchmarks.cases.releases import published_releases
 from tests.benchmarks.contestants.base import Contestant
 from tests.benchmarks.contestants.peers import Aria2
 from tests.benchmarks.measure import BenchmarkError, Run, assert_equal_trees, file_sizes
+from tests.support.packed import make_packed
 from tests.support.programs import require
-from tests.support.torrents import RawFile, make_packed, make_raw, pad_file
+from tests.support.torrents import RawFile, make_raw, pad_file
 from tests.support.trees import tree_bytes, write_tree
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _assert_updated(rows: dict[str, table.Row], contestants: set[str]) -> None:
             assert sum(rows[name].runs[0].counts.values()) >= 10
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.programs
 def test_each_case_of_one_release_has_every_contestant_and_compares_the_trees(
     tmp_path: Path,
@@ -83,6 +85,7 @@ def test_each_case_of_one_release_has_every_contestant_and_compares_the_trees(
     assert [_fetched(rows["torsync"]) for rows in checks] == [0, 0]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.programs
 def test_an_update_is_measured_with_every_contestant_and_at_two_sizes(tmp_path: Path) -> None:
     cases = _run_cases(("update-large", "update-8g"), tmp_path)
@@ -95,6 +98,7 @@ def test_an_update_is_measured_with_every_contestant_and_at_two_sizes(tmp_path: 
     assert grown["torsync, 8 GiB"].reference is grown["torsync, 2 GiB"]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.programs
 def test_one_changed_file_of_many_is_measured_with_those_that_are_asked_for(
     tmp_path: Path,
@@ -106,6 +110,7 @@ def test_one_changed_file_of_many_is_measured_with_those_that_are_asked_for(
         _assert_updated(rows, {"rsync", "torsync", "libtorrent"})
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.programs
 def test_full_checks_are_measured_in_both_formats(tmp_path: Path) -> None:
     cases = _run_cases(("verify",), tmp_path)

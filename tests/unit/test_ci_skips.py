@@ -31,14 +31,14 @@ def test_fine():
 """
 
 
-def run(folder: Path, marker: str, ci: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, marker: str, ci: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "pytest.ini").write_text(
         "[pytest]\nmarkers =\n    programs\n    registry\n    other\n"
     )
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_sample.py").write_text(TESTS.format(marker=marker))
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)],
         cwd=folder,
         env={**os.environ, "CI": ci, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -47,9 +47,11 @@ def run(folder: Path, marker: str, ci: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("marker", ["programs", "registry"])
-def test_a_skipped_test_fails_the_run_and_is_named(marker: str, tmp_path: Path) -> None:
-    done = run(tmp_path, marker, "true")
+@pytest.mark.parametrize(("marker", "workers"), [("programs", "0"), ("registry", "2")])
+def test_a_skipped_test_fails_the_run_and_is_named(
+    marker: str, workers: str, tmp_path: Path
+) -> None:
+    done = run(tmp_path, marker, "true", "-n", workers)
     assert done.returncode == 1, done.stdout + done.stderr
     told = done.stdout.partition("skipped, which CI=true does not allow")[2]
     assert "test_sample.py::test_needy" in told

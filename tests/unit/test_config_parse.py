@@ -13,6 +13,7 @@ from torsync.model.config import (
     ApplyMode,
     CleanMode,
     Config,
+    MaxDelete,
     SessionConfig,
     SubscriptionConfig,
     UpdateMode,
@@ -106,11 +107,13 @@ def test_every_key_is_read() -> None:
         apply = "in-place"
         clean = "mirror"
         keep = ["*.ini", "saves/", "!x.ini"]
+        select = ["textures/", "!textures/4k/"]
         peers = ["peer.example:6881", "[2001:db8::1]:51413", "10.0.0.1:1"]
         web_seeds = ["http://seed.example:8080/a%20b/"]
         headers = { Authorization = "env:TOKEN", "X-Empty" = "" }
         seed = false
         max_torrent_size = "1 MiB"
+        max_delete = "75 %"
         trash = "0s"
         trash_size = "20 GB"
         """,
@@ -137,16 +140,35 @@ def test_every_key_is_read() -> None:
                 apply=ApplyMode.IN_PLACE,
                 clean=CleanMode.MIRROR,
                 keep=("*.ini", "saves/", "!x.ini"),
+                select=("textures/", "!textures/4k/"),
                 peers=(("peer.example", 6881), ("2001:db8::1", 51413), ("10.0.0.1", 1)),
                 web_seeds=("http://seed.example:8080/a%20b/",),
                 headers={"Authorization": "env:TOKEN", "X-Empty": ""},
                 seed=False,
                 max_torrent_bytes=2**20,
+                max_delete=MaxDelete(75, is_percentage=True),
                 trash_age_s=0,
                 trash_limit=SizeLimit(size_bytes=20 * 10**9),
             )
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('"50%"', MaxDelete(50, is_percentage=True)),
+        ('"100 %"', MaxDelete(100, is_percentage=True)),
+        ('"25"', MaxDelete(25, is_percentage=False)),
+        ("25", MaxDelete(25, is_percentage=False)),
+        ("0", MaxDelete(0, is_percentage=False)),
+    ],
+)
+def test_how_much_may_be_deleted_is_a_percentage_or_a_number(
+    written: str, meant: MaxDelete
+) -> None:
+    table = f"[subscriptions.a]\nurl = '{URL}'\npath = '/a'\nmax_delete = {written}\n"
+    assert parse(table).subscriptions["a"].max_delete == meant
 
 
 # --- how problems are reported ---
@@ -399,12 +421,22 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ("max_torrent_size = '0'", "expected at least one byte"),
         ("max_torrent_size = 5", 'expected a size such as "64 MiB", found a number'),
         ("max_torrent_size = 'big'", "expected a size such as"),
+        (
+            "max_delete = '101%'",
+            'expected a percentage such as "50%", or a number of files such as',
+        ),
+        ("max_delete = 'many'", 'found "many"; write one of these'),
+        ("max_delete = -1", 'found "-1"; write one of these'),
+        ("max_delete = true", "found true or false"),
+        ("max_delete = 0.5", "found a number"),
         ("trash = 'off'", "expected a duration such as"),
         ("trash = 14", 'expected a duration such as "14d", found a number'),
         ("trash = '36501d'", "expected at most 36500d"),
         ("trash_size = '101%'", 'a percentage up to "100%", found "101%"'),
         ("trash_size = 10", 'expected a size such as "20 GB", or "10%", found a number'),
         ("keep = '*.ini'", "expected an array, found text; put it in [brackets]"),
+        ("select = '*.ini'", "expected an array, found text; put it in [brackets]"),
+        ("select = ['!']", "Invalid git pattern"),
         ("keep = [1]", "expected a gitignore pattern, found a number"),
         ("keep = ['!']", "Invalid git pattern"),
         ("keep = ['[z-a]']", "bad character range"),
@@ -556,8 +588,8 @@ _documents = st.fixed_dictionaries(
         "subscriptions": st.dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
-                "url path interval update clean keep peers web_seeds headers seed max_torrent_size"
-                " trash trash_size other"
+                "url path interval update apply clean keep select peers web_seeds headers seed"
+                " max_torrent_size max_delete trash trash_size other"
             ),
         )
         | _values,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from tests.support.releases import PIECE_LENGTH, Link, make_release
+from tests.support.releases import Link, make_release
 from tests.support.situations import Item, Situation, situations
 from torsync.model.errors import TreeError
-from torsync.model.forecast import forecast, space_needed
-from torsync.model.plan import Action, content_bytes_of
+from torsync.model.forecast import forecast
+from torsync.model.plan import Action
 from torsync.model.reports import CheckReport, PlannedAction
 from torsync.model.tree_index import Kind, LedgerRow
 
@@ -80,7 +80,6 @@ def test_a_dry_run_tells_each_action_once_with_its_reason() -> None:
         PlannedAction("trash", "gone", "", 3, "no longer in the release"),
         PlannedAction("trash", "gone link", "", 0, "no longer in the release"),
     ]
-    assert report.space_needed == 8 + 16
     assert report.as_json()["actions"][0] == {
         "action": "fetch",
         "path": "fetched",
@@ -100,16 +99,6 @@ def test_what_is_in_the_way_of_a_folder_is_told_as_removed() -> None:
     ]
 
 
-def test_the_neighbours_of_a_fetched_piece_take_space_too() -> None:
-    release = make_release({"a": b"123", "b": b"45678"}, layout="v1")
-    plan = Situation(release, {"a": Item(content=b"123")}).plan()
-    assert [planned.action for planned in plan.files] == [Action.FETCH, Action.FETCH]
-    assert space_needed(plan) == PIECE_LENGTH
-    kept = Situation(release, {"a": Item(content=b"mine")}, keep=frozenset({"a"})).plan()
-    assert [planned.action for planned in kept.files] == [Action.LOCAL, Action.FETCH]
-    assert space_needed(kept) == PIECE_LENGTH
-
-
 @given(situations())
 def test_the_actions_and_the_counts_agree(situation: Situation) -> None:
     try:
@@ -121,7 +110,12 @@ def test_the_actions_and_the_counts_agree(situation: Situation) -> None:
     for action in report.actions:
         by_action.setdefault(action.action, []).append(action.path)
     assert len({action.path for action in report.actions}) == len(report.actions)
-    assert report.kept + len(report.actions) - len(by_action.get("trash", [])) == len(plan.files)
+    planned = len(report.actions) - len(by_action.get("trash", []))
+    assert report.kept + report.unselected + planned == len(plan.files)
+    left_out = plan.paths(Action.UNSELECTED)
+    assert report.unselected == len(left_out)
+    weights = {file.path: file.size for file in plan.wanted.files}
+    assert report.bytes_total == sum(weights.values()) - sum(weights[path] for path in left_out)
     assert report.fetched == [*by_action.get("fetch", []), *by_action.get("link", [])]
     assert report.patched == by_action.get("patch", [])
     assert report.kept_local == by_action.get("kept_local", [])
@@ -130,7 +124,6 @@ def test_the_actions_and_the_counts_agree(situation: Situation) -> None:
     placed = {*report.fetched, *report.patched, *report.moved, *report.copied}
     assert set(report.trashed) - placed == {*by_action.get("trash", [])}
     assert report.changed == (not plan.is_empty)
-    assert report.space_needed >= content_bytes_of(plan.wanted, plan.needed)
 
 
 def test_a_report_can_be_read_from_its_json() -> None:
@@ -140,6 +133,7 @@ def test_a_report_can_be_read_from_its_json() -> None:
         info_hash="ab" * 20,
         changed=True,
         kept=3,
+        unselected=2,
         moved=["m"],
         fetched=["a", "b"],
         trashed=["c"],

@@ -1,4 +1,4 @@
-"""What a plan that moves, copies and assembles files is told to do, and what it needs."""
+"""What a plan that moves, copies and assembles files is told to do, and what it fetches."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_a_move_costs_nothing_and_removes_nothing() -> None:
     report = told({"a": A, "k": C}, {"b": A, "k": C})
     assert actions(report) == [("move", "b", "a")]
     assert (report.moved, report.trashed, report.fetched) == (["b"], [], [])
-    assert (report.space_needed, report.bytes_to_fetch, report.changed) == (0, 0, True)
+    assert (report.bytes_to_fetch, report.changed) == (0, True)
 
 
 def test_a_swap_replaces_nothing() -> None:
     report = told({"a": A, "b": B}, {"a": B, "b": A})
     assert actions(report) == [("move", "a", "b"), ("move", "b", "a")]
-    assert (report.trashed, report.space_needed) == ([], 0)
+    assert report.trashed == []
 
 
 def test_what_a_move_replaces_is_told_as_trashed() -> None:
@@ -64,22 +64,22 @@ def test_of_a_folder_that_becomes_a_file_the_rest_is_removed() -> None:
     assert report.trashed == ["x/z"]
 
 
-def test_a_copy_takes_space_and_fetches_nothing() -> None:
+def test_a_copy_fetches_nothing() -> None:
     report = told({"a": A}, {"a": A, "b": A})
     assert actions(report) == [("copy", "b", "a")]
     assert (report.copied, report.kept) == (["b"], 1)
-    assert (report.space_needed, report.bytes_to_fetch) == (20, 0)
+    assert report.bytes_to_fetch == 0
 
 
 def test_pieces_from_elsewhere_are_not_fetched() -> None:
     report = told({"a": A[:8] + B[:8] + C[:8] + A}, {"b": b"12345678" * 3 + B[:8]})
     assert actions(report) == [("patch", "b", ""), ("trash", "a", "")]
     assert report.actions[0].reason == "1 of 4 pieces are in other places of the tree"
-    assert (report.bytes_to_fetch, report.space_needed) == (24, 32)
+    assert report.bytes_to_fetch == 24
 
 
 def test_a_renamed_and_changed_file_is_patched_from_its_old_path() -> None:
     report = told({"old": A}, {"new": A[:16] + b"1234"})
     assert actions(report) == [("patch", "new", "old"), ("trash", "old", "")]
-    assert (report.bytes_to_fetch, report.space_needed) == (4, 20)
+    assert report.bytes_to_fetch == 4
     assert report.trashed == ["old"]

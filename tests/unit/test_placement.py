@@ -162,6 +162,17 @@ class TestFetching:
 
     @patient
     @given(situations())
+    def test_what_is_not_selected_is_taken_from_the_tree_only_if_it_is_right(
+        self, situation: Situation
+    ) -> None:
+        plan = planned(situation)
+        for index, place in enumerate(place_for_fetch(plan).places):
+            file = plan.wanted.files[index]
+            if file.path in situation.unselected and file.size and place is Place.TREE:
+                assert situation.disk[file.path].content == situation.release.contents[index]
+
+    @patient
+    @given(situations())
     def test_a_file_is_taken_from_the_tree_only_if_it_is_whole_and_untouched(
         self, situation: Situation
     ) -> None:

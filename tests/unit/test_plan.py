@@ -13,7 +13,7 @@ from tests.support.situations import Item, Situation, is_under, parents, situati
 from torsync.model.assessment import Here
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
-from torsync.model.plan import Action, FilePlan, Plan, content_bytes_of, plan_update
+from torsync.model.plan import NOT_OURS, Action, FilePlan, Plan, content_bytes_of, plan_update
 from torsync.model.removals import plan_removals
 from torsync.model.tree_index import Kind, LedgerRow, ledger_row
 
@@ -26,7 +26,7 @@ patient = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
-UNTOUCHED = {Action.KEEP, Action.LOCAL, Action.UNREADABLE}
+UNTOUCHED = {Action.KEEP, *NOT_OURS}
 
 
 def planned(situation: Situation) -> Plan:
@@ -434,7 +434,7 @@ class TestAnySituation:
         ):
             event(action.value)
             item = after.disk.get(file.path)
-            if action in {Action.LOCAL, Action.UNREADABLE}:
+            if action in NOT_OURS:
                 assert item == situation.disk.get(file.path)
             elif file.link_target is not None:
                 assert item is not None
@@ -571,9 +571,49 @@ class TestAnySituation:
     ) -> None:
         plan = planned(situation)
         after = situation.after(plan)
-        torsyncs = {path for path, action in actions(plan).items() if action is not Action.LOCAL}
-        assert after.ledger.keys() == torsyncs
-        assert after.assess().rows_of_right() == after.ledger
+        left_alone = {Action.LOCAL, Action.UNSELECTED}
+        torsyncs = {path for path, action in actions(plan).items() if action not in left_alone}
+        selected = {
+            path: row for path, row in after.ledger.items() if path not in situation.unselected
+        }
+        right = after.assess().rows_of_right()
+        assert selected.keys() == torsyncs
+        assert {path: right[path] for path in torsyncs} == selected
+
+    @patient
+    @given(situations())
+    def test_what_is_not_selected_is_never_touched_nor_missed(self, situation: Situation) -> None:
+        plan = planned(situation)
+        after = situation.after(plan)
+        assert not situation.unselected & plan.moved & plan.wanted.by_path.keys()
+        for path in situation.unselected & plan.wanted.by_path.keys():
+            assert actions(plan)[path] is Action.UNSELECTED
+            assert after.disk.get(path) == situation.disk.get(path)
+            is_torsyncs = path in situation.ledger and path in situation.disk
+            kind = situation.disk[path].kind if is_torsyncs else Kind.FOLDER
+            assert (path in after.ledger) == (kind in {Kind.FILE, Kind.LINK})
+
+    @patient
+    @given(situations())
+    def test_the_ledger_goes_on_to_vouch_for_what_is_not_selected(
+        self, situation: Situation
+    ) -> None:
+        plan = planned(situation)
+        after = situation.after(plan)
+        for path in situation.unselected & plan.wanted.by_path.keys() & after.ledger.keys():
+            row, entry = situation.ledger[path], situation.disk[path].entry()
+            assert after.ledger[path].vouches_for(entry)
+            assert after.ledger[path].digest == (row.digest if row.vouches_for(entry) else "")
+
+    @patient
+    @given(situations(rot=False))
+    def test_what_is_right_is_right_once_it_is_carried_out(self, situation: Situation) -> None:
+        plan = planned(situation)
+        after = replace(situation.after(plan), unreadable=frozenset())
+        for index, right in enumerate(plan.right):
+            file = plan.wanted.files[index]
+            if right and file.size:
+                assert after.content(index) == situation.release.contents[index]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -599,7 +639,8 @@ def must_be_refused(situation: Situation) -> bool:
         unlisted = mirror and all_can_be_read(situation)
         return path not in situation.keep and (path in situation.ledger or unlisted)
 
-    for folder in needed_folders(wanted.by_path):
+    selected = wanted.by_path.keys() - situation.unselected
+    for folder in needed_folders(selected):
         item = disk.get(folder, Item(Kind.FOLDER))
         if folder in situation.problems or item.kind is Kind.MOUNT:
             return True
@@ -607,7 +648,7 @@ def must_be_refused(situation: Situation) -> bool:
             return True
         if item.kind is not Kind.FOLDER and not may_go(folder):
             return True
-    for path in wanted.by_path.keys() - situation.problems.keys() - situation.keep:
+    for path in selected - situation.problems.keys() - situation.keep:
         if path in disk and disk[path].kind is Kind.MOUNT:
             return True
         inside = [found for found in disk if is_under(found, path)]

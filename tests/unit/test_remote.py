@@ -359,13 +359,13 @@ def test_an_endless_encoding_of_nothing_is_refused(waits: Waits) -> None:
 @pytest.mark.parametrize(
     ("encoding", "encoded"),
     [
-        ("gzip", gzip.compress(BODY)),
-        ("x-gzip", gzip.compress(BODY)),
-        ("gzip", gzip.compress(BODY[:7]) + gzip.compress(BODY[7:])),
-        ("gzip", gzip.compress(BODY) + bytes(100)),
-        ("deflate", zlib.compress(BODY)),
-        ("deflate", zlib.compress(BODY)[2:-4]),
-        ("identity", BODY),
+        pytest.param("gzip", gzip.compress(BODY), id="gzip"),
+        pytest.param("x-gzip", gzip.compress(BODY), id="x-gzip"),
+        pytest.param("gzip", gzip.compress(BODY[:7]) + gzip.compress(BODY[7:]), id="gzip-twice"),
+        pytest.param("gzip", gzip.compress(BODY) + bytes(100), id="gzip-and-zeros"),
+        pytest.param("deflate", zlib.compress(BODY), id="zlib"),
+        pytest.param("deflate", zlib.compress(BODY)[2:-4], id="deflate"),
+        pytest.param("identity", BODY, id="identity"),
     ],
 )
 def test_encodings_are_decoded(encoding: str, encoded: bytes, waits: Waits) -> None:

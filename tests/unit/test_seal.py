@@ -24,9 +24,16 @@ def sealed(
     *,
     clean: CleanMode = CleanMode.MANAGED,
     keep: Collection[str] = (),
+    unselected: Collection[int] = (),
 ) -> Seal | None:
     return seal_release(
-        MANIFEST, "body", rows, policy="policy", clean=clean, keep=lambda path: path in keep
+        MANIFEST,
+        "body",
+        rows,
+        policy="policy",
+        clean=clean,
+        keep=lambda path: path in keep,
+        unselected=unselected,
     )
 
 
@@ -44,6 +51,16 @@ def test_a_ledger_that_vouches_for_every_file_and_link_covers_the_release() -> N
 def test_a_file_without_a_row_that_vouches_breaks_it(path: str, row: LedgerRow | None) -> None:
     rows = {known: ROW for known in ROWS if known != path}
     assert sealed(rows if row is None else {**rows, path: row}) is None
+
+
+@pytest.mark.parametrize("row", [None, ROW, ROW._replace(digest="")])
+def test_files_that_are_not_selected_need_no_row_that_vouches(row: LedgerRow | None) -> None:
+    rows = {"d/b": ROW, "l": ROW}
+    seal = sealed(rows if row is None else {**rows, "a": row}, unselected={0})
+    assert seal == Seal("body", "policy", MANIFEST.name, MANIFEST.info_hash, 2, 0, unselected=1)
+    assert Seal.load(seal.dump()) == seal
+    assert sealed({"a": ROW, "l": ROW}, unselected={0}) is None
+    assert sealed({**rows, "a": ROW._replace(ctime_ns=~ROW.ctime_ns)}, unselected={0}) is None
 
 
 @pytest.mark.parametrize("clean", CleanMode)

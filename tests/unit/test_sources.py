@@ -33,6 +33,7 @@ def scene(
     changes: Mapping[str, Item | None] | None = None,
     keep: frozenset[str] = frozenset(),
     problems: Mapping[str, str] | None = None,
+    unselected: frozenset[str] = frozenset(),
 ) -> Situation:
     """A tree that was synced with ``old`` and then changed; None removes a file."""
     before, release = (
@@ -51,7 +52,13 @@ def scene(
     }
     found = {path: item for path, item in {**items, **(changes or {})}.items() if item is not None}
     return Situation(
-        release, with_folders(found), ledger, keep, problems=problems or {}, before=before
+        release,
+        with_folders(found),
+        ledger,
+        keep,
+        problems=problems or {},
+        before=before,
+        unselected=unselected,
     )
 
 
@@ -99,6 +106,14 @@ class TestSameContent:
     def test_what_is_kept_for_the_user_is_only_shared(self) -> None:
         situation = scene({"a": A, "b": A}, {"c": A, "d": A}, keep=frozenset("a"))
         assert sources(situation) == {"c": "b", "d": "a"}
+
+    def test_what_is_not_selected_is_only_shared_whatever_the_release_has_there(self) -> None:
+        for content in (A, OTHER):
+            wanted = {"a": content, "c": A, "d": A}
+            situation = scene({"a": A, "b": A}, wanted, unselected=frozenset("a"))
+            assert sources(situation) == {"c": "b", "d": "a"}
+            kinds = {A: Here.RIGHT, OTHER: Here.UNSELECTED}
+            assert here(situation)["a"] is kinds[content]
 
     @pytest.mark.parametrize("digests", DIGESTS)
     @pytest.mark.parametrize("layout", LAYOUTS)
@@ -273,6 +288,13 @@ class TestSameSize:
     )
     def test_other_sizes_and_what_is_no_file_are_not_looked_into(self, item: Item) -> None:
         assert sources(scene({}, {"new": A}, changes={"stray": item})) == {}
+
+    def test_what_is_not_selected_is_not_looked_into(self) -> None:
+        wanted = {"new": A, "left": OTHER}
+        situation = scene({}, wanted, changes={"left": stray(A)}, unselected=frozenset({"left"}))
+        found = situation.assess()
+        assert found.sources == {}
+        assert list(found.doubtful_pieces()) == []
 
     def test_what_cannot_be_looked_at_is_left_out(self) -> None:
         problems = {"stray": "Permission denied"}

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from torsync.model.config import SubscriptionConfig
-from torsync.model.errors import BusyError, NoPeersError, StateError, TreeError
+from torsync.model.errors import BusyError, NoPeersError, RefusedError, StateError, TreeError
 from torsync.model.events import Level, Notice
 from torsync.model.reports import CheckReport
 from torsync.service import supervisor
 from torsync.service.supervisor import Supervisor
+from torsync.subscribe.approval import Approvals
+from torsync.subscribe.state import TreeState, state_folder
 from torsync.subscribe.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -390,3 +392,26 @@ def test_the_others_end_in_order_when_one_crashes(
     with pytest.raises(ZeroDivisionError):
         service.run(stop)
     assert sorted(closed) == ["bad", "good"]
+
+
+def test_an_approval_ends_the_wait_for_a_subscription_that_cannot_be_opened(
+    run: Callable[..., None], tmp_path: Path
+) -> None:
+    folder = state_folder(tmp_path / "state", tmp_path / "tree")
+
+    def refuse() -> None:
+        if len(world.opened_s) == 4:
+            approve(folder)
+        if len(world.opened_s) < 6:
+            raise RefusedError("is its disk not mounted?")
+
+    def approve(folder: Path) -> None:
+        state = TreeState(folder)
+        Approvals(state).give("ab" * 32)
+        state.close()
+
+    world = World([fine], open=refuse)
+    run(world)
+    waited = [after - before for before, after in pairwise(world.opened_s)]
+    assert waited == pytest.approx([10, 20, 40, 1, 1])
+    assert world.errors() == ["refused"] * 5

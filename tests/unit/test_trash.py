@@ -186,6 +186,19 @@ def test_files_of_one_path_and_stamp_have_a_folder_each(
     assert trashed(root, f"{folder}-3") == {"file": b"three"}
 
 
+def test_what_went_there_is_counted_with_what_its_blocks_may_take(root: Path, trash: Trash) -> None:
+    trash.save("file")
+    assert 1 <= trash.added_bytes <= 4097
+    trash.save("file")
+    trash.take("file")
+    trash.take("absent")
+    assert trash.added_bytes <= 4097
+    trash.take("a/b/file")
+    assert 2 <= trash.added_bytes <= 2 * 4097
+    trash.take("a")
+    assert trash.added_bytes > 2**60
+
+
 def test_a_stamp_that_is_a_link_is_passed_over(root: Path, tmp_path: Path, trash: Trash) -> None:
     (tmp_path / "outside").mkdir()
     (root / ".torsync/trash").mkdir(parents=True)

@@ -11,8 +11,10 @@ import pytest
 from tests.support.trees import Content, tree_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.config import SubscriptionConfig
+from torsync.model.errors import StateError
 from torsync.model.events import Event, Level, Notice
 from torsync.model.units import SizeLimit
+from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Voice
 from torsync.subscribe.trash import Trash, trash_stamp
 from torsync.subscribe.trash_content import make_room, read_trash, remove_trashed, room_in_trash
@@ -35,6 +37,7 @@ class Site:
         self.root = root
         self.trash = root / ".torsync/trash"
         self.tree = Tree(root)
+        self.state = TreeState(root.with_name(f"state of {root.name}"))
         self.now_s, self.clock_s = NOW_S, 0.0
         self.told: list[Notice] = []
 
@@ -58,6 +61,7 @@ class Site:
         return TrashKeeper(
             config,
             self.tree,
+            self.state,
             Voice("pack", self._hear),
             now_s=lambda: self.now_s,
             clock=lambda: self.clock_s,
@@ -85,6 +89,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def opened(root: Path) -> Iterator[Site]:
     found = Site(root)
     yield found
+    found.state.close()
     found.tree.close()
 
 
@@ -227,6 +232,57 @@ def test_a_tree_that_is_no_longer_at_its_path_is_left_alone(site: Site) -> None:
     site.keeper().heed()
     aside.rename(site.root)
     assert site.paths() == {"a"}
+
+
+# --- after an update --------------------------------------------------------------------------
+
+
+def test_a_trash_that_cannot_be_full_is_not_looked_at(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put({"a": 10})
+    keeper = site.keeper(limit=SizeLimit(MIB))
+    keeper.after_update(10)  # nothing is known: it looks
+    with monkeypatch.context() as patched:
+        patched.setattr("torsync.subscribe.trash_keeper.read_trash", None)
+        keeper.after_update(MIB // 2)
+    site.put({"b": MIB}, released=True)
+    keeper.after_update(MIB // 2 + 1)
+    assert site.paths() == {"a"}
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_a_trash_that_was_looked_at_on_another_day_is_looked_at(site: Site, days: int) -> None:
+    keeper = site.keeper(limit=SizeLimit(MIB))
+    keeper.after_update(0)
+    site.put({"b": 2 * MIB}, released=True)
+    keeper.after_update(0)
+    assert site.paths() == {"b"}
+    site.now_s += days * DAY_S
+    keeper.after_update(0)
+    assert site.paths() == set()
+
+
+def test_a_trash_of_which_not_all_is_known_is_looked_at_each_time(site: Site) -> None:
+    write_tree(site.trash, {"no folder": b"1"})
+    keeper = site.keeper(limit=SizeLimit(MIB))
+    for _ in range(2):
+        keeper.after_update(0)
+    assert site.codes() == [("trash_not_read", Level.WARNING)] * 2
+
+
+def test_a_state_that_cannot_be_used_fails_no_update(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise StateError("the disk is full", hint="make room")
+
+    site.put({"a": 10}, days_ago=99)
+    monkeypatch.setattr(site.state, "get", fail)
+    monkeypatch.setattr(site.state, "put", fail)
+    site.keeper().after_update(0)
+    assert site.paths() == set()
+    assert site.told == []
 
 
 # --- hostile ----------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ from tests.unit.test_racy_rows import coarse
 from tests.unit.test_state import ruin
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.config import CleanMode, SubscriptionConfig
-from torsync.model.errors import NotSyncedError, RemoteError, TorsyncError
+from torsync.model.errors import NotSyncedError, RefusedError, RemoteError, TorsyncError
 from torsync.model.events import Event, Notice
+from torsync.model.guard import Allowance
 from torsync.subscribe.preview import poll_and_preview
 from torsync.subscribe.subscription import Subscription
 from torsync.subscribe.surroundings import Surroundings
@@ -311,8 +312,25 @@ def test_a_file_system_mounted_into_the_tree_is_noticed(scene: Scene) -> None:
         assert scene.is_quick
 
 
-def test_a_tree_that_was_replaced_is_looked_at(scene: Scene) -> None:
+def test_a_tree_that_was_replaced_is_refused_and_nothing_is_made_in_it(scene: Scene) -> None:
     with scene.subscription() as subscription:
+        scene.tree.rename(scene.folder / "old")
+        scene.tree.mkdir()
+        for _ in range(2):
+            with pytest.raises(RefusedError, match="not mounted"):
+                subscription.check_now()
+        assert list(scene.tree.iterdir()) == []
+        scene.tree.rmdir()
+        with pytest.raises(RefusedError, match="not mounted"):
+            subscription.check_now()
+        assert not scene.tree.exists()
+        (scene.folder / "old").rename(scene.tree)
+        assert not subscription.check_now().changed
+    assert not scene.is_quick
+
+
+def test_a_tree_that_was_replaced_is_looked_at_if_that_is_allowed(scene: Scene) -> None:
+    with scene.subscription(allowed=frozenset({Allowance.MARKER})) as subscription:
         scene.tree.rename(scene.folder / "old")
         scene.tree.mkdir()
         with pytest.raises(pytest.fail.Exception, match="no swarm"):
@@ -413,3 +431,37 @@ def test_an_edit_in_the_second_of_the_check_is_noticed_where_time_stamps_are_sec
         assert scene.check(dry_run=True).patched + scene.check(dry_run=True).fetched
         file.write_bytes(FILES["d/e/f/deep"])  # type: ignore[arg-type]
         settle(scene)
+
+
+class TestSelection:
+    """Of ``FILES`` three are selected in ``d/``, three are not."""
+
+    def select(self, scene: Scene, *patterns: str) -> None:
+        scene.config = replace(scene.config, select=patterns)
+
+    @pytest.mark.parametrize("clean", [CleanMode.MANAGED, CleanMode.MIRROR])
+    def test_a_check_is_quick_again_once_the_selection_stays(
+        self, scene: Scene, clean: CleanMode
+    ) -> None:
+        scene.config = replace(scene.config, clean=clean)
+        for patterns, kept in [(("d/",), 3), (("d/", "b"), 4), (("!d/",), 3), ((), 6)]:
+            self.select(scene, *patterns)
+            report = scene.check()
+            assert not scene.is_quick
+            assert (report.kept, report.unselected) == (kept, 6 - kept)
+            again = scene.check()
+            assert scene.is_quick
+            assert facts(again) == facts(report)
+
+    @pytest.mark.parametrize("clean", [CleanMode.MANAGED, CleanMode.MIRROR])
+    def test_what_is_not_selected_may_change_or_go(self, scene: Scene, clean: CleanMode) -> None:
+        self.select(scene, "d/")
+        scene.config = replace(scene.config, clean=clean)
+        settle(scene)
+        (scene.tree / "b").write_bytes(b"mine")
+        settle(scene)
+        (scene.tree / "b").unlink()
+        (scene.tree / "g/only").unlink()
+        (scene.tree / "g").rmdir()
+        settle(scene)
+        assert tree_bytes(scene.tree).keys() == {"a", "d/empty", "d/e/f/deep", "d/link"}

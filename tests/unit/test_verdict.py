@@ -39,6 +39,7 @@ def looked(situation: Situation) -> tuple[Assessment, Hashed]:
         situation.index,
         situation.ledger,
         keep=lambda _path: False,
+        select=situation.select,
         trust_ledger=False,
     )
     return assessment, situation.hash(assessment.doubtful_pieces(), assessment)
@@ -338,6 +339,49 @@ class TestQuick:
             assert told - unread == expected - unread, name
 
 
+class TestUnselected:
+    RELEASE = make_release({"a": b"12345678", "d/b": b"12345", "d/c": b"123"}, layout="v1")
+
+    @pytest.mark.parametrize("content", [None, b"54321", b"1", b""])
+    @pytest.mark.parametrize("quick", [False, True])
+    def test_a_file_that_is_not_selected_is_only_counted(
+        self, content: bytes | None, quick: bool
+    ) -> None:
+        disk = {"a": Item(content=b"12345678")}
+        if content is not None:
+            disk["d/b"] = Item(content=content)
+        situation = Situation(
+            self.RELEASE,
+            with_folders(disk),
+            {"a": ledger_row(disk["a"].entry(), self.RELEASE.manifest.digest(0))},
+            keep=frozenset({"d/c"}),
+            unselected=frozenset({"d/b", "d/c"}),
+        )
+        report = quickly_judged(situation) if quick else judged(situation)
+        assert listed(report) == {}
+        assert (report.ok, report.unselected, report.bytes_total) == (1, 2, 8)
+
+    def test_what_is_vouched_for_is_not_wrong_for_want_of_a_neighbour(self) -> None:
+        disk = with_folders({"a": Item(content=b"12345678"), "d/b": Item(content=b"12345")})
+        manifest = self.RELEASE.manifest
+        rows = {
+            path: ledger_row(disk[path].entry(), manifest.digest(manifest.by_path[path]))
+            for path in ("a", "d/b")
+        }
+        situation = Situation(self.RELEASE, disk, rows, unselected=frozenset({"d/c"}))
+        report = judged(situation)
+        assert listed(report) == {}
+        assert (report.ok, report.unselected) == (2, 1)
+
+    def test_its_bytes_are_read_for_its_neighbours(self) -> None:
+        whole = {"a": b"12345678", "d/b": b"12345", "d/c": b"123"}
+        disk = with_folders({path: Item(content=content) for path, content in whole.items()})
+        situation = Situation(self.RELEASE, disk, unselected=frozenset({"d/c"}))
+        assert listed(judged(situation)) == {}
+        alone = replace(situation, unselected=frozenset({"d/b", "d/c"}))
+        assert list(looked(alone)[0].doubtful_pieces()) == [0]
+
+
 class TestUnlisted:
     def test_files_links_and_special_files_that_are_not_listed_are_told(self) -> None:
         disk = with_folders(
@@ -367,7 +411,9 @@ class TestAnySituation:
         wanted = situation.manifest.by_path
         paths = [path for lists in found.values() for path in lists if path in wanted]
         assert len(paths) == len(set(paths))
-        assert report.ok == len(wanted) - len(paths)
+        assert report.ok == len(wanted) - len(paths) - report.unselected
+        assert report.unselected == len(wanted.keys() & situation.unselected)
+        assert situation.unselected.isdisjoint(path for path in paths)
         assert wanted.keys().isdisjoint(unlisted)
         assert {path for path in report.unreadable if path not in wanted} == (
             situation.problems.keys() - wanted.keys()
@@ -382,7 +428,7 @@ class TestAnySituation:
             for path in paths:
                 assert belongs(situation, path, name), (name, path)
         in_lists = {path for paths in listed(report).values() for path in paths}
-        for path in situation.manifest.by_path.keys() - in_lists:
+        for path in situation.manifest.by_path.keys() - in_lists - situation.unselected:
             if not is_right(situation, path):
                 assert situation.ledger[path].vouches_for(situation.disk[path].entry())
 
@@ -391,7 +437,7 @@ class TestAnySituation:
     def test_what_is_ok_is_right_where_the_ledger_is_honest(self, situation: Situation) -> None:
         report = judged(situation)
         in_lists = {path for paths in listed(report).values() for path in paths}
-        for path in situation.manifest.by_path.keys() - in_lists:
+        for path in situation.manifest.by_path.keys() - in_lists - situation.unselected:
             assert is_right(situation, path)
 
     @patient
@@ -403,7 +449,8 @@ class TestAnySituation:
         manifest = situation.manifest
         in_lists = {path for paths in listed(report).values() for path in paths}
         for index, file in enumerate(manifest.files):
-            assert file.path in in_lists or is_right(situation, file.path)
+            left_out = file.path in situation.unselected
+            assert left_out or file.path in in_lists or is_right(situation, file.path)
             if file.path in report.damaged and file.size:
                 wrong = [p for p in manifest.pieces_of(index) if not situation.has_piece(p)]
                 assert report.damaged_pieces[file.path] == wrong
@@ -450,7 +497,7 @@ class TestAnySituation:
             assume(False)
         again = judged(mirror.after(plan))
         found = listed(again)
-        if report.unreadable:  # then nothing is removed
+        if report.unreadable or situation.problems:  # then nothing is removed
             found.pop("unlisted", None)
         assert found.keys() <= {"kept_local", "unreadable"}
         assert set(report.unreadable) <= set(again.unreadable)

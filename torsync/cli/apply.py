@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torsync.cli.check import AT_ONCE, exit_code
+from torsync.cli.context import allowances
 from torsync.cli.each import for_each_state
 from torsync.model.errors import BusyError, ExitCode
 from torsync.model.events import Level, Notice
@@ -25,7 +26,9 @@ def run_apply(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Carry out what ``plan`` shows: here, or by the service if that holds the tree."""
     config = context.load_config()
     chosen = context.chosen(config, arguments.names)
-    with context.surroundings(config.session, patience_s=arguments.timeout) as around:
+    with context.surroundings(
+        config.session, patience_s=arguments.timeout, allowed=allowances(arguments)
+    ) as around:
 
         def apply(config: SubscriptionConfig, folder: Path) -> ExitCode:
             report = _apply(config, folder, around)
@@ -67,9 +70,9 @@ def _have_applied(
 
     digest = polled_digest(folder)
     pending = preview(config, folder, around)  # of a newer one, if the service has just polled
-    if not pending.changed and not pending.unreadable:
+    if not (pending.changed or pending.unreadable or around.allowed):
         pending.dry_run = False
         return pending
     said = "the service does it; waiting for that"
     around.sink(Notice(config.name, Level.INFO, "left_to_service", said))
-    return approve_and_wait(folder, digest, around.wait)
+    return approve_and_wait(folder, digest, around.wait, around.allowed)

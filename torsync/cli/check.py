@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torsync.cli.context import allowances
 from torsync.cli.each import for_each, for_each_state
 from torsync.model.errors import ExitCode
 
@@ -33,7 +34,12 @@ def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
         context.renderer.check(report)
         return exit_code(report)
 
-    with context.surroundings(config.session, patience_s=arguments.timeout) as around:
+    with context.surroundings(
+        config.session,
+        patience_s=arguments.timeout,
+        allowed=allowances(arguments),
+        again=("check-now",),
+    ) as around:
 
         def foretell(config: SubscriptionConfig, folder: Path) -> ExitCode:
             with hold_tree(folder, name=config.name, command="torsync check-now --dry-run"):

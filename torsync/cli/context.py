@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import UsageError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
     from pathlib import Path
 
     from torsync.cli.render import Renderer
     from torsync.model.config import Config, SessionConfig, SubscriptionConfig
     from torsync.model.events import EventSink
+    from torsync.model.guard import Allowance
     from torsync.subscribe.surroundings import Surroundings
     from torsync.swarm.session import SwarmPool
 
@@ -75,6 +77,8 @@ class Context:
         *,
         seed: bool = False,
         patience_s: float | None = None,
+        allowed: frozenset[Allowance] = frozenset(),
+        again: tuple[str, ...] = ("apply",),
     ) -> Iterator[Surroundings]:
         """Give subscriptions what they need; the sessions end with the block."""
         from torsync.subscribe.surroundings import Surroundings
@@ -88,9 +92,21 @@ class Context:
                 wait=self.stop.wait,
                 seed=seed,
                 patience_s=patience_s,
+                allowed=allowed,
+                again=again,
             )
         finally:
             sessions.close()
+
+
+def allowances(arguments: argparse.Namespace) -> frozenset[Allowance]:
+    """What a command line says is meant, should a guard ask."""
+    from torsync.model.guard import ALLOWABLE, Allowance
+
+    found = {ALLOWABLE[name] for name in arguments.allow}
+    if getattr(arguments, "adopt", False):
+        found.add(Allowance.ADOPT)
+    return frozenset(found)
 
 
 class LazyPool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def run_init(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Add a subscription; without ``--name`` the URL is asked for the torrent's name."""
     from torsync.service.config_file import write_subscription
+    from torsync.subscribe.marker import adopt_folder
     from torsync.subscribe.remote_rules import mask_url
 
     name = arguments.name or _name_from_torrent(arguments.url)
@@ -25,6 +26,8 @@ def run_init(context: Context, arguments: argparse.Namespace) -> ExitCode:
         context.config_path, name, arguments.url, tree, state_dir=context.state_dir
     )
     added = config.subscriptions[name]
+    if arguments.adopt:
+        adopt_folder(added.path)
     context.renderer.added(name, mask_url(added.url), str(added.path), str(context.config_path))
     return ExitCode.OK
 

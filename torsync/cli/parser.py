@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 
 from torsync import __version__
+from torsync.model.guard import ALLOWABLE, Allowance
 from torsync.model.units import parse_duration_s
+
+_ADOPT = "the folder may hold files that are not in the release; they stay"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,6 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     init.add_argument("url", metavar="URL", help="of the .torrent: http, https or file")
     init.add_argument("path", metavar="PATH", help="the folder to keep equal to it")
     init.add_argument("--name", help="of the subscription (default: the torrent's name)")
+    init.add_argument("--adopt", action="store_true", help=_ADOPT)
 
     check = add_command("check-now", "poll now, update, return when the tree is in sync")
     _add_names(check)
@@ -35,6 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--force", action="store_true", help="fetch the .torrent even if it seems unchanged"
     )
+    _add_allowances(check)
+    check.add_argument("--adopt", action="store_true", help=_ADOPT)
     _add_timeout(check)
 
     plan = add_command("plan", "what an update to the release that was last polled would do")
@@ -42,6 +48,8 @@ def make_parser() -> argparse.ArgumentParser:
 
     apply = add_command("apply", "update to the release that was last polled, as planned")
     apply.add_argument("names", nargs="+", metavar="NAME", help="subscriptions")
+    _add_allowances(apply)
+    apply.add_argument("--adopt", action="store_true", help=_ADOPT)
     _add_timeout(apply)
 
     add_command("run", "the service: poll, update and seed until stopped")
@@ -56,10 +64,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--clean", action="store_true", help="move what the manifest doesn't list to the trash"
     )
     verify.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+    _add_allowances(verify)
     _add_timeout(verify)
 
     status = add_command("status", "what is going on")
     _add_names(status)
+
+    trash = add_command("trash", "see, restore and remove what was replaced or removed")
+    _add_trash(trash, anywhere)
 
     demo = add_command(
         "demo", "a publisher and a subscriber on this machine, with an update in between"
@@ -93,8 +105,50 @@ def _add_globals(parser: argparse.ArgumentParser, *, with_defaults: bool) -> Non
     )
 
 
+def _add_trash(trash: argparse.ArgumentParser, anywhere: argparse.ArgumentParser) -> None:
+    commands = trash.add_subparsers(dest="trash_command", metavar="COMMAND", required=True)
+
+    def add_command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[anywhere])
+
+    _add_names(add_command("list", "what is in the trash, newest first"))
+
+    restore = add_command("restore", "bring back a file or folder; what is there goes to the trash")
+    restore.add_argument("name", metavar="NAME", help="a subscription")
+    restore.add_argument("path", metavar="PATH", help="in its folder")
+    restore.add_argument(
+        "--from",
+        dest="stamp",
+        metavar="WHEN",
+        default="",
+        help="as `trash list` has it, or its beginning, such as 2026-01-31 (default: the newest)",
+    )
+
+    empty = add_command("empty", "remove for good what is in the trash")
+    _add_names(empty)
+    empty.add_argument(
+        "--older-than",
+        type=_duration,
+        metavar="TIME",
+        default=0.0,
+        help="only what has been there for so long, such as 7d",
+    )
+
+
 def _add_names(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="subscriptions (default: all)")
+
+
+def _add_allowances(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow",
+        action="append",
+        choices=[name for name, allowance in ALLOWABLE.items() if allowance is not Allowance.ADOPT],
+        default=[],
+        metavar="WHAT",
+        help="say that it is meant: deletes, more than max_delete; space, that may not suffice; "
+        "marker, a folder without its marker; empty, a release without content (repeatable)",
+    )
 
 
 def _add_timeout(parser: argparse.ArgumentParser) -> None:

@@ -49,6 +49,8 @@ def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
 
 def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) -> None:
     from torsync.model.metainfo import parse_metainfo
+    from torsync.model.selection import selected_bytes, unselected_files
+    from torsync.subscribe.patterns import selector
 
     report.stage = state.noted_stage() if report.holder_pid else _stage_at_rest(config, state)
     report.between, _paths = state.between()
@@ -59,7 +61,9 @@ def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) ->
     elif synced and (body := state.load_body(synced)) is not None:
         manifest = parse_metainfo(body)
         report.release, report.info_hash = manifest.name, manifest.info_hash
-        report.files, report.bytes_total = len(manifest.files), manifest.total_size
+        unselected = unselected_files(manifest, selector(config.select))
+        report.files = len(manifest.files) - len(unselected)
+        report.bytes_total = selected_bytes(manifest, unselected)
     checked = state.get("last_check_s")
     report.last_check_s = float(checked) if checked else None
     report.last_update_s = state.last_update_s()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torsync.cli.context import allowances
 from torsync.cli.each import for_each
 from torsync.model.config import CleanMode
 from torsync.model.errors import ExitCode
@@ -33,7 +34,14 @@ def run_verify(context: Context, arguments: argparse.Namespace) -> ExitCode:
         mended = arguments.repair and not arguments.dry_run
         return verify_exit_code(report, mended=mended, nothing_unlisted=nothing_unlisted)
 
-    with context.surroundings(config.session, patience_s=arguments.timeout) as around:
+    flags = ("quick", "repair", "clean", "dry_run")
+    again = [f"--{flag}".replace("_", "-") for flag in flags if getattr(arguments, flag)]
+    with context.surroundings(
+        config.session,
+        patience_s=arguments.timeout,
+        allowed=allowances(arguments),
+        again=("verify", *again),
+    ) as around:
         return for_each(context, chosen, around, "torsync verify", verify)
 
 

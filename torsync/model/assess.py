@@ -15,6 +15,7 @@ from torsync.model.assessment import CERTAIN, Assessment, Here, Told
 from torsync.model.errors import TreeError
 from torsync.model.known import NEVER_SYNCED, Known, Synced
 from torsync.model.pieces import PieceFinder
+from torsync.model.selection import selected_folders, unselected_files
 from torsync.model.sources import (
     find_same_content,
     find_same_size,
@@ -24,7 +25,7 @@ from torsync.model.sources import (
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from torsync.model.manifest import FileEntry, Manifest
 
@@ -37,6 +38,7 @@ def assess(
     ledger: Mapping[str, LedgerRow],
     *,
     keep: Matcher,
+    select: Matcher | None = None,
     synced: Synced = NEVER_SYNCED,
     trust_ledger: bool = True,
 ) -> Assessment:
@@ -48,6 +50,8 @@ def assess(
         ledger: what torsync remembers, by path.
         keep: paths whose local version stays, whatever it is. It is read only for the sake of
             neighbours that share a piece with it.
+        select: the paths that are wanted at all; None: every one. The others are left alone in
+            the same way, also where nothing is there.
         synced: the release that the ledger's files are of.
         trust_ledger: False to have everything hashed (``verify``).
 
@@ -55,17 +59,19 @@ def assess(
         TreeError: a folder that the release needs is a link or another file system, or could
             not be read.
     """
-    _check_folders(wanted, index, ledger)
+    unselected = unselected_files(wanted, select)
+    _check_folders(selected_folders(wanted, unselected), index, ledger)
     trusted = ledger if trust_ledger else {}
     vouched = bytearray(len(wanted.files))
-    here = list(_look_at_all(wanted, index, trusted, keep, vouched))
+    here = list(_look_at_all(wanted, index, trusted, keep, unselected, vouched))
     unsettled = list(unsettled_files(wanted, here))
-    if not unsettled:
+    if unsettled:
+        known = Known(index, trusted, synced)
+        found = _Weighing(wanted, index, here, unsettled, known, keep).result()
+    else:
         told = bytes(_told_by_files(wanted, here))
-        return Assessment(wanted, index, tuple(here), told=told, vouched=bytes(vouched))
-    known = Known(index, trusted, synced)
-    found = _Weighing(wanted, index, here, unsettled, known, keep).result()
-    return replace(found, vouched=bytes(vouched))
+        found = Assessment(wanted, index, tuple(here), told=told)
+    return replace(found, vouched=bytes(vouched), unselected=unselected)
 
 
 def _look_at_all(
@@ -73,6 +79,7 @@ def _look_at_all(
     index: DiskIndex,
     trusted: Mapping[str, LedgerRow],
     keep: Matcher,
+    unselected: Container[int],
     vouched: bytearray,
 ) -> Iterator[Here]:
     """Decide what is known of each file from its own path; ``vouched`` notes what has its row."""
@@ -91,6 +98,8 @@ def _look_at_all(
         ):
             vouched[file_index] = 1
             yield Here.RIGHT
+        elif file_index in unselected:
+            yield Here.UNSELECTED
         else:
             yield _look_at(wanted, file_index, index, keep)
 
@@ -251,8 +260,10 @@ def _is_right_anyway(entry: DiskEntry, file: FileEntry) -> bool:
     return entry.kind is Kind.FILE and not file.size and not entry.size
 
 
-def _check_folders(wanted: Manifest, index: DiskIndex, ledger: Mapping[str, LedgerRow]) -> None:
-    for folder in ["", *sorted(wanted.folders)]:
+def _check_folders(
+    folders: Iterable[str], index: DiskIndex, ledger: Mapping[str, LedgerRow]
+) -> None:
+    for folder in ["", *sorted(folders)]:
         entry = index.entries.get(folder)
         if folder in index.problems:
             raise TreeError(

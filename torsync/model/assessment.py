@@ -24,6 +24,7 @@ class Here(Enum):
     DOUBTFUL = "has to be compared by pieces"
     ABSENT = "not there"
     LOCAL = "kept as it is locally"
+    UNSELECTED = "not selected, and not vouched for"
     UNREADABLE = "could not be looked at"
 
 
@@ -63,6 +64,8 @@ class Assessment:
             pieces that are not known to be right.
         vouched: one byte per file, 1 where the ledger has a row that says all that there is to
             say of it: untouched, and with the wanted content. Empty if there is none.
+        unselected: the files that are left alone, whatever is at their paths. Those that are
+            ``RIGHT`` all the same serve their neighbours, and can be seeded.
     """
 
     wanted: Manifest
@@ -73,6 +76,7 @@ class Assessment:
     told: bytes = b""
     elsewhere: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
     vouched: bytes = b""
+    unselected: frozenset[int] = frozenset()
 
     def source(self, file_index: int) -> str:
         """The path whose content is taken for that of a wanted file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from torsync.model.units import SizeLimit
 
@@ -39,6 +39,25 @@ class UpdateMode(str, Enum):
     ASK = "ask"
 
 
+class MaxDelete(NamedTuple):
+    """How much an update may remove: so many files, or so many percent of them."""
+
+    amount: int
+    is_percentage: bool
+
+    def is_exceeded(self, count: int, total: int) -> bool:
+        """Whether to remove ``count`` of ``total`` files is too much."""
+        if self.is_percentage:
+            return count * 100 > self.amount * total
+        return count > self.amount
+
+    def __str__(self) -> str:
+        return f"{self.amount}%" if self.is_percentage else str(self.amount)
+
+
+DEFAULT_MAX_DELETE = MaxDelete(50, is_percentage=True)
+
+
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
     """The one libtorrent session; limits in bytes per second, 0 for none."""
@@ -62,9 +81,12 @@ class SubscriptionConfig:
         update: whether a new release is fetched at once, or waits for ``torsync apply``.
         apply: whether files are patched beside the tree, or where they are.
         keep: gitignore patterns of files never overwritten once there, never removed.
+        select: gitignore patterns of the files that are fetched; none: all. The others are left
+            alone, whatever is at their paths.
         peers: host and port, besides those from trackers, DHT, LSD and PEX.
         headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
         max_torrent_bytes: the largest ``.torrent`` that is accepted.
+        max_delete: an update that removes more is refused.
         trash_age_s: seconds that something stays in the trash; 0 keeps nothing.
         trash_limit: the disk space that the trash may take.
     """
@@ -77,11 +99,13 @@ class SubscriptionConfig:
     apply: ApplyMode = ApplyMode.STAGED
     clean: CleanMode = CleanMode.MANAGED
     keep: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
     peers: tuple[tuple[str, int], ...] = ()
     web_seeds: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     seed: bool = True
     max_torrent_bytes: int = DEFAULT_MAX_TORRENT_BYTES
+    max_delete: MaxDelete = DEFAULT_MAX_DELETE
     trash_age_s: float = 14 * 86400.0
     trash_limit: SizeLimit = DEFAULT_TRASH_LIMIT
 

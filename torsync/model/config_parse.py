@@ -23,6 +23,7 @@ from torsync.model.config_values import (
     to_header,
     to_interval_s,
     to_listen_address,
+    to_max_delete,
     to_pattern,
     to_peer,
     to_poll_url,
@@ -224,6 +225,7 @@ def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> 
         apply=table.value("apply", to_apply_mode, _DEFAULTS.apply),
         clean=table.value("clean", to_clean_mode, _DEFAULTS.clean),
         keep=table.items("keep", to_pattern),
+        select=table.items("select", to_pattern),
         peers=table.items("peers", to_peer),
         web_seeds=table.items("web_seeds", to_web_seed),
         headers=table.table("headers").entries(to_header),
@@ -231,6 +233,7 @@ def _read_subscription(table: _Table, home: str, environ: Mapping[str, str]) -> 
         max_torrent_bytes=table.value(
             "max_torrent_size", to_size_bytes, _DEFAULTS.max_torrent_bytes
         ),
+        max_delete=table.value("max_delete", to_max_delete, _DEFAULTS.max_delete),
         trash_age_s=table.value("trash", to_age_s, _DEFAULTS.trash_age_s),
         trash_limit=table.value("trash_size", to_size_limit, _DEFAULTS.trash_limit),
     )

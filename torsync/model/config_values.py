@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from torsync.model.config import ApplyMode, CleanMode, SettingValue, UpdateMode
+from torsync.model.config import ApplyMode, CleanMode, MaxDelete, SettingValue, UpdateMode
 from torsync.model.units import (
     SizeLimit,
     parse_duration_s,
@@ -44,6 +44,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 _ENDPOINT = re.compile(r"(?:\[([^\[\]\s,]+)\]|([\w.-]+)):([0-9]{1,5})")
 _VARIABLE = re.compile(r"\$(?:\$|([A-Za-z_][A-Za-z0-9_]*)|\{([^{}]*)\})")
+_MAX_DELETE = re.compile(r"([0-9]{1,9})\s*(%?)")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _URL_SECRETS = re.compile(r"(?<=//)[^/?#]*@|(?<=[?#]).+", re.DOTALL)
@@ -190,6 +191,16 @@ def to_size_bytes(value: object) -> int:
     if size_bytes == 0:
         raise ValueError(f"expected at least one byte, found {show(text)}; write a larger size")
     return size_bytes
+
+
+def to_max_delete(value: object) -> MaxDelete:
+    """Take a percentage of at most 100, or a number of files; a bare number is one of files."""
+    what = 'a percentage such as "50%", or a number of files such as 25'
+    text = str(value) if type(value) is int else to_text(value, what)
+    match = _MAX_DELETE.fullmatch(text.strip())
+    if match is None or (match[2] and int(match[1]) > 100):
+        raise ValueError(f"expected {what}, found {show(text)}; write one of these")
+    return MaxDelete(int(match[1]), is_percentage=bool(match[2]))
 
 
 def to_apply_mode(value: object) -> ApplyMode:

@@ -142,6 +142,12 @@ class DiskFullError(TreeError):
     code = "disk_full"
 
 
+class NotInTrashError(TorsyncError):
+    """There is no such file or folder in the trash."""
+
+    code = "not_in_trash"
+
+
 class StateError(TorsyncError):
     """The state directory could not be read or written."""
 
@@ -159,6 +165,13 @@ class NotPolledError(TorsyncError):
     """No release is known that could be planned for or applied."""
 
     code = "not_polled"
+
+
+class RefusedError(TorsyncError):
+    """A guard wants a person to say that this is meant; nothing was done."""
+
+    code = "refused"
+    exit_code = ExitCode.REFUSED
 
 
 class SupersededError(TorsyncError):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from torsync.model.plan import FILLED, Action, Plan
+from torsync.model.plan import Action, Plan
 from torsync.model.reports import CheckReport, PlannedAction
+from torsync.model.selection import selected_bytes
 from torsync.model.tree_index import Kind
-
-_TAKE_SPACE = FILLED | {
-    Action.COPY
-}  # a clone is taken for a copy: not every file system has reflinks
 
 
 def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
@@ -17,7 +14,7 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
     Args:
         name: of the subscription.
         plan: to tell of.
-        dry_run: nothing will be done: tell of each action, and of the space that they need.
+        dry_run: nothing will be done: tell of each action.
     """
     entries = plan.index.entries
     fetched = [*plan.paths(Action.FETCH), *plan.paths(Action.LINK)]
@@ -33,6 +30,7 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
         for removal in (*plan.in_the_way, *plan.removals)
         if removal.path not in plan.moved
     ]
+    unselected = [index for index in plan.acting if plan.files[index].action is Action.UNSELECTED]
     report = CheckReport(
         name=name,
         release=plan.wanted.name,
@@ -47,18 +45,19 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
         kept_local=plan.paths(Action.LOCAL),
         unreadable=plan.paths(Action.UNREADABLE),
         bytes_to_fetch=plan.bytes_to_fetch,
-        bytes_total=plan.wanted.total_size,
+        unselected=len(unselected),
+        bytes_total=selected_bytes(plan.wanted, unselected),
     )
     if dry_run:
         report.dry_run = True
         report.actions = planned_actions(plan)
-        report.space_needed = space_needed(plan)
     return report
 
 
 def planned_actions(plan: Plan) -> list[PlannedAction]:
-    """Every action but ``keep``: the release's files in its order, then what is removed.
+    """What is done: to the release's files in its order, then what is removed.
 
+    Files that are kept or not selected are left out, as there may be very many.
     The old version of a file that is replaced goes to the trash too, and is not told here: its
     path stays.
     """
@@ -71,7 +70,7 @@ def planned_actions(plan: Plan) -> list[PlannedAction]:
             planned.reason,
         )
         for file, planned in zip(plan.wanted.files, plan.files, strict=True)
-        if planned.action is not Action.KEEP
+        if planned.action is not Action.KEEP and planned.action is not Action.UNSELECTED
     ]
     removed = {removal.path: removal.reason for removal in (*plan.removals, *plan.in_the_way)}
     for path, reason in removed.items():
@@ -81,23 +80,3 @@ def planned_actions(plan: Plan) -> list[PlannedAction]:
         size = entry.size if entry.kind is Kind.FILE else 0
         found.append(PlannedAction("trash", path, "", size, reason))
     return found
-
-
-def space_needed(plan: Plan) -> int:
-    """How many bytes staging takes: whole files, and the neighbours that share their pieces.
-
-    What is moved takes none, nor does the trash: it is on the same file system.
-    """
-    staged = sum(
-        plan.wanted.files[index].size
-        for index in plan.acting
-        if plan.files[index].action in _TAKE_SPACE
-    )
-    neighbours = sum(
-        segment.length
-        for piece in plan.lacking
-        for segment in plan.wanted.segments(piece)
-        if segment.file_index is not None
-        and plan.files[segment.file_index].action not in _TAKE_SPACE
-    )
-    return staged + neighbours

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync.model.merkle import BLOCK_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class FileEntry(NamedTuple):
@@ -53,6 +53,17 @@ class Segment(NamedTuple):
     file_index: int | None
     file_offset: int
     length: int
+
+
+def folders_above(paths: Iterable[str]) -> frozenset[str]:
+    """Every folder that one of ``paths`` lies in, however deep; the tree itself is none."""
+    found: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -118,13 +129,7 @@ class Manifest:
     @cached_property
     def folders(self) -> frozenset[str]:
         """Every folder that a file or link of the release lies in, relative to the tree."""
-        found: set[str] = set()
-        for entry in self.files:
-            parent = entry.path.rpartition("/")[0]
-            while parent and parent not in found:
-                found.add(parent)
-                parent = parent.rpartition("/")[0]
-        return frozenset(found)
+        return folders_above(entry.path for entry in self.files)
 
     @cached_property
     def sized(self) -> tuple[array[int], array[int], array[int]]:

@@ -126,6 +126,11 @@ def is_private(name: str) -> bool:
     return unicodedata.normalize("NFKC", name).casefold() == PRIVATE_FOLDER
 
 
+def in_private(path: str) -> bool:
+    """Whether a path is in torsync's own folder of a tree, as torsync writes it."""
+    return path.startswith(f"{PRIVATE_FOLDER}/")
+
+
 def meeting_key(path: str) -> str:
     """What two paths have in common if some file system takes them for the same."""
     if path.isascii():

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.assessment import Extent
-from torsync.model.plan import FILLED, NOT_OURS, Action, Plan
+from torsync.model.plan import FILLED, Action, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,7 +64,7 @@ def place_for_fetch(plan: Plan) -> Placement:
         action = plan.files[index].action
         if action in FILLED or action is Action.COPY:
             places[index] = Place.STAGE
-        elif action in NOT_OURS or index in neighbours:
+        elif index in neighbours or not plan.right[index]:
             places[index] = Place.SCRATCH
             pieces = manifest.pieces_of(index)
             have[pieces.start : pieces.stop] = bytes(len(pieces))

@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.assessment import CERTAIN, Assessment, Here
+from torsync.model.names import in_private
 from torsync.model.removals import Removal, plan_obstacles, plan_removals
+from torsync.model.selection import selected_folders
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
@@ -33,12 +35,15 @@ class Action(Enum):
     FETCH = "fetch"
     LINK = "link"
     LOCAL = "kept local"
+    UNSELECTED = "not selected"
     UNREADABLE = "unreadable"
 
 
 FILLED = frozenset({Action.PATCH, Action.FETCH})  # by libtorrent, in the stage
 STAGED = FILLED | {Action.COPY, Action.LINK}
-NOT_OURS = frozenset({Action.LOCAL, Action.UNREADABLE})  # left alone, whatever they hold
+NOT_OURS = frozenset(  # left alone, whatever they hold
+    {Action.LOCAL, Action.UNSELECTED, Action.UNREADABLE}
+)
 _UNTOUCHED = NOT_OURS | {Action.KEEP}
 
 
@@ -60,6 +65,7 @@ class FilePlan(NamedTuple):
 
 
 _UNCHANGED = FilePlan(Action.KEEP, "unchanged")
+_UNSELECTED = FilePlan(Action.UNSELECTED, "not selected")
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,22 @@ class Plan:
         found = bytearray(self.vouched or len(self.files))
         for index in self.acting:
             found[index] = 0
+        return bytes(found)
+
+    @cached_property
+    def right(self) -> bytes:
+        """One byte per file: 1 where it has the release's content once this is carried out.
+
+        Of files that are not selected, the ledger may know that they have.
+        """
+        found = bytearray(b"\1" * len(self.files))
+        vouched = self.vouched or bytes(len(self.files))
+        for index in self.acting:
+            action = self.files[index].action
+            if action is Action.UNSELECTED:
+                found[index] = vouched[index]
+            elif action in NOT_OURS:
+                found[index] = 0
         return bytes(found)
 
     @cached_property
@@ -222,14 +244,16 @@ def plan_update(
         TreeError: something that is not torsync's to remove is where a file or folder of the
             release goes.
     """
-    wanted = assessment.wanted
+    wanted, unselected = assessment.wanted, assessment.unselected
     good = assessment.vouched_pieces()
     for piece in assessment.doubtful_pieces():
         if piece in hashed_good:
             good[piece] = 1
     spared = _spared(assessment, good)
     files = [
-        FilePlan(Action.UNREADABLE, "it could not be read")
+        _UNSELECTED
+        if index in unselected
+        else FilePlan(Action.UNREADABLE, "it could not be read")
         if index in unreadable and seen is not Here.LOCAL
         else _UNCHANGED
         if seen is Here.RIGHT
@@ -245,7 +269,12 @@ def plan_update(
         if planned.action not in _UNTOUCHED
     ]
     in_the_way = plan_obstacles(
-        wanted, assessment.index, placed, {removal.path for removal in removals}, ledger, keep
+        selected_folders(wanted, unselected),
+        assessment.index,
+        placed,
+        {removal.path for removal in removals},
+        ledger,
+        keep,
     )
     leaving = {removal.path for removal in (*removals, *in_the_way)}
     moved = _plan_moves(wanted, files, leaving)
@@ -283,6 +312,8 @@ def _spared(assessment: Assessment, good: bytearray) -> dict[int, str]:
 def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]) -> set[str]:
     """Turn a copy of what goes from its path anyway into a move; the first one that asks.
 
+    What is in the trash is taken out of it.
+
     Returns:
         The paths that are moved away.
     """
@@ -292,7 +323,11 @@ def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]
         if planned.action is not Action.COPY or source in moved:
             continue
         at = wanted.by_path.get(source)
-        if source in leaving if at is None else files[at].action not in _UNTOUCHED:
+        if at is None:
+            is_free = source in leaving or in_private(source)
+        else:
+            is_free = files[at].action not in _UNTOUCHED
+        if is_free:
             moved.add(source)
             files[index] = planned._replace(action=Action.MOVE)
     return moved

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
+from torsync.model.names import in_private
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def plan_removals(
     removals = []
     listed = wanted.by_path
     for path, entry in index.entries.items():
-        if path in listed or entry.kind in {Kind.FOLDER, Kind.MOUNT}:
+        if path in listed or entry.kind in {Kind.FOLDER, Kind.MOUNT} or in_private(path):
             continue
         managed = path in ledger
         if (managed or clean is CleanMode.MIRROR) and not keep(path):
@@ -50,7 +51,7 @@ def plan_removals(
 
 
 def plan_obstacles(
-    wanted: Manifest,
+    folders: Iterable[str],
     index: DiskIndex,
     placed: Iterable[str],
     going: Container[str],
@@ -63,7 +64,7 @@ def plan_obstacles(
     is removed anyway; a folder where the release has a file, if that holds for all in it.
 
     Args:
-        wanted: the release.
+        folders: that the release needs.
         index: what is on disk.
         placed: the paths that files are put at.
         going: the paths that are removed anyway.
@@ -79,7 +80,7 @@ def plan_obstacles(
         return path in going or (path in ledger and not keep(path))
 
     found = []
-    for folder in sorted(wanted.folders):
+    for folder in sorted(folders):
         entry = entries.get(folder)
         if entry is None or entry.kind is Kind.FOLDER:
             continue

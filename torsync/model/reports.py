@@ -36,8 +36,8 @@ _COUNTED_BY_CHECK = (
     "unreadable",
 )
 _PLAIN_OF_CHECK = (
-    *("name", "changed", "dry_run", "info_hash", "release", "kept", "bytes_to_fetch"),
-    *("bytes_fetched", "bytes_hashed", "bytes_total", "seconds"),
+    *("name", "changed", "dry_run", "info_hash", "release", "kept", "unselected"),
+    *("bytes_to_fetch", "bytes_fetched", "bytes_hashed", "bytes_total", "seconds"),
 )
 
 
@@ -45,13 +45,14 @@ _PLAIN_OF_CHECK = (
 class CheckReport:
     """What one ``check-now`` of a subscription did, or would do (``dry_run``).
 
-    The path lists are relative to the tree. ``kept`` is only counted: it may be everything.
+    The path lists are relative to the tree. ``kept`` and ``unselected`` are only counted: they
+    may be everything.
     ``bytes_fetched`` is payload from peers and web seeds, failed and redundant included;
     ``bytes_hashed`` is what was read from disk to be hashed, staged pieces included;
-    ``bytes_total`` is the size of the wanted release.
+    ``bytes_total`` is the size of what is selected of the wanted release.
 
-    A dry run has three fields more: ``actions``, all but what is kept, the release's in its
-    order, then what would be removed; and the bytes that staging takes on the tree's file
+    A dry run has three fields more: ``actions``, all but what is only counted, the release's in
+    its order, then what would be removed; and the bytes that staging takes on the tree's file
     system, ``space_needed``, and what is there, ``space_free``.
     """
 
@@ -64,6 +65,7 @@ class CheckReport:
     space_needed: int = 0
     space_free: int = 0
     kept: int = 0
+    unselected: int = 0
     moved: list[str] = field(default_factory=list)
     copied: list[str] = field(default_factory=list)
     patched: list[str] = field(default_factory=list)
@@ -91,6 +93,7 @@ class CheckReport:
             "info_hash": self.info_hash,
             "release": self.release,
             "kept": self.kept,
+            "unselected": self.unselected,
             **_counts(self, _COUNTED_BY_CHECK),
             "bytes_to_fetch": self.bytes_to_fetch,
             "bytes_fetched": self.bytes_fetched,
@@ -114,6 +117,7 @@ class VerifyReport:
     ``quick`` is a verify that trusts the ledger. ``modified`` files have the right size and
     content that is not known: ``quick`` has not read them, though they were touched since they
     were last known to be right; otherwise they changed while they were hashed.
+    ``unselected`` files are not looked into, whatever is at their paths, and only counted.
     ``damaged_pieces`` maps each damaged file to the indexes of its bad pieces.
     """
 
@@ -123,6 +127,7 @@ class VerifyReport:
     quick: bool = False
     dry_run: bool = False
     ok: int = 0
+    unselected: int = 0
     missing: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     wrong_size: list[str] = field(default_factory=list)
@@ -158,6 +163,7 @@ class VerifyReport:
             "info_hash": self.info_hash,
             "release": self.release,
             "ok": self.ok,
+            "unselected": self.unselected,
             **_counts(self, counted),
             "damaged_pieces": self.damaged_pieces,
             "bytes_fetched": self.bytes_fetched,
@@ -173,6 +179,7 @@ class StatusReport:
 
     ``between`` is the release that the tree is on its way to, where that is done in place: until
     it is there, the tree is of no release.
+    ``files`` and ``bytes_total`` are of what is selected.
     """
 
     name: str

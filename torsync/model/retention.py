@@ -7,6 +7,7 @@ can be had again from a swarm, so they go first where space is short.
 from __future__ import annotations
 
 import calendar
+import json
 import re
 from collections import Counter, defaultdict
 from functools import lru_cache
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TRASH = f"{PRIVATE_FOLDER}/trash"
 _RELEASE = "-release"
+_DAY_S = 24 * 3600.0
 _FOLDER = re.compile(r"(([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z)(.*)")
 _SUFFIX = re.compile(r"(-release)?(?:-([1-9][0-9]{0,4}))?")
 
@@ -106,10 +108,52 @@ class Trashed(NamedTuple):
 
 
 class GivenUp(NamedTuple):
-    """What of a trash is to be removed: for its age, and early, for the trash's size."""
+    """What of a trash is to be removed: for its age, and early, for the trash's size.
+
+    ``left`` is what there is to remember of the rest.
+    """
 
     aged: tuple[Trashed, ...]
     early: tuple[Trashed, ...]
+    left: Tally
+
+
+class Tally(NamedTuple):
+    """What is remembered of a trash, so that not every update has to look at all of it.
+
+    Attributes:
+        counted_s: when it was looked at, in Unix seconds.
+        oldest_s: when the oldest file in it went there.
+        disk_bytes: what it takes, at most.
+    """
+
+    counted_s: float
+    oldest_s: float
+    disk_bytes: int
+
+    def with_more(self, added_bytes: int) -> Tally:
+        """The same after an update that put files there which take so much at most."""
+        return self._replace(disk_bytes=self.disk_bytes + added_bytes)
+
+    def allows(self, *, now_s: float, age_s: float, limit_bytes: int) -> bool:
+        """Whether nothing is to be given up; a tally of another day says nothing."""
+        return (
+            0 <= now_s - self.counted_s < _DAY_S
+            and now_s - self.oldest_s < age_s
+            and self.disk_bytes <= limit_bytes
+        )
+
+    def dump(self) -> str:
+        """As text, for the state."""
+        return json.dumps(self)
+
+    @staticmethod
+    def load(text: str) -> Tally | None:
+        """Read what ``dump`` wrote; None if it is something else."""
+        try:
+            return Tally(*json.loads(text))
+        except (ValueError, TypeError):
+            return None
 
 
 class _File(NamedTuple):
@@ -150,8 +194,12 @@ def plan_retention(
     left = _files(rest, gone=aged)
     last_s = max((file.at_s for file in rest if not file.released), default=0.0)
     candidates = [file for file in left if file.released or file.at_s < last_s]
-    excess_bytes = sum(file.disk_bytes for file in left) - limit_bytes
-    return GivenUp(aged, _first_of(candidates, excess_bytes))
+    total_bytes = sum(file.disk_bytes for file in left)
+    early = _first_of(candidates, total_bytes - limit_bytes)
+    gone.update(early)
+    stays = [file.at_s for file in rest if file not in gone]
+    left_bytes = total_bytes - sum(file.disk_bytes for file in left if file.names[0] in gone)
+    return GivenUp(aged, early, Tally(now_s, min(stays, default=now_s), left_bytes))
 
 
 def is_aged(file: Trashed, *, now_s: float, age_s: float) -> bool:

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from torsync.model.config import CleanMode
+from torsync.model.selection import selected_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torsync.model.assess import Matcher
     from torsync.model.manifest import Manifest
@@ -31,8 +32,9 @@ class Seal:
         policy: whatever else it depends on that nothing is to be done, as text.
         release: the torrent's name.
         info_hash: in hex.
-        files: how many files and links the release has.
-        bytes_total: of all files.
+        files: how many files and links of the release are selected.
+        bytes_total: of these files.
+        unselected: how many are not.
         beside: paths in the ledger that the release no longer lists, and that stay.
     """
 
@@ -43,6 +45,7 @@ class Seal:
     files: int
     bytes_total: int
     beside: tuple[str, ...] = ()
+    unselected: int = 0
 
     def dump(self) -> str:
         """As text, for the state."""
@@ -66,6 +69,7 @@ def seal_release(
     policy: str,
     clean: CleanMode,
     keep: Matcher,
+    unselected: Collection[int] = (),
 ) -> Seal | None:
     """Decide whether a ledger covers a release; None if a check still has something to find.
 
@@ -76,27 +80,31 @@ def seal_release(
         policy: see ``Seal``.
         clean: what is removed.
         keep: paths that never are.
+        unselected: the files that are left alone. Those that torsync once put there only have to
+            be as they were last seen.
     """
     wanted = manifest.by_path
     beside = []
     covered = 0
     for path, row in rows.items():
         if path in wanted:
-            if not row.digest or row.is_smudged:
+            is_selected = wanted[path] not in unselected
+            if row.is_smudged or (is_selected and not row.digest):
                 return None
-            covered += 1
+            covered += is_selected
         elif clean is CleanMode.OFF or keep(path):
             beside.append(path)
         else:
             return None
-    if covered != len(wanted) or len(beside) > _MOST_BESIDE:
+    if covered != len(wanted) - len(unselected) or len(beside) > _MOST_BESIDE:
         return None
     return Seal(
         body,
         policy,
         manifest.name,
         manifest.info_hash,
-        len(manifest.files),
-        manifest.total_size,
+        covered,
+        selected_bytes(manifest, unselected),
         tuple(beside),
+        len(unselected),
     )

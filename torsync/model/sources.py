@@ -82,7 +82,9 @@ def _give_out(
     if not seekers:
         return {}
     staying = {
-        file.path for file, seen in zip(wanted.files, here, strict=True) if seen is Here.RIGHT
+        file.path
+        for file, seen in zip(wanted.files, here, strict=True)
+        if seen is Here.RIGHT or seen is Here.UNSELECTED
     }
     pools = {
         id(paths): _Pool(paths, [path for path in paths if path not in staying and not keep(path)])
@@ -175,7 +177,7 @@ def find_same_size(
 
     Nothing tells their content from the wanted one, but that does not mean much: one that is
     where it belongs is looked into only for the sake of a piece or more, and not if the wanted
-    file has something at its own path.
+    file has something at its own path; one that is not selected not at all.
 
     Args:
         wanted: the release.
@@ -193,8 +195,13 @@ def find_same_size(
         for file, seen in zip(wanted.files, here, strict=True)
         if seen is Here.RIGHT and file.size in sizes
     }
+    unselected = {
+        file.path for file, seen in zip(wanted.files, here, strict=True) if seen is Here.UNSELECTED
+    }
     candidates: dict[int, list[str]] = {}
     for path, entry in index.entries.items() if seekers else ():
+        if path in unselected:
+            continue
         if entry.size not in sizes or entry.kind is not Kind.FILE:
             continue
         if path in staying and entry.size < wanted.piece_length:

@@ -99,6 +99,22 @@ def ledger_row(entry: DiskEntry, digest: str, clock_ns: int = _ALL_PAST) -> Ledg
     return LedgerRow(entry.size, entry.mtime_ns, ctime_ns, entry.inode, digest)
 
 
+def row_as_found(row: LedgerRow, entry: DiskEntry | None) -> LedgerRow | None:
+    """What to remember of a file that torsync put on disk once, and no longer looks after.
+
+    Args:
+        row: that the ledger has.
+        entry: what is there now; None if that could not be seen.
+
+    Returns:
+        A row that does not vouch for the content if somebody changed the file; none if there is
+        no file or link any more.
+    """
+    if entry is None or row.vouches_for(entry):
+        return row
+    return ledger_row(entry, "") if entry.kind in {Kind.FILE, Kind.LINK} else None
+
+
 @dataclass(frozen=True)
 class DiskIndex:
     """A tree as a scan found it; ``.torsync`` is left out.

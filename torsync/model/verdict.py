@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.assessment import Assessment, Here
 from torsync.model.reports import VerifyReport
+from torsync.model.selection import selected_bytes
 from torsync.model.tree_index import Kind, LedgerRow
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def judge(
 
     A piece that mixes files (v1) and is wrong or cannot be hashed for want of a neighbour says
     nothing about the files that the ledger vouches for, as long as it can be another's fault.
-    An edited file under ``keep`` is no damage.
+    An edited file under ``keep`` is no damage. Those that are not selected are only counted.
 
     Args:
         name: of the subscription.
@@ -85,9 +86,12 @@ def _sorted(
         name,
         release=wanted.name,
         info_hash=wanted.info_hash,
-        bytes_total=wanted.total_size,
+        unselected=len(assessment.unselected),
+        bytes_total=selected_bytes(wanted, assessment.unselected),
     )
     for file_index, file in enumerate(wanted.files):
+        if file_index in assessment.unselected:
+            continue
         entry = index.entries.get(file.path)
         here = assessment.here[file_index]
         kind = Kind.FILE if file.link_target is None else Kind.LINK

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, TorsyncError, TreeError
 from torsync.model.events import Level, Notice
+from torsync.subscribe.approval import is_approved
 from torsync.subscribe.lock import hold_tree
 from torsync.subscribe.state import state_folder
 from torsync.subscribe.subscription import Subscription
@@ -104,13 +105,21 @@ class Supervisor:
             except TorsyncError as error:
                 self._report(config, error)
                 failures += 1
-                self._around.wait(self._delay_s(config, failures))
+                self._wait_to_open(folder, self._delay_s(config, failures))
                 continue
             try:
                 self._loop(config, subscription)
             finally:
                 subscription.close()
             return
+
+    def _wait_to_open(self, folder: Path, delay_s: float) -> None:
+        """Wait before another try to open a subscription; an approval ends the wait."""
+        ends = self._clock() + delay_s
+        while (left := ends - self._clock()) > 0 and not self._around.wait(min(left, _HEED_S)):
+            with suppress(TorsyncError):  # a state that cannot be read is told of by the next try
+                if is_approved(folder):
+                    return
 
     def _loop(self, config: SubscriptionConfig, subscription: Subscription) -> None:
         failures = alarms = 0

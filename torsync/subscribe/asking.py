@@ -160,8 +160,7 @@ class Asking:
 
     def fail(self, error: TorsyncError) -> None:
         """Note that an approved release could not be put in place."""
-        if self._approvals.is_waiting:
-            self._approvals.fail(error)
+        self._approvals.fail_if_waiting(error)
 
     def _look_out(self, waiting: Release) -> Callable[[], None]:
         """Give what looks out while the synced release is mended and another one waits."""

@@ -37,6 +37,8 @@ class CommitOutcome:
         rows: what the ledger is to say of the release's files that this commit has to do with.
         moved, copied, patched, fetched: paths that have new content.
         trashed: paths whose old content is in the trash.
+        kept_content: where in the trash old releases' files are → their paths, and what they are
+            now.
         lost: paths that could not be brought to the release, as others had changed what was
             staged or what is there; only of a commit that was cut off.
     """
@@ -47,6 +49,7 @@ class CommitOutcome:
     patched: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
     trashed: list[str] = field(default_factory=list)
+    kept_content: dict[str, tuple[str, LedgerRow]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
 
@@ -233,7 +236,12 @@ class Commit:
         lost = {*self._outcome.lost, *self._touched}
         noted: list[Placed | Kept] = [*self._journal.placed, *self._journal.kept]
         steps = [step for step in noted if step.path not in lost]
-        clock_ns = self._tree.wait_for_tick() if steps else 0
+        clock_ns = self._tree.wait_for_tick() if steps or self._trash.released else 0
+        for trashed, path in self._trash.released.items():
+            with doing("look at", trashed):
+                entry = self._tree.stat(trashed)
+            if entry is not None and entry.kind is Kind.FILE:
+                self._outcome.kept_content[trashed] = path, ledger_row(entry, "", clock_ns)
         for step in steps:
             with doing("look at", step.path):
                 entry = self._tree.stat(step.path)

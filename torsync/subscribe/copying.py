@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torsync.subscribe.tree import Tree
 
-_FICLONE = 0x40049409
+FICLONE = 0x40049409
 _COPY_BYTES = 16 * 1024**2
 _COMPARE_BYTES = 4 * 1024**2
 _OPEN_FILES = 16
@@ -30,7 +30,7 @@ def copy_file(
 ) -> None:
     """Copy at most ``size`` bytes: by reflink where the file system can, else in the kernel."""
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        fcntl.ioctl(target, FICLONE, source)
     except OSError as error:
         if error.errno not in _NO_REFLINK:
             raise

@@ -36,10 +36,7 @@ CREATE TABLE journal (number INTEGER PRIMARY KEY, step TEXT NOT NULL);
 CREATE TABLE releases (
     digest TEXT PRIMARY KEY, info_hash TEXT NOT NULL, name TEXT NOT NULL, at_s REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE trash (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, digest TEXT NOT NULL
-) WITHOUT ROWID;
+CREATE TABLE trash (path TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
 """,
 )
 """What each version adds to the one before it."""

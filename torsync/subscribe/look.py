@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from torsync.model.events import Level, Stage
 from torsync.model.hash_batches import Walk
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.plan import Action, Plan, plan_update
-from torsync.model.tree_index import ledger_row
+from torsync.model.tree_index import ledger_row, row_as_found
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torsync.model.config import CleanMode
     from torsync.model.manifest import Manifest
     from torsync.model.reports import VerifyReport
-    from torsync.model.tree_index import LedgerRow
+    from torsync.model.tree_index import DiskEntry, LedgerRow
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.tree import Tree
 
@@ -60,11 +61,15 @@ class Look:
         Those at the paths that are ``gone`` were not. Of wanted files it goes on to vouch for
         those that are ``settled`` (one byte per file; see ``Plan.settled``).
 
+        Files that are not selected stay as they are, and torsync's: those that were changed
+        since, by whomever, as they are now.
+
         The others stay torsync's to remove later: those that the release no longer lists and that
         could not be removed for want of a complete look, and those that are wrong or could not
         be read, for whose content nobody vouches now.
         """
         index, here = self.assessment.index, self.assessment.here
+        unselected = self.assessment.unselected
         listed = self.assessment.wanted.by_path
         left = set(gone)
         rows = {}
@@ -74,6 +79,10 @@ class Look:
             at = listed.get(path)
             if at is None or (settled and settled[at]):
                 rows[path] = row
+            elif at in unselected:
+                seen = row_as_found(row, index.entries.get(path))
+                if seen is not None:
+                    rows[path] = seen
             elif here[at] is not Here.LOCAL:
                 rows[path] = row._replace(digest="")
         return rows
@@ -117,9 +126,11 @@ def take_look(
     voice: Voice,
     *,
     keep: Matcher,
+    select: Matcher | None = None,
     synced: Synced = NEVER_SYNCED,
     trust_ledger: bool,
     stopping: Callable[[], bool],
+    trash: Callable[[], Mapping[str, LedgerRow]] = dict,
     hashing: bool = True,
 ) -> Look:
     """Scan the tree and hash its doubtful pieces.
@@ -130,9 +141,12 @@ def take_look(
         ledger: what torsync remembers, by path.
         voice: says what is going on, and what could not be read.
         keep: paths that are not looked into: their local version stays.
+        select: the paths that are wanted; None: every one.
         synced: the release that the ledger's files are of.
         trust_ledger: False to hash everything.
         stopping: asked while hashing.
+        trash: gives what is known of old releases' files in the trash, by path; called if
+            something is missed in the tree.
         hashing: False to leave what is doubtful unread.
 
     Raises:
@@ -142,21 +156,62 @@ def take_look(
     voice.stage(Stage.LOOKING)
     tree.forget_folders()
     index = tree.scan(like=ledger)
+    trusted = ledger
     problems: Mapping[str, str] = index.problems
     while True:
         _tell_problems(voice, problems)
         assessment = assess(
-            manifest, index, ledger, keep=keep, synced=synced, trust_ledger=trust_ledger
+            manifest,
+            index,
+            trusted,
+            keep=keep,
+            select=select,
+            synced=synced,
+            trust_ledger=trust_ledger,
         )
         problems = _unreadable(tree, assessment.sources_to_read())
-        if not problems:
+        if problems:
+            index = index.without(problems)
+            continue
+        found = _find_in_trash(tree, assessment, trash) if trusted is ledger else {}
+        if not found:
             break
-        index = index.without(problems)
+        trusted = {**ledger, **{path: row for path, (row, _entry) in found.items()}}
+        entries = {path: entry for path, (_row, entry) in found.items()}
+        index = replace(index, entries={**index.entries, **entries})
+    if manifest.files and len(assessment.unselected) == len(manifest.files):
+        voice.notice(
+            Level.WARNING,
+            "nothing_selected",
+            f"no file of {manifest.name} is selected",
+            "compare the patterns of `select` with the names in the release",
+        )
     doubtful = list(assessment.doubtful_pieces()) if hashing else []
     hashed = HashedPieces()
     if doubtful:
         hashed = _hash(tree, assessment, doubtful, voice, stopping)
     return Look(assessment, ledger, hashed)
+
+
+def _find_in_trash(
+    tree: Tree, assessment: Assessment, trash: Callable[[], Mapping[str, LedgerRow]]
+) -> dict[str, tuple[LedgerRow, DiskEntry]]:
+    """Find the content of files that are not in the tree among what it had earlier."""
+    wanted = assessment.wanted
+    missed = {
+        digest
+        for index, here in enumerate(assessment.here)
+        if here in {Here.ABSENT, Here.DOUBTFUL} and wanted.files[index].size
+        for digest in wanted.digests(index)
+    }
+    found = {}
+    for path, row in trash().items() if missed else ():
+        if row.digest in missed:
+            with suppress(OSError):
+                entry = tree.stat(path)
+                if entry is not None and row.vouches_for(entry) and not _open_problem(tree, path):
+                    found[path] = row, entry
+    return found
 
 
 def _tell_problems(voice: Voice, problems: Mapping[str, str]) -> None:

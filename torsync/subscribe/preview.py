@@ -6,18 +6,25 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.events import Stage
+from torsync.model.known import NEVER_SYNCED
 from torsync.model.tree_index import DiskIndex
-from torsync.subscribe.foresight import free_bytes, tell_plan
+from torsync.subscribe.admission import Admission, is_there
+from torsync.subscribe.foresight import foresee
+from torsync.subscribe.guarding import Guard
 from torsync.subscribe.look import take_look
-from torsync.subscribe.patterns import matcher
+from torsync.subscribe.override import Override
+from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.room import free_bytes
 from torsync.subscribe.scan import NO_ROWS
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
+from torsync.subscribe.trash_content import room_in_trash
 from torsync.subscribe.tree import Tree
 from torsync.subscribe.unchanged import find_unchanged
 
@@ -86,8 +93,8 @@ def poll_and_preview(
         voice.stage(Stage.CHECKING_REMOTE, mask_url(config.url))
         releases = open_releases(config, around.wait, state)
         release = releases.poll(force=force)
-        tree = opened.enter_context(_open_tree(config))
-        if not force and not isinstance(tree, AbsentTree):
+        tree, admission = opened.enter_context(_open_tree(config, state, around))
+        if not force and not isinstance(tree, AbsentTree) and not admission.is_foreign:
             keep = matcher(config.keep)
             report = find_unchanged(tree, state, release.digest, config, keep, voice)
             if report is not None:
@@ -95,7 +102,7 @@ def poll_and_preview(
                 report.space_free = free_bytes(tree.root)
                 report.seconds = time.monotonic() - started
                 return report
-        return _preview(config, release, releases, state, tree, around, started)
+        return _preview(config, release, releases, state, tree, admission, around, started)
 
 
 def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> CheckReport:
@@ -117,8 +124,8 @@ def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> C
         release = releases.polled()
         if release is None:
             raise not_polled(config.name)
-        tree = opened.enter_context(_open_tree(config))
-        return _preview(config, release, releases, state, tree, around, started)
+        tree, admission = opened.enter_context(_open_tree(config, state, around))
+        return _preview(config, release, releases, state, tree, admission, around, started)
 
 
 def polled_digest(folder: Path) -> str:
@@ -138,11 +145,15 @@ def polled_digest(folder: Path) -> str:
 
 
 @contextmanager
-def _open_tree(config: SubscriptionConfig) -> Iterator[Tree]:
-    there = os.path.lexists(config.path)
+def _open_tree(
+    config: SubscriptionConfig, state: TreeState, around: Surroundings
+) -> Iterator[tuple[Tree, Admission]]:
+    admission = Admission(config.path, state, Override(config.name, state, around))
+    there = os.path.lexists(config.path) or is_there(config.path)
     tree = Tree(config.path.resolve()) if there else AbsentTree(config.path)
     try:
-        yield tree
+        admission.admit(tree if there else None)
+        yield tree, admission
     finally:
         tree.close()
 
@@ -153,21 +164,28 @@ def _preview(
     releases: Releases,
     state: TreeState,
     tree: Tree,
+    admission: Admission,
     around: Surroundings,
     started: float,
 ) -> CheckReport:
     keep, voice = matcher(config.keep), Voice(config.name, around.sink)
+    synced = NEVER_SYNCED if admission.is_foreign else releases.synced_manifest()
     look = take_look(
         tree,
         release.manifest,
-        state.load_ledger(),
+        {} if admission.is_foreign else state.load_ledger(),
         voice,
         keep=keep,
-        synced=releases.synced_manifest(),
+        select=selector(config.select),
+        synced=synced,
         trust_ledger=True,
         stopping=around.stopping,
+        trash=state.load_trash,
     )
-    plan = look.plan(keep=keep, clean=config.clean)
-    report = tell_plan(config, look, plan, tree.root, voice)
+    plan, report = foresee(config, look, keep=keep, dry_run=True)
+    override = Override(config.name, state, around)
+    spare = partial(room_in_trash, tree)
+    guard = Guard(config, admission, override, keep=keep, spare=spare)
+    guard.foretell(tree, release, plan, look, synced, report, voice)
     report.seconds = time.monotonic() - started
     return report

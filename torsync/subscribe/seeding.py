@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
+from torsync.subscribe.patterns import nothing, selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -117,11 +118,15 @@ class Seeding:
         from torsync.model.assessment import Here  # noqa: PLC0415 - not needed where nothing has changed
 
         index = self._tree.scan()
-        assessment = assess(release.manifest, index, ledger, keep=lambda _path: False)
+        assessment = assess(
+            release.manifest, index, ledger, keep=nothing, select=selector(self._config.select)
+        )
         return bytes(here is Here.RIGHT for here in assessment.here)
 
     def keep_up(self, release: Release) -> None:
-        """Seed a release that the tree has all of; it is parsed only if it isn't seeded yet.
+        """Seed a release that the tree has all of that is selected.
+
+        It is parsed only if it isn't seeded yet, or if files are left out.
 
         Raises:
             SwarmError: the session refuses.
@@ -130,7 +135,10 @@ class Seeding:
             return
         seeded = self._seeded.digest if self._torrent is not None and self._seeded else ""
         if seeded != release.digest or 0 in self._right:
-            self.start(release, b"\1" * len(release.manifest.files))
+            right = b"\1" * len(release.manifest.files)
+            if self._config.select:
+                right = self._vouched(release, self._state.load_ledger())
+            self.start(release, right)
 
     def start(self, release: Release, right: bytes) -> None:
         """Seed a release; if it is in the session already, with its newest sources and claims.

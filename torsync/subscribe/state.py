@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from torsync.model.errors import StateError
 from torsync.model.journal import Journal
+from torsync.model.past import PastRelease
 from torsync.model.seal import Seal
+from torsync.model.tree_index import LedgerRow
 from torsync.subscribe.database import Database
+from torsync.subscribe.durable import write_durably
 from torsync.subscribe.ledger_table import (
     SeenByFolder,
     read_ledger,
@@ -31,7 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from torsync.model.tree_index import LedgerRow
+
+_NOTHING_TRASHED: Mapping[str, LedgerRow] = {}
+_KEPT_RELEASES = 10
+_FORGET_RELEASES = (
+    "DELETE FROM releases WHERE digest NOT IN"
+    " (SELECT digest FROM releases ORDER BY at_s DESC LIMIT ?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +139,7 @@ class TreeState:
         target = self._body_file(digest)
         with self._in_words():
             if self.load_body(digest) is None:
-                _write_durably(target, body)
+                write_durably(target, body)
         return digest
 
     def load_body(self, digest: str) -> bytes | None:
@@ -155,9 +164,16 @@ class TreeState:
             )
         return body
 
+    def past_releases(self) -> list[PastRelease]:
+        """The last releases that the tree was brought to, the newest first."""
+        query = "SELECT digest, info_hash, name, at_s FROM releases ORDER BY at_s DESC, digest"
+        rows = self._db.run(lambda database: database.execute(query).fetchall())
+        return [PastRelease(*row) for row in rows]
+
     def forget_bodies(self, keep: Iterable[str]) -> None:
-        """Remove all ``.torrent`` files but those named in ``keep``."""
-        kept = {f"{digest}.torrent" for digest in keep}
+        """Remove all ``.torrent`` files but those in ``keep``, and of the last releases."""
+        last = (release.digest for release in self.past_releases())
+        kept = {f"{digest}.torrent" for digest in (*keep, *last)}
         with self._in_words():
             files = list((self.folder / "releases").iterdir())
         for file in files:
@@ -206,6 +222,31 @@ class TreeState:
         """The release whose files are being patched where they are, and their paths, if any are."""
         found = json.loads(self.get("between") or "{}")
         return str(found.get("release", "")), frozenset(found.get("paths", ()))
+
+    @property
+    def pinned(self) -> str:
+        """The body's digest of the release that the tree was rolled back to, and stays at."""
+        return self.get("pinned")
+
+    # --- trash ----------------------------------------------------------------------------
+
+    def load_trash(self) -> dict[str, LedgerRow]:
+        """Read what is known of old releases' files in the trash, by path."""
+
+        def read(database: sqlite3.Connection) -> dict[str, LedgerRow]:
+            # A database of an older torsync that nobody may write to has no such table.
+            if not _has_trash(database):
+                return {}
+            rows = database.execute("SELECT path, row FROM trash")
+            return {path: LedgerRow(*json.loads(row)) for path, row in rows}
+
+        return self._db.run(read)
+
+    def forget_trash(self, before: str) -> None:
+        """Forget what is known of paths that sort before one: trash is named by its time."""
+        self._db.transact(
+            lambda database: database.execute("DELETE FROM trash WHERE path < ?", (before,))
+        )
 
     # --- journal --------------------------------------------------------------------------
 
@@ -274,6 +315,8 @@ class TreeState:
         *,
         synced: str,
         history: tuple[float, str, str, dict[str, Any]] | None,
+        release: PastRelease | None = None,
+        trashed: Mapping[str, LedgerRow] = _NOTHING_TRASHED,
         seal: Seal | None = None,
         before: Mapping[str, LedgerRow] | None = None,
     ) -> None:
@@ -285,6 +328,8 @@ class TreeState:
             rows: the whole ledger.
             synced: the body's digest.
             history: time (Unix seconds), info-hash, release and report; None if nothing changed.
+            release: the synced one, to be kept among the last ones.
+            trashed: path in the trash → what is known of the content there.
             seal: if the ledger covers the release.
             before: what ``load_ledger`` gave last, to spare reading it again; without effect if
                 the database has been written to by others, or begun anew, since.
@@ -304,12 +349,17 @@ class TreeState:
             }
             _put(database, facts)
             database.execute("DELETE FROM journal")
+            database.executemany(
+                "INSERT OR REPLACE INTO trash VALUES (?, ?)",
+                ((path, json.dumps(row)) for path, row in trashed.items()),
+            )
+            if release is not None:
+                database.execute("INSERT OR REPLACE INTO releases VALUES (?, ?, ?, ?)", release)
+                database.execute(_FORGET_RELEASES, (_KEPT_RELEASES,))
             if history is not None:
-                at_s, info_hash, release, report = history
-                database.execute(
-                    "INSERT INTO history VALUES (?, ?, ?, ?)",
-                    (at_s, info_hash, release, json.dumps(report)),
-                )
+                *what, report = history
+                row = (*what, json.dumps(report))
+                database.execute("INSERT INTO history VALUES (?, ?, ?, ?)", row)
 
         self._db.transact(write)
 
@@ -318,6 +368,11 @@ class TreeState:
         query = "SELECT max(at_s) FROM history"
         row = self._db.run(lambda database: database.execute(query).fetchone())
         return None if row[0] is None else float(row[0])
+
+
+def _has_trash(database: sqlite3.Connection) -> bool:
+    query = "SELECT EXISTS (SELECT * FROM sqlite_master WHERE name = 'trash')"
+    return bool(database.execute(query).fetchone()[0])
 
 
 def _changes(database: sqlite3.Connection) -> int:
@@ -331,22 +386,3 @@ def _put(database: sqlite3.Connection, facts: Mapping[str, str]) -> None:
             database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
         else:
             database.execute("DELETE FROM meta WHERE key = ?", (key,))
-
-
-def _write_durably(target: Path, data: bytes) -> None:
-    """Write beside, fsync, rename, fsync the folder: the file is there whole or not at all."""
-    temporary = target.with_suffix(".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

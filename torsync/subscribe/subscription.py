@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -10,16 +9,19 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from torsync.model.config import UpdateMode
-from torsync.model.errors import InterruptedByUserError, TorsyncError
+from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
 from torsync.model.events import Level, Stage, StageStarted
+from torsync.model.past import find_release
+from torsync.subscribe.admission import Admission, open_tree
+from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
-from torsync.subscribe.patterns import matcher
+from torsync.subscribe.override import Override
+from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import not_polled, open_releases
 from torsync.subscribe.remote_rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
-from torsync.subscribe.tree import Tree, doing
 from torsync.subscribe.unchanged import find_unchanged
 
 if TYPE_CHECKING:
@@ -39,9 +41,10 @@ class Subscription:
     def __init__(
         self, config: SubscriptionConfig, state_folder: Path, around: Surroundings
     ) -> None:
-        """Open the state; the tree is made if it is not there.
+        """Open the state; the tree is made if it is not there, and nobody missed it.
 
         Raises:
+            RefusedError: the folder is not the one that the state is about.
             TorsyncError: state or tree cannot be used.
         """
         self.config = config
@@ -50,11 +53,16 @@ class Subscription:
             tell = partial(Voice(config.name, around.sink).notice, Level.WARNING, "state_rebuilt")
             self._state = TreeState(state_folder, on_new=tell)
             opened.callback(self._state.close)
-            with doing("make the folder", str(config.path)):
-                os.makedirs(config.path, exist_ok=True)
-            self._tree = Tree(config.path.resolve())
+            self._override = Override(config.name, self._state, around)
+            self._admission = Admission(config.path, self._state, self._override)
+            try:
+                self._tree = open_tree(config.path, self._admission)
+            except TorsyncError as error:
+                with suppress(TorsyncError):
+                    self._note(error)
+                    Approvals(self._state).fail_if_waiting(error)
+                raise
             opened.callback(self._tree.close)
-            self._tree.hold()
             self._unnoted = around.sink
             self._around = replace(around, sink=noting_stages(self._state, around.sink))
             self._voice = Voice(config.name, self._around.sink)
@@ -130,7 +138,38 @@ class Subscription:
         release = self._releases.polled()
         if release is None:
             raise not_polled(self.config.name)
-        return self._carry_out(lambda: self._syncing.bring_to(release))
+        return self._carry_out(lambda: self._follow(release))
+
+    def rollback(self, wanted: str = "") -> CheckReport:
+        """Bring the tree to an earlier release, and stay there until ``apply`` is called.
+
+        Args:
+            wanted: its name, or the beginning of its info-hash; empty for the one before.
+
+        Raises:
+            UsageError: there is no such release, or there are several.
+            TorsyncError: it could not be done; the tree has each path's old or new content.
+        """
+        return self._carry_out(lambda: self._roll_back(wanted))
+
+    def _roll_back(self, wanted: str) -> CheckReport:
+        self._syncing.recover()
+        past = find_release(self._state.past_releases(), wanted, current=self._state.synced)
+        release = self._releases.load(past.digest)
+        if release is None:
+            raise StateError(
+                f"the .torrent of {past.name!r} is gone from the state directory",
+                hint="another release may do; see `torsync rollback --list`",
+            )
+        newest = self._releases.polled()
+        is_newest = newest is not None and newest.is_same_content(release)
+        self._state.put(pinned="" if is_newest else release.digest)
+        return self._syncing.bring_to(release)
+
+    def _follow(self, release: Release) -> CheckReport:
+        """Bring the tree to the newest release, and stay at none from now on."""
+        self._state.put(pinned="")
+        return self._syncing.bring_to(release)
 
     def apply_approved(self) -> CheckReport:
         """Do what another process approved, and leave word; check if that is out of date.
@@ -142,7 +181,7 @@ class Subscription:
         if release is None or not self._asking.take(release):
             return self.check_now()
         try:
-            return self._carry_out(lambda: self._syncing.bring_to(release))
+            return self._carry_out(lambda: self._follow(release))
         except InterruptedByUserError:
             raise
         except TorsyncError as error:
@@ -158,12 +197,16 @@ class Subscription:
             raise
         except TorsyncError as error:
             with suppress(TorsyncError):
-                self._state.put(last_error=error.message, last_error_hint=error.hint)
+                self._note(error)
             raise
         report.seconds = time.monotonic() - started
         self._state.put(last_error="", last_error_hint="")
         self._asking.fulfil(report)
         return report
+
+    def _note(self, error: TorsyncError) -> None:
+        """Leave word of a failure for ``status``."""
+        self._state.put(last_error=error.message, last_error_hint=error.hint)
 
     def _finish_cut_off(self) -> None:
         """Finish a commit that was cut off; that needs no network."""
@@ -172,8 +215,8 @@ class Subscription:
 
     def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
-        release = self._releases.poll(force=force)
-        if not force:
+        release = self._stay(self._releases.poll(force=force))
+        if not force and not self._admission.is_foreign:
             unchanged = find_unchanged(
                 self._tree, self._state, release.digest, self.config, self._keep, self._voice
             )
@@ -184,7 +227,7 @@ class Subscription:
         while True:
             self._asking.take(release)
             try:
-                if self._asking.needs_approval(release):
+                if release.digest != self._state.pinned and self._asking.needs_approval(release):
                     report = self._asking.hold_back(
                         release, preview=self._syncing.preview, bring_to=self._syncing.bring_to
                     )
@@ -202,8 +245,29 @@ class Subscription:
                 report.bytes_hashed += bytes_hashed
                 return report
 
+    def _stay(self, newest: Release) -> Release:
+        """Give the release that was rolled back to, if one was, instead of the newest."""
+        digest = self._state.pinned
+        pinned = self._releases.load(digest)
+        if pinned is None:
+            if digest:
+                said = "the .torrent of the release that it was rolled back to is gone"
+                self._voice.notice(Level.WARNING, "rollback_lost", f"{said}; it follows the newest")
+                self._state.put(pinned="")
+            return newest
+        if pinned.is_same_content(newest):
+            return newest
+        name = self.config.name
+        said = f"it stays at {pinned.manifest.name}, and {newest.manifest.name} is the newest"
+        self._voice.notice(
+            Level.INFO, "rolled_back", said, f"`torsync apply {name}` follows the newest again"
+        )
+        return pinned
+
     def _look_out(self, current: Release) -> None:
         """See whether the release that is being fetched is still the newest."""
+        if self._state.pinned == current.digest:
+            return
         try:
             newest = self._releases.glance()
         except TorsyncError as error:
@@ -217,13 +281,28 @@ class Subscription:
     @cached_property
     def _syncing(self) -> Syncing:
         """What does the work; not imported where nothing has changed."""
+        from torsync.subscribe.guarding import Guard  # noqa: PLC0415 - costs start-up time
         from torsync.subscribe.syncing import Syncing  # noqa: PLC0415 - costs start-up time
+        from torsync.subscribe.trash_content import (  # noqa: PLC0415 - costs start-up time
+            make_room,
+            room_in_trash,
+        )
 
         return Syncing(
             self.config,
             self._keep,
+            selector(self.config.select),
             self._tree,
             self._state,
+            self._admission,
+            Guard(
+                self.config,
+                self._admission,
+                self._override,
+                keep=self._keep,
+                make_room=partial(make_room, self._tree),
+                spare=partial(room_in_trash, self._tree),
+            ),
             self._releases,
             self._seeding,
             self._around,
@@ -236,7 +315,9 @@ class Subscription:
         """What keeps the trash small; not imported where nothing has changed."""
         from torsync.subscribe.trash_keeper import TrashKeeper  # noqa: PLC0415 - costs start-up time
 
-        return TrashKeeper(self.config, self._tree, self._voice, now_s=self._around.now_s)
+        return TrashKeeper(
+            self.config, self._tree, self._state, self._voice, now_s=self._around.now_s
+        )
 
     # --- verify -----------------------------------------------------------------------------
 

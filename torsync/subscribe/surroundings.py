@@ -12,6 +12,7 @@ from torsync.model.pace import Pace
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torsync.model.guard import Allowance
     from torsync.model.manifest import FileEntry
     from torsync.subscribe.hashing import HashProgress
     from torsync.subscribe.state import TreeState
@@ -30,6 +31,9 @@ class Surroundings:
         seed: keep torrents in the session after an update (the service does).
         patience_s: give up a fetch after so long without a byte; None: never.
         now_s: the time in Unix seconds.
+        allowed: what a person said is meant, should a guard ask.
+        again: the command that is to be given again, with more allowed, if one does; and its
+            options. The subscription's name comes in between.
     """
 
     pool: Callable[[], SwarmPool]
@@ -39,6 +43,8 @@ class Surroundings:
     seed: bool = False
     patience_s: float | None = None
     now_s: Callable[[], float] = time.time
+    allowed: frozenset[Allowance] = frozenset()
+    again: tuple[str, ...] = ("apply",)
 
 
 def noting_stages(state: TreeState, sink: EventSink) -> EventSink:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
-from torsync.model.plan import NOT_OURS, Plan
+from torsync.model.known import NEVER_SYNCED
+from torsync.model.past import PastRelease
 from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
-from torsync.subscribe.foresight import foresee, tell_plan
+from torsync.subscribe.foresight import foresee
 from torsync.subscribe.look import Look, rows_learned, take_look
 from torsync.subscribe.patterns import nothing
 from torsync.subscribe.recovery import rescue_held
@@ -23,15 +24,19 @@ from torsync.subscribe.unchanged import seal_tree
 from torsync.subscribe.update import Update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torsync.model.assess import Matcher
     from torsync.model.config import SubscriptionConfig
     from torsync.model.journal import Journal
+    from torsync.model.known import Synced
     from torsync.model.manifest import Manifest
+    from torsync.model.plan import Plan
     from torsync.model.reports import CheckReport
     from torsync.model.tree_index import LedgerRow
+    from torsync.subscribe.admission import Admission
     from torsync.subscribe.commit import CommitOutcome
+    from torsync.subscribe.guarding import Guard
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.seeding import Seeding
     from torsync.subscribe.state import TreeState
@@ -46,8 +51,11 @@ class Syncing:
 
     config: SubscriptionConfig
     keep: Matcher
+    select: Matcher | None
     tree: Tree
     state: TreeState
+    admission: Admission
+    guard: Guard
     releases: Releases
     seeding: Seeding
     around: Surroundings
@@ -65,11 +73,13 @@ class Syncing:
 
         Raises:
             Superseded: ``look_out`` said so.
+            RefusedError: a guard wants a person to say that it is meant.
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
         self.recover()
         look = self.look(release.manifest)
         plan, report = foresee(self.config, look, keep=self.keep)
+        self.guard.check_update(self.tree, release, plan, look, self._synced())
         self.apply(release, plan, look, report, look_out=look_out, every_s=every_s)
         return report
 
@@ -80,8 +90,9 @@ class Syncing:
             TorsyncError: the tree cannot be looked at.
         """
         look = self.look(release.manifest)
-        plan = look.plan(keep=self.keep, clean=self.config.clean)
-        return tell_plan(self.config, look, plan, self.tree.root, self.voice)
+        plan, report = foresee(self.config, look, keep=self.keep, dry_run=True)
+        self.guard.foretell(self.tree, release, plan, look, self._synced(), report, self.voice)
+        return report
 
     def recover(self) -> None:
         """Finish a commit that was cut off, so that the tree is of one release.
@@ -92,7 +103,7 @@ class Syncing:
             TorsyncError: that was not possible.
         """
         self._be_current()
-        journal = self.state.load_journal()
+        journal = None if self.admission.is_foreign else self.state.load_journal()
         is_whole = False
         if journal is not None:
             self.seeding.stop()
@@ -107,7 +118,8 @@ class Syncing:
         digest = release.manifest.digest if release is not None else (lambda _index: "")
         trash = Trash(self.tree, journal.stamp)
         outcome = Commit(self.tree, journal, trash, digest=digest, again=True).run()
-        rows = self.state.load_ledger()
+        ledger = self.state.load_ledger()
+        rows = dict(ledger)
         for path in journal.vacated():
             with doing("look at", path), suppress(NotADirectoryError):
                 if self.tree.stat(path) is None:
@@ -123,6 +135,8 @@ class Syncing:
                 journal.report["release"],
                 journal.report,
             ),
+            release=_past(release, journal.at_s) if release is not None and is_whole else None,
+            trashed=_content_in_trash(outcome, ledger),
         )
         name = journal.report["release"]
         said = f"the update to {name} had been cut off while it was put in place; it is finished"
@@ -135,8 +149,11 @@ class Syncing:
     def _be_current(self) -> None:
         if not self.tree.is_current():
             self.seeding.stop()
-            self.tree.reopen()
-            self.tree.hold()
+            self.admission.admit_anew(self.tree)
+
+    def _synced(self) -> Synced:
+        """The release that the ledger is of, if that is this folder's."""
+        return NEVER_SYNCED if self.admission.is_foreign else self.releases.synced_manifest()
 
     def look(self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True) -> Look:
         """Look at the tree with a release in mind; see ``take_look``."""
@@ -144,12 +161,14 @@ class Syncing:
         return take_look(
             self.tree,
             manifest,
-            self.state.load_ledger(manifest.by_path),
+            {} if self.admission.is_foreign else self.state.load_ledger(manifest.by_path),
             self.voice,
             keep=self.keep if trust_ledger else nothing,
-            synced=self.releases.synced_manifest(),
+            select=self.select,
+            synced=self._synced(),
             trust_ledger=trust_ledger,
             stopping=self.around.stopping,
+            trash=self.state.load_trash,
             hashing=hashing,
         )
 
@@ -178,12 +197,13 @@ class Syncing:
         if learned and not plan.is_empty:  # what was hashed is not to be hashed again
             self.state.record_rows(learned)
         now_s = self.around.now_s()
+        trash = Trash(self.tree, trash_stamp(now_s))
         update = Update(
             self.tree,
             self.state,
             plan,
             look.ledger,
-            Trash(self.tree, trash_stamp(now_s)),
+            trash,
             voice=self.voice,
             stopping=self.around.stopping,
         )
@@ -208,12 +228,12 @@ class Syncing:
         report.bytes_hashed += update.bytes_hashed
         rows = look.rows_to_carry({*outcome.trashed, *plan.moved}, settled=plan.settled)
         rows |= learned | outcome.rows
-        self._record(release, rows, look, report)
+        self._record(release, rows, look, report, outcome)
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
-        self.seeding.start(release, bytes(each.action not in NOT_OURS for each in plan.files))
+        self.seeding.start(release, plan.right)
         if report.changed:
-            self.keeper.tidy()
+            self.keeper.after_update(trash.added_bytes)
 
     def _commit(
         self, release: Release, update: Update, now_s: float, report: CheckReport
@@ -238,11 +258,16 @@ class Syncing:
         )
 
     def _record(
-        self, release: Release, rows: dict[str, LedgerRow], look: Look, report: CheckReport
+        self,
+        release: Release,
+        rows: dict[str, LedgerRow],
+        look: Look,
+        report: CheckReport,
+        outcome: CommitOutcome,
     ) -> None:
-        index = look.assessment.index
-        seal = seal_tree(release, rows, index, self.config, self.keep)
-        if rows == look.ledger and self.state.synced == release.digest:
+        seal = seal_tree(release, rows, look.assessment, self.config, self.keep)
+        is_known = rows == look.ledger and self.state.synced == release.digest
+        if is_known and not self.state.has_journal:  # a journal that stays is carried out again
             if seal != self.state.load_seal():
                 self.state.put(seal=seal.dump() if seal else "")
             return
@@ -251,10 +276,32 @@ class Syncing:
             now_s = self.around.now_s()
             history = (now_s, report.info_hash, report.release, report.as_json())
         self.state.record_sync(
-            rows, synced=release.digest, history=history, seal=seal, before=look.ledger
+            rows,
+            synced=release.digest,
+            history=history,
+            release=_past(release, self.around.now_s()),
+            trashed=_content_in_trash(outcome, look.ledger),
+            seal=seal,
+            before=look.ledger,
         )
         polled = self.state.load_poll()
         self.state.forget_bodies(keep={release.digest, polled.sha256 if polled else ""})
+
+
+def _past(release: Release, at_s: float) -> PastRelease:
+    manifest = release.manifest
+    return PastRelease(release.digest, manifest.info_hash, manifest.name, at_s)
+
+
+def _content_in_trash(
+    outcome: CommitOutcome, ledger: Mapping[str, LedgerRow]
+) -> dict[str, LedgerRow]:
+    """What is known of old releases' files that a commit moved to the trash, by path there."""
+    return {
+        at: row._replace(digest=ledger[path].digest)
+        for at, (path, row) in outcome.kept_content.items()
+        if path in ledger
+    }
 
 
 def _fill(report: CheckReport, outcome: CommitOutcome) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torsync.model.retention import TRASH, folder_name
+from torsync.model.tree_index import Kind
 from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from torsync.model.tree_index import DiskEntry
 
+_BLOCK_BYTES = 4096
+_ANYTHING_BYTES = 2**62
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
@@ -37,6 +40,10 @@ class Trash:
     """The trash of one update or clean-up; its folders are made when the first file goes there.
 
     Should another file go there under the same path, it gets a further folder.
+
+    Attributes:
+        released: where the files of old releases are that were put there → the paths they had.
+        added_bytes: what was put there takes on the disk, at most.
     """
 
     def __init__(self, tree: Tree, stamp: str) -> None:
@@ -49,6 +56,8 @@ class Trash:
         """
         self._tree = tree
         self._stamp = stamp
+        self.released: dict[str, str] = {}
+        self.added_bytes = 0
 
     def save(self, path: str, *, released: bool = False) -> bool:
         """Give the file or link at ``path`` a second name in the trash; it stays where it is.
@@ -92,6 +101,7 @@ class Trash:
                 if not self._is_gone(path, error):
                     raise
                 return False
+            self._count(entry)
             return True
 
     def take(self, path: str, *, released: bool = False, name: str = "") -> bool:
@@ -118,7 +128,7 @@ class Trash:
                 with suppress(FileNotFoundError):
                     os.unlink(last, dir_fd=folder_fd)
                 return True
-            return self._move(path, target)
+            return self._move(path, target, entry)
 
     def _link(self, path: str, target: str) -> None:
         (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(
@@ -128,7 +138,7 @@ class Trash:
             name, target_name, src_dir_fd=folder_fd, dst_dir_fd=target_fd, follow_symlinks=False
         )
 
-    def _move(self, path: str, target: str) -> bool:
+    def _move(self, path: str, target: str, entry: DiskEntry) -> bool:
         (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(
             path, target, create=True
         )
@@ -138,7 +148,12 @@ class Trash:
             if not self._is_gone(path, error):
                 raise
             return False
+        self._count(entry)
         return True
+
+    def _count(self, entry: DiskEntry) -> None:
+        is_folder = entry.kind is Kind.FOLDER  # nobody looked what is in it
+        self.added_bytes += _ANYTHING_BYTES if is_folder else entry.size + _BLOCK_BYTES
 
     def _is_gone(self, path: str, error: OSError) -> bool:
         return isinstance(error, FileNotFoundError) and self._tree.stat(path) is None
@@ -154,6 +169,8 @@ class Trash:
             except NotADirectoryError:  # a file is in the way of it
                 continue
             if found is None or (found.inode, found.kind) == (entry.inode, entry.kind):
+                if released:
+                    self.released[target] = path
                 return target, found is not None
         raise FileExistsError(errno.EEXIST, "too many folders of one second", TRASH)
 

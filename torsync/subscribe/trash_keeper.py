@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypedDict
 
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
-from torsync.model.retention import Trashed, freed_bytes, plan_retention
+from torsync.model.retention import Tally, Trashed, freed_bytes, plan_retention
 from torsync.model.units import format_size
 from torsync.subscribe.trash_content import TrashRemoved, read_trash, remove_trashed
 from torsync.subscribe.tree import doing
@@ -18,11 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torsync.model.config import SubscriptionConfig
+    from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.tree import Tree
 
 _EVERY_S = 24 * 3600.0
 _PATHS_TOLD = 3
+
+
+class _Policy(TypedDict):
+    now_s: float
+    age_s: float
+    limit_bytes: int
 
 
 class TrashKeeper:
@@ -32,6 +40,7 @@ class TrashKeeper:
         self,
         config: SubscriptionConfig,
         tree: Tree,
+        state: TreeState,
         voice: Voice,
         *,
         now_s: Callable[[], float],
@@ -42,12 +51,14 @@ class TrashKeeper:
         Args:
             config: says how much is kept for how long.
             tree: whose trash it is.
+            state: where it is remembered how full the trash is.
             voice: told what was given up early, and what could not be removed.
             now_s: gives the time in Unix seconds.
             clock: gives seconds that only grow.
         """
         self._config = config
         self._tree = tree
+        self._state = state
         self._voice = voice
         self._now_s = now_s
         self._clock = clock
@@ -57,6 +68,22 @@ class TrashKeeper:
         """Do it once a day; to be called often. See ``tidy``."""
         if self._clock() >= self._due_s and self._tree.is_current():
             self.tidy()
+
+    def after_update(self, added_bytes: int) -> None:
+        """Do it if it may be needed; see ``tidy``.
+
+        A trash that has been looked at today, and cannot be too full, is not looked at.
+
+        Args:
+            added_bytes: what the update put there takes on the disk, at most.
+        """
+        with suppress(TorsyncError):  # the whole way finds out what is wrong, and tells
+            tally = Tally.load(self._state.get("trash"))
+            tally = tally.with_more(added_bytes) if tally else None
+            if tally and tally.allows(**self._policy()):
+                self._state.put(trash=tally.dump())
+                return
+        self.tidy()
 
     def tidy(self) -> None:
         """Give up what is too old or too much.
@@ -72,22 +99,24 @@ class TrashKeeper:
     def _tidy(self) -> None:
         content = read_trash(self._tree)
         self._warn(content.problems, "read")
-        plan = plan_retention(
-            content.files,
-            now_s=self._now_s(),
-            age_s=self._config.trash_age_s,
-            limit_bytes=self._limit_bytes(),
-        )
-        if not (plan.aged or plan.early):
-            return
-        removed = remove_trashed(self._tree, content, (*plan.aged, *plan.early))
-        self._tell_early(set(plan.early), removed)
-        self._warn(removed.problems, "removed")
+        plan = plan_retention(content.files, **self._policy())
+        removed = TrashRemoved()
+        if plan.aged or plan.early:
+            removed = remove_trashed(self._tree, content, (*plan.aged, *plan.early))
+            self._tell_early(set(plan.early), removed)
+            self._warn(removed.problems, "removed")
+        is_known = not (content.problems or removed.problems)
+        with suppress(TorsyncError):  # without it the next update looks at all of it
+            self._state.put(trash=plan.left.dump() if is_known else "")
 
-    def _limit_bytes(self) -> int:
+    def _policy(self) -> _Policy:
         with doing("ask for the size of", str(self._tree.root)):
             found = os.fstatvfs(self._tree.folder_fd(""))
-        return self._config.trash_limit.of(found.f_blocks * found.f_frsize)
+        return {
+            "now_s": self._now_s(),
+            "age_s": self._config.trash_age_s,
+            "limit_bytes": self._config.trash_limit.of(found.f_blocks * found.f_frsize),
+        }
 
     def _tell_early(self, early: set[Trashed], removed: TrashRemoved) -> None:
         """Say what is gone before its time, old releases' files and the user's apart."""

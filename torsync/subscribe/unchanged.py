@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
     from torsync.model.assess import Matcher
+    from torsync.model.assessment import Assessment
     from torsync.model.config import SubscriptionConfig
-    from torsync.model.tree_index import DiskIndex, LedgerRow
+    from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.ledger_table import SeenByFolder
     from torsync.subscribe.release import Release
     from torsync.subscribe.state import TreeState
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def seal_tree(
     release: Release,
     rows: Mapping[str, LedgerRow],
-    index: DiskIndex,
+    assessment: Assessment,
     config: SubscriptionConfig,
     keep: Matcher,
 ) -> Seal | None:
@@ -39,11 +40,11 @@ def seal_tree(
     Args:
         release: that the tree was brought to.
         rows: the whole ledger.
-        index: the look that it was made from.
+        assessment: that it was brought to it from.
         config: of the subscription.
         keep: its patterns.
     """
-    if not index.complete:
+    if not assessment.index.complete:
         return None
     return seal_release(
         release.manifest,
@@ -52,12 +53,13 @@ def seal_tree(
         policy=_policy_of(config),
         clean=config.clean,
         keep=keep,
+        unselected=assessment.unselected,
     )
 
 
 def _policy_of(config: SubscriptionConfig) -> str:
     """What a seal depends on besides release and tree; another torsync may decide otherwise."""
-    return json.dumps([__version__, config.clean.value, *config.keep])
+    return json.dumps([__version__, config.clean.value, config.keep, config.select])
 
 
 def find_unchanged(
@@ -97,6 +99,7 @@ def find_unchanged(
         release=seal.release,
         info_hash=seal.info_hash,
         kept=seal.files,
+        unselected=seal.unselected,
         bytes_total=seal.bytes_total,
     )
 

@@ -45,6 +45,7 @@ class Verifying:
 
         Raises:
             NotSyncedError: there is no synced manifest yet.
+            RefusedError: a guard wants a person to say that it is meant.
             TorsyncError: it could not be done.
         """
         started = time.monotonic()
@@ -73,6 +74,7 @@ class Verifying:
         report.dry_run = dry_run
         look = look.judged(report)
         if not (repair or clean or quick):
+            self._syncing.admission.mark(self._syncing.tree)
             self._remember(release, look)
         elif (repair or clean) and not dry_run:
             self._mend(release, look, report, repair=repair, clean=clean)
@@ -90,7 +92,7 @@ class Verifying:
     def _mend(
         self, release: Release, look: Look, report: VerifyReport, *, repair: bool, clean: bool
     ) -> None:
-        if clean and report.unreadable:
+        if clean and (report.unreadable or not look.assessment.index.complete):
             self._syncing.voice.notice(
                 Level.ERROR,
                 "not_cleaned",
@@ -102,6 +104,8 @@ class Verifying:
             plan = plan.without_mending()
         elif self._syncing.config.apply is ApplyMode.IN_PLACE:
             plan = plan.patching_in_place()
+        syncing = self._syncing
+        syncing.guard.check_mending(syncing.tree, release, plan, look, clean=clean)
         done = forecast(self._name, plan)
         self._syncing.apply(release, plan, look, done)
         replaced = {*done.moved, *done.copied, *done.patched, *done.fetched}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
     from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+    from torsync.model.trash_reports import TrashReport
 
 
 class Renderer(Protocol):
@@ -32,6 +33,9 @@ class Renderer(Protocol):
 
     def status(self, reports: Sequence[StatusReport]) -> None:
         """Show what is known of the subscriptions."""
+
+    def trash(self, report: TrashReport) -> None:
+        """Show what is in the trash of a subscription, came back from it, or was removed."""
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Show that ``init`` added a subscription to the configuration file ``config``."""

@@ -25,6 +25,7 @@ from torsync.cli.render.text import (
     error_lines,
     printable,
 )
+from torsync.cli.render.trash_lines import summarise_trash, trash_lines
 from torsync.model.errors import ExitCode
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.units import format_duration, format_size
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event, Progress
     from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+    from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 10.0
 # What every poll passes through, several times an hour, and what never ends.
@@ -104,6 +106,13 @@ class PlainRenderer:
                 self._say(self._out, report.name, "last error", printable(report.last_error))
             if report.last_error_hint:
                 self._say(self._out, report.name, "hint", printable(report.last_error_hint))
+
+    def trash(self, report: TrashReport) -> None:
+        """Write a line for the counts and one for each file."""
+        if not self._quiet:
+            self._say(self._out, report.name, summarise_trash(report))
+            for line in trash_lines(report, verbose=self._verbose):
+                self._say(self._out, report.name, line)
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Write what was added and what comes next."""

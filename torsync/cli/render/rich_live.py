@@ -30,6 +30,7 @@ from torsync.cli.render.summaries import (
     verify_sections,
 )
 from torsync.cli.render.text import PATHS_SHOWN, error_lines, printable
+from torsync.cli.render.trash_lines import summarise_trash, trash_lines
 from torsync.model.errors import ExitCode
 from torsync.model.events import Level, Notice, StageStarted
 from torsync.model.units import format_duration
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+    from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
 _LEVEL_STYLES = {
@@ -144,6 +146,17 @@ class RichRenderer:
             self._report_lines.status(reports)
             return
         self._print(*status_view(reports, self._console.width, self._wall_clock()))
+
+    def trash(self, report: TrashReport) -> None:
+        """Print the counts, then a line for each file."""
+        if self._report_lines is not None:
+            self._report_lines.trash(report)
+            return
+        lines = trash_lines(report, verbose=self._verbose)
+        self._print(
+            Text.assemble((printable(report.name), "bold"), "  ", summarise_trash(report)),
+            *(_unbroken(Text(f"  {line}")) for line in lines),
+        )
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Print what was added and what comes next."""

@@ -79,6 +79,7 @@ def _check_counts(report: CheckReport) -> tuple[str, str]:
         (len(report.trashed), "{} to the trash", "trash {}"),
         (report.kept, "{} kept", "keep {}"),
         (len(report.kept_local), "{} left as edited here", "leave {} as edited here"),
+        (report.unselected, "{} not selected", "leave {} not selected"),
         (len(report.unreadable), "{} unreadable", "skip {} unreadable"),
     ]
     done = _with_noun([(number, template) for number, template, _ in counts])
@@ -113,6 +114,7 @@ def summarise_verify(report: VerifyReport) -> str:
             (len(report.unreadable), "{} unreadable"),
             (len(report.unlisted), "{} unlisted"),
             (len(report.kept_local), "{} left as edited here"),
+            (report.unselected, "{} not selected"),
             (len(report.repaired), f"{{}} {would}repaired"),
             (len(report.cleaned), f"{{}} {trashed}"),
         ]
