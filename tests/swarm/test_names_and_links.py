@@ -6,9 +6,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from tests.support.torrents import make_packed
 from tests.support.trees import OWN_FOLDER, random_bytes, tree_bytes, write_tree
-from tests.support.updates import PIECE, overwritten
+from tests.support.updates import MAKERS, PIECE, overwritten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +82,7 @@ def publish_long(updates: Updates, folder: Path, entries: dict[str, bytes]) -> N
     """Publish files of different sizes: libtorrent cuts names at 240 bytes, so seeds others."""
     import libtorrent as lt
 
-    torrent = make_packed(write_tree(folder, entries), piece_size=PIECE)
+    torrent = MAKERS["packed"](write_tree(folder, entries), piece_size=PIECE)
     shutil.rmtree(folder)
     contents = {len(content): content for content in entries.values()}
     assert len(contents) == len(entries)

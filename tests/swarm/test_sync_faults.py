@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
 
 KIB = 1024
