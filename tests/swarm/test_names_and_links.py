@@ -94,7 +94,7 @@ def publish_long(updates: Updates, folder: Path, entries: dict[str, bytes]) -> N
     updates.torrent = torrent
 
 
-def test_names_at_the_limits_are_staged_patched_moved_and_trashed(
+def test_names_at_the_limits_are_staged_patched_moved_trashed_and_restored(
     updates: Updates, tmp_path: Path
 ) -> None:
     # What is published lies in a folder with a longer name than the tree's.
@@ -116,3 +116,6 @@ def test_names_at_the_limits_are_staged_patched_moved_and_trashed(
     assert contents(updates.tree) == second
     assert set(contents(updates.tree / ".torsync/trash").values()) == {LONG, b"dropped", b"1"}
     updates.torsync.run("verify").assert_ok()
+    updates.torsync.run("trash", "restore", "pack", path).assert_ok()
+    assert contents(updates.tree) == {**second, path: LONG}
+    assert second[path] in contents(updates.tree / ".torsync/trash").values()
