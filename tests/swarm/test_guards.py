@@ -307,6 +307,10 @@ def test_what_fits_in_place_is_told_to(updates: Updates, small: Path) -> None:
     )
     assert (small / "large").read_bytes() == content
     assert staged(small) == []
+    updates.torsync.subscribe(apply="in-place")
+    assert updates.torsync.run("check-now", "--dry-run").subscription["space_needed"] == 0
+    updates.torsync.run("check-now").assert_ok()
+    assert_same_tree(small, updates.folder)
 
 
 def test_a_clone_that_shares_its_blocks_takes_what_changes(
