@@ -53,6 +53,13 @@ class Look:
             unreadable=self.hashed.unreadable,
         )
 
+    def is_released(self, path: str) -> bool:
+        """Whether what is at a path is an earlier release's, and nobody has touched it."""
+        row, entry = self.ledger.get(path), self.assessment.index.entries.get(path)
+        if row is None or entry is None or not row.digest:
+            return False
+        return row.as_seen().vouches_for(entry)
+
     def rows_to_carry(
         self, gone: Iterable[str] = (), *, settled: bytes = b""
     ) -> dict[str, LedgerRow]:
