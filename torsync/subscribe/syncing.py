@@ -12,6 +12,7 @@ from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED
 from torsync.model.past import PastRelease
 from torsync.model.reports import CheckReport
+from torsync.model.retention import TRASH
 from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings, Voice
     from torsync.subscribe.trash_keeper import TrashKeeper
     from torsync.subscribe.tree import Tree
+
+
+_DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -252,9 +256,11 @@ class Syncing:
             rescue_held(self.tree, Trash(self.tree, trash_stamp(now_s)))
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
-        self.seeding.start(release, plan.right)
+        self.seeding.start(release, _right(plan, outcome))
         if report.changed:
             self.keeper.after_update(trash.added_bytes)
+            oldest = trash_stamp(now_s - self.config.trash_age_s - _DAY_S)
+            self.state.forget_trash(f"{TRASH}/{oldest}")
 
     def _commit(
         self, release: Release, update: Update, now_s: float, report: CheckReport
@@ -307,6 +313,15 @@ class Syncing:
         )
         polled = self.state.load_poll()
         self.state.forget_bodies(keep={release.digest, polled.sha256 if polled else ""})
+
+
+def _right(plan: Plan, outcome: CommitOutcome) -> bytes:
+    """One byte per file of the release, 1 if the tree has it now."""
+    right = bytearray(plan.right)
+    for path in outcome.locked:
+        if path in plan.wanted.by_path:
+            right[plan.wanted.by_path[path]] = 0
+    return bytes(right)
 
 
 def _past(release: Release, at_s: float) -> PastRelease:
