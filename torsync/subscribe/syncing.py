@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torsync.model.config import LockedMode
@@ -178,7 +178,8 @@ class Syncing:
     def look(self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True) -> Look:
         """Look at the tree with a release in mind; see ``take_look``."""
         self._be_current()
-        return take_look(
+        _release, begun = self.state.between()
+        look = take_look(
             self.tree,
             manifest,
             {} if self.admission.is_foreign else self.state.load_ledger(manifest.by_path),
@@ -191,6 +192,7 @@ class Syncing:
             trash=self.state.load_trash,
             hashing=hashing,
         )
+        return replace(look, begun=begun)
 
     def apply(
         self,

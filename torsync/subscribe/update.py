@@ -246,14 +246,13 @@ class Update:
         From here on the tree is between releases, until an update has been recorded.
         """
         files = self._plan.wanted.files
-        paths = {index: files[index].path for index in sorted(self._plan.in_place)}
-        _release, begun = self._state.between()
-        for index, path in paths.items():
-            if path not in begun and not self._is_released(path):
-                copy = self._stage.save_copy(path, index, self._plan, self._stopping)
-                self._trash.take(copy, name=path)
-        if paths:
-            self._state.begin_in_place(self._plan.wanted.name, begun.union(paths.values()))
+        for index in sorted(self._plan.to_save):
+            copy = self._stage.save_copy(files[index].path, index, self._plan, self._stopping)
+            self._trash.take(copy, name=files[index].path)
+        if self._plan.in_place:
+            _release, begun = self._state.between()
+            paths = begun.union(files[index].path for index in self._plan.in_place)
+            self._state.begin_in_place(self._plan.wanted.name, paths)
 
     def _clone(self) -> None:
         total = sum(
