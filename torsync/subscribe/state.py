@@ -222,7 +222,7 @@ class TreeState:
         self._db.transact(write)
 
     def between(self) -> tuple[str, dict[str, int]]:
-        """The release whose files are being patched where they are, if any; their inodes by path."""
+        """The release whose files are being patched in place, if any; and their inodes by path."""
         found = json.loads(self.get("between") or "{}")
         return str(found.get("release", "")), found.get("inodes", {})
 
