@@ -94,8 +94,8 @@ class Update:
         placement = place_for_fetch(self._plan)
         self._voice.stage(EventStage.STAGING)
         self._stage.prepare()
+        self._open_up()  # first, as what it copies may end what was staged there
         have = self._take_over_leftovers(placement)
-        self._open_up()
         self._clone()
         placement = self._assemble(placement, have)
         # The disk takes what was copied while the rest is fetched, and what was fetched while
@@ -251,8 +251,10 @@ class Update:
             self._trash.take(copy, name=files[index].path)
         if self._plan.in_place:
             _release, begun = self._state.between()
-            paths = begun.union(files[index].path for index in self._plan.in_place)
-            self._state.begin_in_place(self._plan.wanted.name, paths)
+            for index in self._plan.in_place:
+                path = files[index].path
+                begun[path] = self._plan.index.entries[path].inode
+            self._state.begin_in_place(self._plan.wanted.name, begun)
 
     def _clone(self) -> None:
         total = sum(
