@@ -120,6 +120,7 @@ class HandTorrent:
                         self._write(target, offset, contents[index][offset : offset + length])
 
     def _write(self, target: Path, offset: int, data: Any) -> None:
+        target = target.parent.resolve() / target.name
         assert "/.torsync/stage/" in str(target), f"{target} is not in the stage"
         with target.open("ab"):
             pass

@@ -170,3 +170,15 @@ def test_a_disk_that_loses_what_was_written_is_noticed_before_the_tree_changes(
 ) -> None:
     with mounted(updates.tree, "-o", "loop", store / "image"):
         fail_to_store(updates, store)
+
+
+def test_what_a_disk_lost_is_not_believed_later_because_it_can_be_read_from_memory(
+    updates: Updates, store: Path
+) -> None:
+    with mounted(updates.tree, "-o", "loop", store / "image"):
+        fail_to_store(updates, store)
+        (store / "filler").unlink()
+        updates.torsync.run("check-now").assert_ok()
+    with mounted(updates.tree, "-o", "loop", store / "image"):
+        found, wanted = tree_bytes(updates.tree), tree_bytes(updates.folder)
+        assert [path for path in wanted if found.get(path) != wanted[path]] == []

@@ -81,3 +81,32 @@ def test_a_file_system_without_hard_links_modes_and_regard_to_case(
         assert report["ok"] == len(SECOND)
         updates.update(FIRST, "packed")
         updates.torsync.run("verify").assert_ok()
+
+
+CASES = [
+    ({"Readme": X}, {"README": X}),
+    ({"Readme": X}, {"README": Y}),
+    ({"Data/x": X, "Data/y": Y}, {"data/x": X, "data/y": Z}),
+    ({"a": X, "b": Y}, {"A": Y, "B": X}),
+    ({"a": X}, {"A": Y, "z": X}),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), CASES, ids=["name", "and content", "folder", "swapped", "handed on"]
+)
+def test_names_that_change_only_in_case_where_that_makes_no_difference(
+    updates: Updates, tmp_path: Path, old: dict[str, bytes], new: dict[str, bytes]
+) -> None:
+    other = {"other": b"1"}
+    with disk("exfat", tmp_path / "image", updates.tree) as root:
+        (root / "Probe").touch()
+        assert (root / "pROBE").exists(), "names are without regard to case"
+        (root / "Probe").unlink()
+        updates.publish({**old, **other}, "packed")
+        updates.check()
+        updates.update({**new, **other}, "packed")
+        lost = set(old.values()) - set(new.values())
+        assert lost <= {found for all_ in trash_contents(root).values() for found in all_}
+        updates.assert_at_rest()
+        updates.torsync.run("verify").assert_ok()

@@ -6,6 +6,9 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.support.processes import wait_until
 from tests.support.trees import OWN_FOLDER, random_bytes, tree_bytes, write_tree
 from tests.support.updates import MAKERS, PIECE, overwritten
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.support.updates import Updates
 
+KIB = 1024
+MIB = 1024 * KIB
 PATH_MAX = 4096  # with the byte that ends it
 PATH_ACCEPTED = 4000  # in a release
 NAME_MAX = 255
@@ -119,3 +124,31 @@ def test_names_at_the_limits_are_staged_patched_moved_trashed_and_restored(
     updates.torsync.run("trash", "restore", "pack", path).assert_ok()
     assert contents(updates.tree) == {**second, path: LONG}
     assert second[path] in contents(updates.tree / ".torsync/trash").values()
+
+
+# --- links in the stage ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [".torsync", ".torsync/stage", "the release's"])
+def test_a_link_that_replaces_the_stage_in_the_middle_of_a_fetch_leads_nowhere(
+    updates: Updates, tmp_path: Path, place: str
+) -> None:
+    updates.publish({"x": 100, "y": 200}, "v1")
+    updates.check()
+    entries = {"x": 101, **{f"new/{number}": 300 * KIB for number in range(8)}}
+    torrent = updates.publish(entries, "v1", upload_limit=2 * MIB)
+    running = updates.torsync.start("check-now")
+    seeder = updates.publisher.seeder
+    wait_until(lambda: seeder.uploaded(torrent) > 200 * KIB, "much has been sent")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    stages = updates.tree / ".torsync/stage"
+    at = next(stages.iterdir()) if place == "the release's" else updates.tree / place
+    at.rename(tmp_path / "aside")
+    at.symlink_to(outside, target_is_directory=True)
+    running.wait(20)
+    assert list(outside.rglob("*")) == []
+    at.unlink()
+    (tmp_path / "aside").rename(at)
+    updates.torsync.run("check-now").assert_ok()
+    assert tree_bytes(updates.tree) == tree_bytes(updates.folder)

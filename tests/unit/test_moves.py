@@ -268,10 +268,10 @@ def test_what_appears_at_an_old_name_meanwhile_is_left_alone(
     site.update({"a": A, "b": B})
     leave = Moves.leave_sources
 
-    def appear_first(self: Moves, *, but: list[str]) -> None:
+    def appear_first(self: Moves, **options: Any) -> None:
         (site.root / "new").write_bytes(b"of the user")
         (site.root / "new").rename(site.root / "a")
-        leave(self, but=but)
+        leave(self, **options)
 
     monkeypatch.setattr(Moves, "leave_sources", appear_first)
     site.update({"b": A})

@@ -32,6 +32,7 @@ _COMMANDS = {
     "apply": ("torsync.cli.apply", "run_apply"),
     "verify": ("torsync.cli.verify", "run_verify"),
     "status": ("torsync.cli.status", "run_status"),
+    "rollback": ("torsync.cli.rollback", "run_rollback"),
     "trash": ("torsync.cli.trash", "run_trash"),
     "run": ("torsync.cli.run", "run_service"),
     "demo": ("torsync.cli.demo", "run_demo"),

@@ -52,6 +52,21 @@ def make_parser() -> argparse.ArgumentParser:
     apply.add_argument("--adopt", action="store_true", help=_ADOPT)
     _add_timeout(apply)
 
+    rollback = add_command(
+        "rollback", "go back to an earlier release, and stay there until `apply`"
+    )
+    rollback.add_argument("name", metavar="NAME", help="of the subscription")
+    rollback.add_argument(
+        "release",
+        nargs="?",
+        default="",
+        metavar="RELEASE",
+        help="its name, or the beginning of its info-hash (default: the one before)",
+    )
+    rollback.add_argument("--list", action="store_true", help="only tell which ones are kept")
+    _add_allowances(rollback)
+    _add_timeout(rollback)
+
     add_command("run", "the service: poll, update and seed until stopped")
 
     verify = add_command("verify", "hash everything; report missing, damaged and unlisted files")

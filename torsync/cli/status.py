@@ -54,6 +54,7 @@ def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) ->
 
     report.stage = state.noted_stage() if report.holder_pid else _stage_at_rest(config, state)
     report.between, _paths = state.between()
+    report.pinned = bool(state.pinned)
     synced, seal = state.synced, state.load_seal()
     if seal is not None and seal.body == synced:
         report.release, report.info_hash = seal.release, seal.info_hash
@@ -79,4 +80,6 @@ def _stage_at_rest(config: SubscriptionConfig, state: TreeState) -> str:
         return Stage.NEEDS_APPROVAL.value
     if state.between()[0]:
         return "between releases"
+    if state.pinned:
+        return "rolled back"
     return "stopped"

@@ -142,7 +142,8 @@ def refuse_deletes(
         mirror: whether files count that torsync does not manage: the limit is then a part of all
             files in the tree, and otherwise of those that torsync manages there.
     """
-    going = sorted({removal.path for removal in (*plan.removals, *plan.in_the_way)} - plan.moved)
+    going = {removal.path for removal in (*plan.removals, *plan.in_the_way)} - plan.moved
+    going -= {plan.files[index].source for index in plan.acting}  # patched under another name
     if not going:
         return None
     entries = plan.index.entries

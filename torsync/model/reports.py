@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torsync.model.past import PastRelease
+
 
 class PlannedAction(NamedTuple):
     """What would happen to one path, and why.
@@ -174,12 +176,41 @@ class VerifyReport:
 
 
 @dataclass(slots=True)
+class PastReport:
+    """The releases that a tree can go back to, the newest first.
+
+    ``current`` is the digest of the one that it is at, and ``pinned`` whether it stays there.
+    """
+
+    name: str
+    current: str = ""
+    pinned: bool = False
+    releases: list[PastRelease] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the object that ``--json`` prints, without its ``type``."""
+        return {
+            "name": self.name,
+            "pinned": self.pinned,
+            "releases": [
+                {
+                    "release": release.name,
+                    "info_hash": release.info_hash,
+                    "synced_s": release.at_s,
+                    "current": release.digest == self.current,
+                }
+                for release in self.releases
+            ],
+        }
+
+
+@dataclass(slots=True)
 class StatusReport:
     """What is known of a subscription from its state directory; times are Unix seconds.
 
-    ``between`` is the release that the tree is on its way to, where that is done in place: until
-    it is there, the tree is of no release.
-    ``files`` and ``bytes_total`` are of what is selected.
+    ``pinned`` tells that it was rolled back to ``release``, and stays there. ``between`` is the
+    release that the tree is on its way to, where that is done in place: until it is there, the
+    tree is of no release. ``files`` and ``bytes_total`` are of what is selected.
     """
 
     name: str
@@ -188,6 +219,7 @@ class StatusReport:
     stage: str
     release: str = ""
     info_hash: str = ""
+    pinned: bool = False
     between: str = ""
     files: int = 0
     bytes_total: int = 0

@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from torsync.model.names import meeting_key
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.attributes import set_attributes
 from torsync.subscribe.moves import Moves
+from torsync.subscribe.spelling import respell
 from torsync.subscribe.syscalls import exchange
 from torsync.subscribe.trash import NoHardLinks, Trash, remove_emptied_folders
 from torsync.subscribe.tree import Tree, doing
@@ -39,6 +41,7 @@ class CommitOutcome:
         trashed: paths whose old content is in the trash.
         kept_content: where in the trash old releases' files are → their paths, and what they are
             now.
+        respelled: see ``respell``.
         lost: paths that could not be brought to the release, as others had changed what was
             staged or what is there; only of a commit that was cut off.
     """
@@ -51,6 +54,7 @@ class CommitOutcome:
     trashed: list[str] = field(default_factory=list)
     kept_content: dict[str, tuple[str, LedgerRow]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    respelled: frozenset[str] = frozenset()
 
 
 class Commit:
@@ -95,14 +99,15 @@ class Commit:
                 nothing is lost.
         """
         journal = self._journal
+        self._outcome.respelled = respell(self._tree, journal)
         self._moves.set_aside()
-        self._moves.clear_the_way()
+        self._moves.clear_the_way(but=self._outcome.respelled)
         self._remove(journal.cleared)
         self._remove_replaced_folders()
         for placed in journal.placed:
             with self._step("put in place", placed.path):
                 self._place(placed)
-        self._moves.leave_sources(but=self._outcome.lost)
+        self._moves.leave_sources(lost=self._outcome.lost, but=self._outcome.respelled)
         self._remove(journal.removed)
         remove_emptied_folders(self._tree, journal.vacated())
         for kept in journal.kept:
@@ -142,6 +147,8 @@ class Commit:
             if there is None or there.link_target != placed.link:
                 self._stage_link(placed)
                 self._rename_into_place(placed, there)
+        elif self._is_respelled(placed):
+            pass
         elif there is not None and there.inode == placed.inode:
             self._clear_held(placed)  # a rename onto the same file would do nothing
         elif self._again and not self._moves.is_held(placed):
@@ -154,6 +161,12 @@ class Commit:
         done.append(placed.path)
         self._on_file()
 
+    def _is_respelled(self, placed: Placed) -> bool:
+        """Whether a file had nothing to get but another spelling of its name."""
+        if placed.aside or placed.source not in self._outcome.respelled:
+            return False
+        return meeting_key(placed.source) == meeting_key(placed.path)
+
     def _clear_held(self, placed: Placed) -> None:
         """See to what is left in the stage of a file that is at its path already.
 
@@ -162,7 +175,7 @@ class Commit:
         held_at = self._moves.held_at(placed)
         with suppress(NotADirectoryError):
             held = self._tree.stat(held_at)
-            if held is None or held_at == placed.path:
+            if held is None:
                 return
             if held.inode == placed.inode:
                 folder_fd, name = self._tree.locate(held_at)
@@ -205,6 +218,8 @@ class Commit:
 
     def _remove(self, paths: Iterable[Gone]) -> None:
         for gone in paths:
+            if gone.path in self._outcome.respelled:
+                continue
             with self._step("move to the trash", gone.path), suppress(NotADirectoryError):
                 entry = self._tree.stat(gone.path)
                 if entry is None or entry.kind in {Kind.FOLDER, Kind.MOUNT}:

@@ -8,7 +8,6 @@ and none is ever absent.
 from __future__ import annotations
 
 import os
-import unicodedata
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -88,50 +87,42 @@ class Moves:
                 raise
             os.rename(name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd)
 
-    def clear_the_way(self) -> None:
+    def clear_the_way(self, *, but: Container[str]) -> None:
         """Take away the old names of files that are where a file or folder goes.
+
+        Args:
+            but: old spellings of new names.
 
         Raises:
             TreeError: that was not possible.
         """
         for placed in self._aside:
-            if placed.source in self._journal.blocking:
+            if placed.source in self._journal.blocking and placed.source not in but:
                 self._leave(placed)
 
-    def leave_sources(self, *, but: Container[str]) -> None:
+    def leave_sources(self, *, lost: Container[str], but: Container[str]) -> None:
         """Take away the old names that are still there, of files that now have their new ones.
 
         Args:
-            but: paths that their files did not get to.
+            lost: paths that their files did not get to.
+            but: old spellings of new names.
 
         Raises:
             TreeError: that was not possible.
         """
         ends = {placed.path for placed in self._journal.placed}
         for placed in self._aside:
-            if placed.source not in ends and placed.path not in but:
-                self._leave(placed)
+            if placed.source in ends or placed.source in but or placed.path in lost:
+                continue
+            self._leave(placed)
 
     def _leave(self, placed: Placed) -> None:
         source = placed.source
         with doing("remove the old name", source):
             entry = self._stat(source)
-            own = entry is not None and entry.inode == placed.inode
-            if own and not self._is_name_of(placed.path, source):
+            if entry is not None and entry.inode == placed.inode:
                 folder_fd, name = self._tree.locate(source)
                 os.unlink(name, dir_fd=folder_fd)
-
-    def _is_name_of(self, target: str, source: str) -> bool:
-        """Whether the old name is the new one in another case, as some file systems see it.
-
-        Then both lead to one directory entry, which has to stay.
-        """
-        if _folded(source) != _folded(target):
-            return False
-        (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(source, target)
-        if not os.path.samestat(os.fstat(folder_fd), os.fstat(target_fd)):
-            return False
-        return name == target_name or not {name, target_name} <= {*os.listdir(folder_fd)}
 
     def give_attributes(self, placed: Placed) -> None:
         """Give a moved file that is at its new path its mode and time, if nobody touched it."""
@@ -152,7 +143,3 @@ class Moves:
         with suppress(NotADirectoryError):
             return self._tree.stat(path)
         return None
-
-
-def _folded(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()

@@ -6,11 +6,13 @@ Nothing in the visible tree is changed here.
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from torsync.model.assess import link_text
 from torsync.model.errors import TreeError
 from torsync.model.journal import Gone, Identity, Journal, Kept, Placed
+from torsync.model.names import meeting_key
 from torsync.model.placement import Place
 from torsync.model.plan import FILLED, NOT_OURS, Action, Plan
 from torsync.model.tree_index import Kind
@@ -198,11 +200,19 @@ class Preparation:
             )
 
     def _can_be_renamed(self, target: str, source: str) -> bool:
-        return (
-            target not in self._plan.index.entries
-            and source not in self._plan.wanted.by_path
-            and not self._plan.in_the_way
-        )
+        """Whether the new path is free, and the old one wanted by nobody, whatever the case."""
+        there = self._spellings.get(meeting_key(target), source)
+        wanted = self._wanted_spellings.get(meeting_key(source), target)
+        return there == source and wanted == target and not self._plan.in_the_way
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        """What is in the tree, as file systems know it that make no difference of letter case."""
+        return {meeting_key(path): path for path in self._plan.index.entries}
+
+    @cached_property
+    def _wanted_spellings(self) -> dict[str, str]:
+        return {meeting_key(path): path for path in self._plan.wanted.by_path}
 
     def _links(self) -> Iterator[Placed]:
         for index in self._plan.acting:

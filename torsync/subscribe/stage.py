@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,17 @@ from torsync.subscribe.trash import NO_LINKS
 from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from torsync.model.plan import Plan
     from torsync.model.tree_index import DiskEntry
 
 STAGES = f"{PRIVATE_FOLDER}/stage"
+
+
+def staged_name(index: int, place: Place) -> str:
+    """The name of a file in the stage of its release."""
+    return f"{index}.scratch" if place is Place.SCRATCH else str(index)
 
 
 def staged_path(stage: str, index: int) -> str:
@@ -78,8 +83,7 @@ class Stage:
 
     def path(self, index: int, place: Place) -> str:
         """Where a file is staged, relative to the tree."""
-        suffix = ".scratch" if place is Place.SCRATCH else ""
-        return staged_path(self.info_hash, index) + suffix
+        return f"{self.folder}/{staged_name(index, place)}"
 
     def open_for(self, placement: Placement) -> Callable[[int], int]:
         """Give a function that opens a file of the manifest for reading, at its place."""
@@ -91,6 +95,33 @@ class Stage:
             return self._tree.open(self.path(index, place))
 
         return opener
+
+    @contextmanager
+    def for_writing_by_name(self) -> Iterator[str]:
+        """Give an absolute path of the stage for libtorrent, which opens files by their names.
+
+        Where the system has one, it is a path of the open folder itself: a link that others put
+        in the place of the stage, or of a folder on the way, leads nowhere.
+
+        Raises:
+            TreeError: there is no stage; what is raised meanwhile names the stage as people do.
+        """
+        known_as = str(self._tree.root / self.folder)
+        with doing("open", self.folder):
+            fd = os.dup(self._tree.folder_fd(self.folder))
+        try:
+            path = f"/proc/self/fd/{fd}"
+            try:
+                is_there = os.path.samestat(os.stat(path), os.fstat(fd))
+            except OSError:
+                is_there = False
+            yield path if is_there else known_as
+        except TreeError as error:
+            error.path = error.path.replace(path, known_as)
+            error.message = error.message.replace(path, known_as)
+            raise
+        finally:
+            os.close(fd)
 
     def prepare(self) -> None:
         """Make the stage, and remove those of other releases.
@@ -292,6 +323,21 @@ class Stage:
         for path in sources.seen:
             with doing("look at", path):
                 self._check_untouched(path, plan)
+
+    def give_up(self, plan: Plan) -> None:
+        """Throw away what is staged, and read files that are patched in place from the disk again.
+
+        Raises:
+            TreeError: that was not possible.
+        """
+        for index in plan.in_place:
+            with doing("read again", plan.wanted.files[index].path):
+                fd = self._tree.open(plan.wanted.files[index].path)
+                try:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                finally:
+                    os.close(fd)
+        self.remove()
 
     def discard(self, name: str) -> None:
         """Remove one staged file."""

@@ -226,7 +226,9 @@ class Syncing:
             raise
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
-        rows = look.rows_to_carry({*outcome.trashed, *plan.moved}, settled=plan.settled)
+        rows = look.rows_to_carry(
+            {*outcome.trashed, *outcome.respelled, *plan.moved}, settled=plan.settled
+        )
         rows |= learned | outcome.rows
         self._record(release, rows, look, report, outcome)
         update.clear_stage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from torsync.subscribe.fetch import Fetched, FetchGoal
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 from torsync.subscribe.look import bytes_of
 from torsync.subscribe.prepare import Preparation
-from torsync.subscribe.stage import Stage, StagedRecord
+from torsync.subscribe.stage import Stage, StagedRecord, staged_name
 from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
@@ -98,10 +99,10 @@ class Update:
         # it is read back: the commit waits for less. A descriptor is told of an error once,
         # here and not in the commit.
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
-            copied = beside.submit(self._tree.sync)
+            copied = beside.submit(self._sync)
             if self._needed:
                 self._fetch(metainfo, fetcher, placement, have, peers, web_seeds)
-                fetched = beside.submit(self._tree.sync)
+                fetched = beside.submit(self._sync)
                 self._read_back(placement)
                 fetched.result()
             copied.result()
@@ -120,7 +121,7 @@ class Update:
         """
         if journal.moves_anything:
             self._voice.stage(EventStage.COMMITTING)
-            self._tree.sync()
+            self._sync()
             self._state.store_journal(journal)
         meter = self._voice.file_meter(EventStage.COMMITTING, len(journal.placed))
         digest = self._plan.wanted.digest
@@ -190,6 +191,22 @@ class Update:
             if segment.file_index == index
         ]
         return self._stage.is_clone_at(index, planned.source, runs)
+
+    def _sync(self) -> None:
+        """Have the disk take what was staged; what it did not take is not used again.
+
+        It can still be read, from memory, and the disk tells of its failure but once.
+
+        Raises:
+            TreeError: it did not take something.
+        """
+        try:
+            self._tree.sync()
+        except TreeError:
+            with suppress(TorsyncError):
+                self._state.put(staged="")
+                self._stage.give_up(self._plan)
+            raise
 
     def _right_leftovers(
         self, placement: Placement, staged: Container[int], doubtful: list[int]
@@ -294,33 +311,34 @@ class Update:
                 f"them if they are as small as {manifest.piece_length // 1024} KiB",
                 "the publisher should use pieces of 1 MiB or more, or v1 or hybrid",
             )
-        request = AddRequest(
-            metainfo=metainfo,
-            save_path=str(self._tree.root),
-            paths=self._paths(placement),
-            sizes=tuple(file.size for file in manifest.files),
-            have=bytes(have),
-            wanted=placement.wanted,
-            peers=peers,
-            web_seeds=web_seeds,
-            use_web_seeds=use_web_seeds,
-        )
-        self._state.put(staged="")
-        try:
-            fetcher.fetch(request, self._goal(placement, have), self.fetched)
-        except TorsyncError:
+        with self._stage.for_writing_by_name() as folder:
+            request = AddRequest(
+                metainfo=metainfo,
+                save_path=str(self._tree.root),
+                paths=self._paths(placement, folder),
+                sizes=tuple(file.size for file in manifest.files),
+                have=bytes(have),
+                wanted=placement.wanted,
+                peers=peers,
+                web_seeds=web_seeds,
+                use_web_seeds=use_web_seeds,
+            )
+            self._state.put(staged="")
+            try:
+                fetcher.fetch(request, self._goal(placement, have), self.fetched)
+            except TorsyncError:
+                self._keep_record()
+                raise
             self._keep_record()
-            raise
-        self._keep_record()
 
-    def _paths(self, placement: Placement) -> tuple[str, ...]:
-        """Where each file is for now, relative to the tree."""
+    def _paths(self, placement: Placement, stage: str) -> tuple[str, ...]:
+        """Where each file is for now: relative to the tree, or absolute in the ``stage``."""
         paths = [file.path for file in placement.manifest.files]
         for index, path in placement.paths.items():
             paths[index] = path
         for index, place in enumerate(placement.places):
             if place is not Place.TREE:
-                paths[index] = self._stage.path(index, place)
+                paths[index] = f"{stage}/{staged_name(index, place)}"
         return tuple(paths)
 
     def _goal(self, placement: Placement, have: bytearray) -> FetchGoal:

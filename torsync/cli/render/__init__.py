@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
-    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
 
@@ -33,6 +33,9 @@ class Renderer(Protocol):
 
     def status(self, reports: Sequence[StatusReport]) -> None:
         """Show what is known of the subscriptions."""
+
+    def past(self, report: PastReport) -> None:
+        """Show which releases a subscription can go back to."""
 
     def trash(self, report: TrashReport) -> None:
         """Show what is in the trash of a subscription, came back from it, or was removed."""

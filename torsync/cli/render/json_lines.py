@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
-    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 0.5
@@ -67,6 +67,10 @@ class JsonRenderer:
         """Write a ``subscription`` object for each report."""
         for report in reports:
             self._subscription("status", report.as_json())
+
+    def past(self, report: PastReport) -> None:
+        """Write a ``subscription`` object."""
+        self._subscription("rollback --list", report.as_json())
 
     def trash(self, report: TrashReport) -> None:
         """Write a ``subscription`` object."""

@@ -12,6 +12,7 @@ from torsync.cli.render.summaries import (
     check_sections,
     hint_added,
     hint_verify,
+    past_lines,
     summarise_added,
     summarise_check,
     summarise_status,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event, Progress
-    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 10.0
@@ -106,6 +107,11 @@ class PlainRenderer:
                 self._say(self._out, report.name, "last error", printable(report.last_error))
             if report.last_error_hint:
                 self._say(self._out, report.name, "hint", printable(report.last_error_hint))
+
+    def past(self, report: PastReport) -> None:
+        """Write a line for each release."""
+        for line in past_lines(report, self._wall_clock()):
+            self._say(self._out, report.name, line)
 
     def trash(self, report: TrashReport) -> None:
         """Write a line for the counts and one for each file."""

@@ -24,6 +24,7 @@ from torsync.cli.render.summaries import (
     check_sections,
     hint_added,
     hint_verify,
+    past_lines,
     summarise_added,
     summarise_check,
     summarise_verify,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from torsync.cli.render import Renderer
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
-    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
@@ -146,6 +147,16 @@ class RichRenderer:
             self._report_lines.status(reports)
             return
         self._print(*status_view(reports, self._console.width, self._wall_clock()))
+
+    def past(self, report: PastReport) -> None:
+        """Print a line for each release."""
+        if self._report_lines is not None:
+            self._report_lines.past(report)
+            return
+        lines = past_lines(report, self._wall_clock())
+        self._print(
+            Text(printable(report.name), "bold"), *(_unbroken(Text(f"  {line}")) for line in lines)
+        )
 
     def trash(self, report: TrashReport) -> None:
         """Print the counts, then a line for each file."""

@@ -21,7 +21,7 @@ from torsync.model.units import format_duration, format_size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
 
 
 class Section(NamedTuple):
@@ -193,6 +193,18 @@ def summarise_status(report: StatusReport, now_s: float) -> str:
     if report.holder_pid is not None:
         parts.append(f"held by process {report.holder_pid}")
     return " · ".join(parts)
+
+
+def past_lines(report: PastReport, now_s: float) -> list[str]:
+    """One line for each release that a tree can go back to; ``now_s`` in Unix seconds."""
+    if not report.releases:
+        return ["no release is kept yet"]
+    stays = ", and stays there" if report.pinned else ""
+    return [
+        f"{shortened(release.name)}  {release.info_hash}  {ago(release.at_s, now_s)}"
+        + (f"  (it is at this one{stays})" if release.digest == report.current else "")
+        for release in report.releases
+    ]
 
 
 def release_of(report: StatusReport) -> str:

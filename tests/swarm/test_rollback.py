@@ -1,0 +1,131 @@
+"""Back to an earlier release: from the trash where that has it, and to stay there."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.trees import random_bytes, tree_bytes
+from tests.support.updates import PIECE, WITH_DIGESTS, overwritten
+
+if TYPE_CHECKING:
+    from tests.support.cli import Json
+    from tests.support.updates import Updates
+
+LARGE = random_bytes(20 * PIECE + 100, "large")
+FIRST = {
+    "dropped/file": random_bytes(2 * PIECE, "dropped"),
+    "large": LARGE,
+    "name/old": random_bytes(3 * PIECE, "renamed"),
+    "small": b"small",
+    "stays": random_bytes(PIECE, "stays"),
+}
+SECOND = {
+    "large": overwritten(LARGE, 5 * PIECE, b"patched"),
+    "name/new": FIRST["name/old"],
+    "new": random_bytes(2 * PIECE, "new"),
+    "small": b"other",
+    "stays": FIRST["stays"],
+}
+THIRD = {**SECOND, "small": b"third"}
+
+
+def _two_releases(updates: Updates, format_: str) -> None:
+    updates.sync_first(FIRST, format_)
+    updates.update(SECOND, format_)
+
+
+def _rollback(updates: Updates, *arguments: str) -> Json:
+    report = updates.torsync.run("rollback", "pack", *arguments).assert_ok().subscription
+    assert report["command"] == "rollback"
+    return report
+
+
+@pytest.mark.parametrize("format_", [*WITH_DIGESTS, "v1"])
+def test_a_rollback_takes_everything_from_the_tree_and_the_trash(
+    updates: Updates, format_: str
+) -> None:
+    _two_releases(updates, format_)
+    report = _rollback(updates)
+    assert tree_bytes(updates.tree) == FIRST
+    assert report["bytes_fetched"] == 0
+    assert report["moved_paths"] == ["dropped/file", "large", "name/old", "small"]
+    assert updates.torsync.run("verify").assert_ok().subscription["ok"] == len(FIRST)
+    updates.torsync.run("apply", "pack").assert_ok()
+    assert tree_bytes(updates.tree) == SECOND
+    assert not list((updates.tree / ".torsync").rglob("*.moved"))
+
+
+def test_what_the_trash_has_lost_is_fetched(updates: Updates) -> None:
+    updates.sync_first(FIRST, "packed")
+    first = updates.torrent
+    updates.update(SECOND, "packed")
+    shutil.rmtree(updates.tree / ".torsync/trash")
+    report = _rollback(updates)
+    assert tree_bytes(updates.tree) == FIRST
+    assert report["patched_paths"] == ["large"]
+    assert 0 < report["bytes_fetched"] <= 5 * PIECE
+    assert updates.publisher.seeder.uploaded(first) >= report["bytes_fetched"]
+
+
+def test_what_was_edited_in_the_trash_is_not_believed(updates: Updates) -> None:
+    _two_releases(updates, "packed")
+    trashed = next((updates.tree / ".torsync/trash").glob("*-release/large"))
+    with trashed.open("r+b") as file:
+        file.write(b"edited")
+    _rollback(updates)
+    assert tree_bytes(updates.tree) == FIRST
+
+
+def test_after_a_rollback_it_stays_until_it_is_told_to_follow_again(updates: Updates) -> None:
+    _two_releases(updates, "packed")
+    _rollback(updates)
+    updates.publish(THIRD, "packed")
+    outcome = updates.torsync.run("check-now").assert_ok()
+    assert not outcome.subscription["changed"]
+    assert tree_bytes(updates.tree) == FIRST
+    assert [notice["code"] for notice in outcome.notices] == ["rolled_back"]
+    (updates.tree / "small").write_bytes(b"damaged")
+    updates.torsync.run("check-now").assert_ok()
+    assert tree_bytes(updates.tree) == FIRST, "what it stays at is kept in order"
+    status = updates.torsync.run("status").assert_ok().subscription
+    assert (status["pinned"], status["stage"]) == (True, "rolled back")
+    assert updates.torsync.run("plan").exit_code == 4
+    updates.torsync.run("apply", "pack").assert_ok()
+    assert tree_bytes(updates.tree) == THIRD
+    assert not updates.torsync.run("status").assert_ok().subscription["pinned"]
+    updates.publish(SECOND, "packed")
+    updates.torsync.run("check-now").assert_ok()
+    assert tree_bytes(updates.tree) == SECOND
+
+
+def test_releases_are_listed_and_found_by_name_or_info_hash(updates: Updates) -> None:
+    _two_releases(updates, "packed")
+    updates.update(THIRD, "packed")
+    listed = updates.torsync.run("rollback", "pack", "--list").assert_ok().subscription
+    assert [release["release"] for release in listed["releases"]] == [
+        "release-3",
+        "release-2",
+        "release-1",
+    ]
+    assert [release["current"] for release in listed["releases"]] == [True, False, False]
+    first = listed["releases"][2]["info_hash"]
+    _rollback(updates, first[:12])
+    assert tree_bytes(updates.tree) == FIRST
+    _rollback(updates, "release-3")
+    assert tree_bytes(updates.tree) == THIRD
+    assert not updates.torsync.run("status").assert_ok().subscription["pinned"]
+
+
+def test_a_release_that_is_not_known_is_named(updates: Updates) -> None:
+    updates.sync_first(FIRST, "packed")
+    outcome = updates.torsync.run("rollback", "pack", "release-9")
+    assert outcome.exit_code == 2
+    assert "release-9" in outcome.error["message"]
+    assert "release-1" in outcome.error["hint"]
+    outcome = updates.torsync.run("rollback", "pack")
+    assert outcome.exit_code == 2
+    assert "before" in outcome.error["message"]
+    assert tree_bytes(updates.tree) == FIRST
