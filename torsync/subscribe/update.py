@@ -8,24 +8,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
-from torsync.model.events import Level
 from torsync.model.events import Stage as EventStage
-from torsync.model.placement import Place, Placement, place_for_fetch
+from torsync.model.placement import Place, Placement, place_for_fetch, without_files
 from torsync.model.plan import STAGED, Plan, content_bytes_of
+from torsync.subscribe.cloning import Copying
 from torsync.subscribe.commit import Commit, CommitOutcome
-from torsync.subscribe.fetch import Fetched, FetchGoal
+from torsync.subscribe.fetch import Fetched, FetchGoal, either, use_web_seeds_of
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
 from torsync.subscribe.look import bytes_of
 from torsync.subscribe.prepare import Preparation
 from torsync.subscribe.stage import Stage, StagedRecord, staged_name
-from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
     from torsync.model.tree_index import LedgerRow
+    from torsync.subscribe.cloning import Clone
     from torsync.subscribe.fetch import Fetcher
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
@@ -93,19 +93,36 @@ class Update:
         self._stage.prepare()
         have = self._take_over_leftovers(placement)
         self._open_up()
-        self._clone()
-        placement = self._assemble(placement, have)
+        clones = self._stage.clone_sources(self._plan, present=self._stage.leftovers())
         # The disk takes what was copied while the rest is fetched, and what was fetched while
         # it is read back: the commit waits for less. A descriptor is told of an error once,
         # here and not in the commit.
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
-            copied = beside.submit(self._sync)
-            if self._needed:
-                self._fetch(metainfo, fetcher, placement, have, peers, web_seeds)
+        try:
+            with self._copying(clones) as copying:
+                placement = self._assemble(placement, have)
+                self._fetch(
+                    metainfo,
+                    fetcher,
+                    placement,
+                    have,
+                    clones,
+                    peers=peers,
+                    web_seeds=web_seeds,
+                    check=copying.check,
+                )
+                if not copying.is_done:
+                    self._voice.stage(EventStage.STAGING)
+                copying.finish()
+        except TorsyncError:
+            with suppress(TorsyncError):
+                self._keep_record(have)
+            raise
+        self._keep_record(have)
+        if self._needed:
+            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
                 fetched = beside.submit(self._sync)
                 self._read_back(placement)
                 fetched.result()
-            copied.result()
 
     def prepare(self, *, synced: Synced) -> Preparation:
         """Give what turns the staged release into a journal; ``synced`` is the one before it."""
@@ -253,15 +270,12 @@ class Update:
             and row.as_seen().vouches_for(entry)
         )
 
-    def _clone(self) -> None:
-        total = sum(
-            self._plan.wanted.files[index].size
-            for index in self._plan.acting
-            if self._plan.files[index].is_cloned
-        )
-        self._stage.clone_sources(
-            self._plan,
-            present=self._stage.leftovers(),
+    def _copying(self, clones: Sequence[Clone]) -> Copying:
+        total = sum(length for clone in clones for _offset, length in clone.runs)
+        return Copying(
+            self._tree,
+            clones,
+            then=self._sync,
             stopping=self._stopping,
             on_bytes=self._voice.bytes_meter(EventStage.STAGING, total),
         )
@@ -293,8 +307,11 @@ class Update:
         fetcher: Fetcher,
         placement: Placement,
         have: bytearray,
+        clones: Sequence[Clone],
+        *,
         peers: tuple[tuple[str, int], ...],
         web_seeds: tuple[str, ...],
+        check: Callable[[], None],
     ) -> None:
         if all(have[piece] for piece in self._needed):
             return
@@ -302,34 +319,25 @@ class Update:
 
         self._voice.stage(EventStage.DOWNLOADING)
         manifest = placement.manifest
-        use_web_seeds = web_seeds_work(manifest)
-        if not use_web_seeds and (manifest.web_seeds or web_seeds):
-            self._voice.notice(
-                Level.WARNING,
-                "web_seeds_unusable",
-                "web seeds are not used: libtorrent gets pieces of v2-only torrents wrong from "
-                f"them if they are as small as {manifest.piece_length // 1024} KiB",
-                "the publisher should use pieces of 1 MiB or more, or v1 or hybrid",
-            )
+        use_web_seeds = use_web_seeds_of(manifest, web_seeds, self._voice)
+        copied = (clone.number for clone in clones)
+        claimed, wanted = without_files(
+            placement, bytes(have), copied, frozenset(self._plan.lacking)
+        )
         with self._stage.for_writing_by_name() as folder:
             request = AddRequest(
                 metainfo=metainfo,
                 save_path=str(self._tree.root),
                 paths=self._paths(placement, folder),
                 sizes=tuple(file.size for file in manifest.files),
-                have=bytes(have),
-                wanted=placement.wanted,
+                have=claimed,
+                wanted=wanted,
                 peers=peers,
                 web_seeds=web_seeds,
                 use_web_seeds=use_web_seeds,
             )
             self._state.put(staged="")
-            try:
-                fetcher.fetch(request, self._goal(placement, have), self.fetched)
-            except TorsyncError:
-                self._keep_record()
-                raise
-            self._keep_record()
+            fetcher.fetch(request, self._goal(placement, have), self.fetched, check=check)
 
     def _paths(self, placement: Placement, stage: str) -> tuple[str, ...]:
         """Where each file is for now: relative to the tree, or absolute in the ``stage``."""
@@ -349,11 +357,12 @@ class Update:
             if place is Place.STAGE and manifest.files[index].size
         )
         missing = (piece for piece in self._needed if not have[piece])
-        return FetchGoal(content_bytes_of(manifest, missing), files)
+        return FetchGoal(content_bytes_of(manifest, missing), files, bytes(have))
 
-    def _keep_record(self) -> None:
+    def _keep_record(self, have: bytearray) -> None:
         if self.fetched.have:
-            self._state.put(staged=self._stage.record(self.fetched.have).dump())
+            staged = self._stage.record(either(self.fetched.have, bytes(have)))
+            self._state.put(staged=staged.dump())
 
     def _read_back(self, placement: Placement) -> None:
         """Hash what was fetched once more: "finished" does not mean "on disk"."""
