@@ -517,7 +517,7 @@ def test_a_refusal_by_the_service_is_overridden_while_it_runs(
         updates.torsync.run("apply", "pack").assert_ok()
     else:
         service.wait_for(
-            lambda one: one["type"] == "subscription" and one["fetched"] == 2, "it goes on"
+            lambda one: one["type"] == "subscription" and one["moved"] == 2, "it goes on"
         )
     heard = len(service.objects())
     updates.publish(ONE, "packed")  # what was allowed once is not allowed again

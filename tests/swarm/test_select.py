@@ -134,7 +134,9 @@ def test_obstacles_where_nothing_is_selected_are_left_alone(
     write_tree(updates.tree, local)
     (updates.tree / "maps").symlink_to(elsewhere)
     updates.publish(PACK, "v1")
-    report = updates.torsync.run("check-now", "--timeout", "20s").assert_ok().subscription
+    report = (
+        updates.torsync.run("check-now", "--adopt", "--timeout", "20s").assert_ok().subscription
+    )
     assert report["fetched_paths"] == ["readme.txt"]
     assert (updates.tree / "maps").is_symlink()
     assert tree_bytes(elsewhere) == {"big.bin": b"outside", "small.txt": b"too"}

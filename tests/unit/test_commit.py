@@ -24,6 +24,7 @@ from torsync.model.placement import Place
 from torsync.model.plan import Action, Plan
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.look import rows_learned
+from torsync.subscribe.patience import Patience
 from torsync.subscribe.prepare import Preparation
 from torsync.subscribe.recovery import rescue_held
 from torsync.subscribe.stage import Stage
@@ -70,6 +71,7 @@ class Site:
         self.manifest: Manifest | None = None
         self.ledger: dict[str, LedgerRow] = {}
         self.journal = Journal("", "", "")
+        self.patience = Patience()
         self._commits = 0
 
     def update(
@@ -102,6 +104,7 @@ class Site:
         outcome = self._commit(manifest, lambda: counted.append(None))
         placed = (*outcome.moved, *outcome.copied, *outcome.patched, *outcome.fetched)
         assert len(counted) == len(placed)
+        rescue_held(self.tree, Trash(self.tree, "rescued"))
         assert [name for name in os.listdir(self.root / stage.folder) if name.isdigit()] == [
             str(index)
             for index, planned in enumerate(plan.files)
@@ -134,7 +137,13 @@ class Site:
     ) -> CommitOutcome:
         trash = Trash(self.tree, self.journal.stamp)
         return Commit(
-            self.tree, self.journal, trash, digest=manifest.digest, on_file=on_file, again=again
+            self.tree,
+            self.journal,
+            trash,
+            digest=manifest.digest,
+            on_file=on_file,
+            patience=self.patience,
+            again=again,
         ).run()
 
     def trashed(self) -> list[tuple[str, object]]:

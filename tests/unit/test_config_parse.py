@@ -13,6 +13,7 @@ from torsync.model.config import (
     ApplyMode,
     CleanMode,
     Config,
+    LockedMode,
     MaxDelete,
     SessionConfig,
     SubscriptionConfig,
@@ -105,6 +106,7 @@ def test_every_key_is_read() -> None:
         interval = "1h 30m"
         update = "ask"
         apply = "in-place"
+        on_locked = "skip"
         clean = "mirror"
         keep = ["*.ini", "saves/", "!x.ini"]
         select = ["textures/", "!textures/4k/"]
@@ -138,6 +140,7 @@ def test_every_key_is_read() -> None:
                 interval_s=5400,
                 update=UpdateMode.ASK,
                 apply=ApplyMode.IN_PLACE,
+                on_locked=LockedMode.SKIP,
                 clean=CleanMode.MIRROR,
                 keep=("*.ini", "saves/", "!x.ini"),
                 select=("textures/", "!textures/4k/"),
@@ -588,8 +591,8 @@ _documents = st.fixed_dictionaries(
         "subscriptions": st.dictionaries(
             st.sampled_from("abc") | st.text(),
             _tables(
-                "url path interval update apply clean keep select peers web_seeds headers seed"
-                " max_torrent_size max_delete trash trash_size other"
+                "url path interval update apply on_locked clean keep select peers web_seeds headers"
+                " seed max_torrent_size max_delete trash trash_size other"
             ),
         )
         | _values,

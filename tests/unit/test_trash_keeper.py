@@ -403,8 +403,10 @@ def _may_not_be_removed(site: Site) -> None:
 def as_nobody(root: Path) -> Iterator[None]:
     """Heed permissions for a while, as root does not."""
     os.chown(root, 65534, 65534)
-    for parent in (root, *root.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o011)
+    for parent in (root, *root.parents):
+        mode = parent.stat().st_mode
+        if not mode & 0o001:
+            parent.chmod(mode | 0o011)
     os.setegid(65534)
     os.seteuid(65534)
     try:

@@ -72,4 +72,5 @@ def exit_code(report: CheckReport) -> ExitCode:
     """Decide the exit code from what was done, or would be."""
     if report.unreadable:
         return ExitCode.FAILED
-    return ExitCode.DIFFERS if report.dry_run and report.changed else ExitCode.OK
+    is_pending = report.dry_run and report.changed
+    return ExitCode.DIFFERS if is_pending or report.locked else ExitCode.OK

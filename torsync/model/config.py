@@ -32,6 +32,13 @@ class ApplyMode(str, Enum):
     IN_PLACE = "in-place"
 
 
+class LockedMode(str, Enum):
+    """What becomes of an update if another program holds a file of it."""
+
+    WAIT = "wait"
+    SKIP = "skip"
+
+
 class UpdateMode(str, Enum):
     """What a new release leads to."""
 
@@ -79,6 +86,7 @@ class SubscriptionConfig:
         path: the tree; absolute, ``~`` and environment variables expanded.
         interval_s: seconds between polls.
         update: whether a new release is fetched at once, or waits for ``torsync apply``.
+        on_locked: whether an update waits for a file that another program holds, or goes on.
         apply: whether files are patched beside the tree, or where they are.
         keep: gitignore patterns of files never overwritten once there, never removed.
         select: gitignore patterns of the files that are fetched; none: all. The others are left
@@ -97,6 +105,7 @@ class SubscriptionConfig:
     interval_s: float = 600.0
     update: UpdateMode = UpdateMode.AUTO
     apply: ApplyMode = ApplyMode.STAGED
+    on_locked: LockedMode = LockedMode.WAIT
     clean: CleanMode = CleanMode.MANAGED
     keep: tuple[str, ...] = ()
     select: tuple[str, ...] = ()

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from torsync.model.config import ApplyMode, CleanMode, MaxDelete, SettingValue, UpdateMode
+from torsync.model.config import (
+    ApplyMode,
+    CleanMode,
+    LockedMode,
+    MaxDelete,
+    SettingValue,
+    UpdateMode,
+)
 from torsync.model.units import (
     SizeLimit,
     parse_duration_s,
@@ -211,6 +218,11 @@ def to_apply_mode(value: object) -> ApplyMode:
 def to_clean_mode(value: object) -> CleanMode:
     """Take one of the names of :class:`CleanMode`."""
     return CleanMode(_one_of([mode.value for mode in CleanMode], value))
+
+
+def to_locked_mode(value: object) -> LockedMode:
+    """Take one of the names of :class:`LockedMode`."""
+    return LockedMode(_one_of([mode.value for mode in LockedMode], value))
 
 
 def to_update_mode(value: object) -> UpdateMode:

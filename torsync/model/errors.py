@@ -136,6 +136,12 @@ class TreeError(TorsyncError):
         self.path = path
 
 
+class LockedError(TreeError):
+    """Another program holds a file that has to be replaced or removed."""
+
+    code = "locked"
+
+
 class DiskFullError(TreeError):
     """The file system has no room for what has to be written."""
 

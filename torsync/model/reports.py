@@ -36,6 +36,7 @@ _COUNTED_BY_CHECK = (
     "trashed",
     "kept_local",
     "unreadable",
+    "locked",
 )
 _PLAIN_OF_CHECK = (
     *("name", "changed", "dry_run", "info_hash", "release", "kept", "unselected"),
@@ -49,6 +50,7 @@ class CheckReport:
 
     The path lists are relative to the tree. ``kept`` and ``unselected`` are only counted: they
     may be everything.
+    ``locked`` are left for the next time, as another program holds them.
     ``bytes_fetched`` is payload from peers and web seeds, failed and redundant included;
     ``bytes_hashed`` is what was read from disk to be hashed, staged pieces included;
     ``bytes_total`` is the size of what is selected of the wanted release.
@@ -75,11 +77,25 @@ class CheckReport:
     trashed: list[str] = field(default_factory=list)
     kept_local: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
     bytes_to_fetch: int = 0
     bytes_fetched: int = 0
     bytes_hashed: int = 0
     bytes_total: int = 0
     seconds: float = 0.0
+
+    def add_finished(self, finished: CheckReport) -> None:
+        """Tell as well what was done to finish an update to this release that was cut off."""
+        if self.dry_run or self.info_hash != finished.info_hash:
+            return
+        told = {*self.moved, *self.copied, *self.patched, *self.fetched}
+        for name in ("moved", "copied", "patched", "fetched"):
+            paths: list[str] = getattr(self, name)
+            added = [path for path in getattr(finished, name) if path not in told]
+            paths += added
+            self.kept -= len(added)
+        self.trashed = sorted({*self.trashed, *finished.trashed})
+        self.changed = self.changed or finished.changed
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints, without its ``type``."""
@@ -108,7 +124,7 @@ class CheckReport:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> CheckReport:
         """Read what ``as_json`` gave for something that was done."""
-        lists = {name: list(found[f"{name}_paths"]) for name in _COUNTED_BY_CHECK}
+        lists = {name: list(found.get(f"{name}_paths", ())) for name in _COUNTED_BY_CHECK}
         return cls(**{**{name: found[name] for name in _PLAIN_OF_CHECK}, **lists})
 
 

@@ -112,9 +112,9 @@ def check_untouched(path: str, seen: DiskEntry | None, expected: DiskEntry) -> N
 
 
 class Copying:
-    """Finishes clones in a thread of its own, from the beginning to the end of a ``with`` block.
+    """Finishes clones in a thread of its own, and has the disk take them.
 
-    A block that ends early ends the copying, too.
+    It ends with its ``with`` block, also where that ends early.
     """
 
     def __init__(
@@ -122,31 +122,28 @@ class Copying:
         tree: Tree,
         clones: Sequence[Clone],
         *,
-        then: Callable[[], None],
         stopping: Callable[[], bool],
         on_bytes: Callable[[int], None],
     ) -> None:
-        """Prepare.
+        """Begin.
 
         Args:
             tree: that source and stage are in.
             clones: to finish.
-            then: called in the thread when all are copied.
             stopping: whether the work shall stop.
             on_bytes: told how many bytes were copied since the last call, while ``finish`` waits.
         """
-        self._tree = tree
         self._clones = clones
-        self._then = then
         self._stopping = stopping
         self._on_bytes = on_bytes
         self._untold_bytes = 0
         self._is_awaited = False
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copy")
+        self._done = self._pool.submit(self._copy, tree.twin())
+        self._stored = self._pool.submit(tree.sync)
 
     def __enter__(self) -> Self:
-        self._done = self._pool.submit(self._copy, self._tree.twin())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -173,11 +170,18 @@ class Copying:
         self._done.result()
         self._on_bytes(self._untold_bytes)
 
+    def check_stored(self) -> None:
+        """Wait until the disk has what was copied, and everything else that was written before.
+
+        Raises:
+            TreeError: it did not take something.
+        """
+        self._stored.result()
+
     def _copy(self, tree: Tree) -> None:
         with closing(tree):
             for clone in self._clones:
                 finish_clone(tree, clone, self._is_over, self._count)
-        self._then()
 
     def _is_over(self) -> bool:
         return self._ended.is_set() or self._stopping()

@@ -11,12 +11,14 @@ import errno
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.names import meeting_key
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.attributes import set_attributes
 from torsync.subscribe.moves import Moves
+from torsync.subscribe.patience import Patience
 from torsync.subscribe.spelling import respell
 from torsync.subscribe.syscalls import exchange
 from torsync.subscribe.trash import NoHardLinks, Trash, remove_emptied_folders
@@ -41,6 +43,7 @@ class CommitOutcome:
         trashed: paths whose old content is in the trash.
         kept_content: where in the trash old releases' files are → their paths, and what they are
             now.
+        locked: paths that were left as they are, as another program holds their files.
         respelled: see ``respell``.
         lost: paths that could not be brought to the release, as others had changed what was
             staged or what is there; only of a commit that was cut off.
@@ -54,6 +57,7 @@ class CommitOutcome:
     trashed: list[str] = field(default_factory=list)
     kept_content: dict[str, tuple[str, LedgerRow]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
     respelled: frozenset[str] = frozenset()
 
 
@@ -68,6 +72,7 @@ class Commit:
         *,
         digest: Callable[[int], str],
         on_file: Callable[[], None] = lambda: None,
+        patience: Patience = Patience(),  # noqa: B008 - it never changes
         again: bool = False,
     ) -> None:
         """Prepare.
@@ -78,6 +83,7 @@ class Commit:
             trash: for what is removed and replaced.
             digest: ``Manifest.digest`` of the release.
             on_file: called after each file that was put in its place.
+            patience: what to do about files that other programs hold.
             again: the journal is that of a commit that was cut off: what others did since then
                 is theirs, and stays.
         """
@@ -86,6 +92,7 @@ class Commit:
         self._trash = trash
         self._digest = digest
         self._on_file = on_file
+        self._patience = patience
         self._again = again
         self._moves = Moves(tree, journal, again=again)
         self._outcome = CommitOutcome()
@@ -106,8 +113,9 @@ class Commit:
         self._remove_replaced_folders()
         for placed in journal.placed:
             with self._step("put in place", placed.path):
-                self._place(placed)
-        self._moves.leave_sources(lost=self._outcome.lost, but=self._outcome.respelled)
+                self._attempt(placed.path, partial(self._place, placed))
+        lost = (*self._outcome.lost, *self._outcome.locked)
+        self._moves.leave_sources(lost=lost, but=self._outcome.respelled)
         self._remove(journal.removed)
         remove_emptied_folders(self._tree, journal.vacated())
         for kept in journal.kept:
@@ -129,6 +137,10 @@ class Commit:
                     raise
                 self._outcome.lost.append(path)
 
+    def _attempt(self, path: str, work: Callable[[], bool]) -> None:
+        if self._patience.attempt(path, work) is None:
+            self._outcome.locked.append(path)
+
     def _remove_replaced_folders(self) -> None:
         self._tree.forget_folders()
         for path in self._journal.folders:
@@ -141,7 +153,7 @@ class Commit:
 
     # --- files that get to their paths ------------------------------------------------------
 
-    def _place(self, placed: Placed) -> None:
+    def _place(self, placed: Placed) -> bool:
         there = self._tree.stat(placed.path)
         if placed.link:
             if there is None or there.link_target != placed.link:
@@ -153,13 +165,14 @@ class Commit:
             self._clear_held(placed)  # a rename onto the same file would do nothing
         elif self._again and not self._moves.is_held(placed):
             self._outcome.lost.append(placed.path)
-            return
+            return False
         else:
             self._rename_into_place(placed, there)
         self._moves.give_attributes(placed)
         done: list[str] = getattr(self._outcome, placed.how)
         done.append(placed.path)
         self._on_file()
+        return True
 
     def _is_respelled(self, placed: Placed) -> bool:
         """Whether a file had nothing to get but another spelling of its name."""
@@ -193,17 +206,20 @@ class Commit:
     def _rename_into_place(self, placed: Placed, there: DiskEntry | None) -> None:
         path, held_at = placed.path, self._moves.held_at(placed)
         released = there is not None and _identity(there) == placed.over
-        if there is not None and self._is_to_be_saved(path, there):
-            self._outcome.trashed.append(path)
+        is_saved = there is not None and self._is_to_be_saved(path, there)
+        if is_saved:
             try:
                 self._trash.link(path, released=released)
             except NoHardLinks:
                 if exchange(*self._both(held_at, path)):
                     self._trash.take(held_at, released=released, name=path)
+                    self._outcome.trashed.append(path)
                     return
                 self._trash.take(path, released=released)  # it is absent for a moment
         source, target, source_fd, target_fd = self._both(held_at, path)
         os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+        if is_saved:
+            self._outcome.trashed.append(path)
 
     def _both(self, source: str, target: str) -> tuple[str, str, int, int]:
         """Give the names of two paths, and the descriptors of their folders."""
@@ -221,15 +237,18 @@ class Commit:
             if gone.path in self._outcome.respelled:
                 continue
             with self._step("move to the trash", gone.path), suppress(NotADirectoryError):
-                entry = self._tree.stat(gone.path)
-                if entry is None or entry.kind in {Kind.FOLDER, Kind.MOUNT}:
-                    continue
-                if self._again and entry.inode != gone.inode:
-                    continue
-                self._trash.take(
-                    gone.path, released=gone.released and _identity(entry) == gone.identity
-                )
-                self._outcome.trashed.append(gone.path)
+                self._attempt(gone.path, partial(self._take, gone))
+
+    def _take(self, gone: Gone) -> bool:
+        entry = self._tree.stat(gone.path)
+        if entry is None or entry.kind in {Kind.FOLDER, Kind.MOUNT}:
+            return False
+        if self._again and entry.inode != gone.inode:
+            return False
+        released = gone.released and _identity(entry) == gone.identity
+        self._trash.take(gone.path, released=released)
+        self._outcome.trashed.append(gone.path)
+        return True
 
     def _mend(self, kept: Kept) -> None:
         """Give a file that stays the mode and time that the release has for it."""
@@ -248,7 +267,7 @@ class Commit:
 
         Nobody vouches for a file that was written to after it was put in its place.
         """
-        lost = {*self._outcome.lost, *self._touched}
+        lost = {*self._outcome.lost, *self._outcome.locked, *self._touched}
         noted: list[Placed | Kept] = [*self._journal.placed, *self._journal.kept]
         steps = [step for step in noted if step.path not in lost]
         clock_ns = self._tree.wait_for_tick() if steps or self._trash.released else 0

@@ -36,11 +36,13 @@ class Look:
         assessment: what stat and ledger tell.
         ledger: what torsync remembers, by path.
         hashed: what hashing the doubtful pieces gave.
+        begun: the paths that an update was patching in place when it was cut off.
     """
 
     assessment: Assessment
     ledger: dict[str, LedgerRow]
     hashed: HashedPieces
+    begun: frozenset[str] = frozenset()
 
     def plan(self, *, keep: Matcher, clean: CleanMode) -> Plan:
         """Decide what makes the tree the release; see ``plan_update``."""
@@ -52,6 +54,17 @@ class Look:
             clean=clean,
             unreadable=self.hashed.unreadable,
         )
+
+    def is_released(self, path: str) -> bool:
+        """Whether what is at a path is an earlier release's, and nobody has touched it."""
+        row, entry = self.ledger.get(path), self.assessment.index.entries.get(path)
+        if row is None or entry is None or not row.digest:
+            return False
+        return row.as_seen().vouches_for(entry)
+
+    def is_edited(self, path: str) -> bool:
+        """Whether what is at a path is a user's version of it, as far as is known."""
+        return path not in self.begun and not self.is_released(path)
 
     def rows_to_carry(
         self, gone: Iterable[str] = (), *, settled: bytes = b""

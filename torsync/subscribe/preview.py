@@ -182,6 +182,7 @@ def _preview(
         stopping=around.stopping,
         trash=state.load_trash,
     )
+    look = replace(look, begun=state.between()[1])
     plan, report = foresee(config, look, keep=keep, dry_run=True)
     override = Override(config.name, state, around)
     spare = partial(room_in_trash, tree)

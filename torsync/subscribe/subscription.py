@@ -191,8 +191,10 @@ class Subscription:
     def _carry_out(self, work: Callable[[], CheckReport]) -> CheckReport:
         started = time.monotonic()
         try:
-            self._finish_cut_off()
+            finished = self._finish_cut_off()
             report = work()
+            if finished is not None:
+                report.add_finished(finished)
         except InterruptedByUserError:
             raise
         except TorsyncError as error:
@@ -208,10 +210,9 @@ class Subscription:
         """Leave word of a failure for ``status``."""
         self._state.put(last_error=error.message, last_error_hint=error.hint)
 
-    def _finish_cut_off(self) -> None:
-        """Finish a commit that was cut off; that needs no network."""
-        if self._state.has_journal:
-            self._syncing.recover()
+    def _finish_cut_off(self) -> CheckReport | None:
+        """Finish a commit that was cut off, if there was one; that needs no network."""
+        return self._syncing.recover() if self._state.has_journal else None
 
     def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from torsync.model.config import LockedMode
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED
 from torsync.model.past import PastRelease
+from torsync.model.reports import CheckReport
+from torsync.model.retention import TRASH
 from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.foresight import foresee
 from torsync.subscribe.look import Look, rows_learned, take_look
+from torsync.subscribe.patience import Patience
 from torsync.subscribe.patterns import nothing
 from torsync.subscribe.recovery import rescue_held
 from torsync.subscribe.stage import Stage
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
     from torsync.model.known import Synced
     from torsync.model.manifest import Manifest
     from torsync.model.plan import Plan
-    from torsync.model.reports import CheckReport
     from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.admission import Admission
     from torsync.subscribe.commit import CommitOutcome
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings, Voice
     from torsync.subscribe.trash_keeper import TrashKeeper
     from torsync.subscribe.tree import Tree
+
+
+_DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -94,30 +100,40 @@ class Syncing:
         self.guard.foretell(self.tree, release, plan, look, self._synced(), report, self.voice)
         return report
 
-    def recover(self) -> None:
+    def recover(self) -> CheckReport | None:
         """Finish a commit that was cut off, so that the tree is of one release.
 
         To be called before a look.
+
+        Returns:
+            What was done, if there was such a commit.
 
         Raises:
             TorsyncError: that was not possible.
         """
         self._be_current()
         journal = None if self.admission.is_foreign else self.state.load_journal()
-        is_whole = False
+        outcome = None
         if journal is not None:
             self.seeding.stop()
-            is_whole = self._finish(journal)
+            outcome = self._finish(journal)
         rescue_held(self.tree, Trash(self.tree, trash_stamp(self.around.now_s())))
-        if journal is not None and is_whole:
+        if journal is None or outcome is None:
+            return None
+        if not (outcome.lost or outcome.locked):
             Stage(self.tree, journal.stage).remove()
+        report = CheckReport.from_json(journal.report)
+        _fill(report, outcome)
+        return report
 
-    def _finish(self, journal: Journal) -> bool:
-        """Carry out the journal of a commit that was cut off; whether that brought it to an end."""
+    def _finish(self, journal: Journal) -> CommitOutcome:
+        """Carry out the journal of a commit that was cut off, and record what came of it."""
         release = self.releases.load(journal.release)
         digest = release.manifest.digest if release is not None else (lambda _index: "")
         trash = Trash(self.tree, journal.stamp)
-        outcome = Commit(self.tree, journal, trash, digest=digest, again=True).run()
+        outcome = Commit(
+            self.tree, journal, trash, digest=digest, patience=self._patience, again=True
+        ).run()
         ledger = self.state.load_ledger()
         rows = dict(ledger)
         for path in journal.vacated():
@@ -125,7 +141,7 @@ class Syncing:
                 if self.tree.stat(path) is None:
                     rows.pop(path, None)
         rows.update(outcome.rows)
-        is_whole = release is not None and not outcome.lost
+        is_whole = release is not None and not outcome.lost and not outcome.locked
         self.state.record_sync(
             rows,
             synced=journal.release if is_whole else self.state.synced,
@@ -144,7 +160,11 @@ class Syncing:
             said += f", but for {outcome.lost[0]!r}"
             said += f" and {len(outcome.lost) - 1} more" if outcome.lost[1:] else ""
         self.voice.notice(Level.INFO, "finished", said)
-        return not outcome.lost
+        return outcome
+
+    @property
+    def _patience(self) -> Patience:
+        return Patience(self.around.wait, skips=self.config.on_locked is LockedMode.SKIP)
 
     def _be_current(self) -> None:
         if not self.tree.is_current():
@@ -158,7 +178,8 @@ class Syncing:
     def look(self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True) -> Look:
         """Look at the tree with a release in mind; see ``take_look``."""
         self._be_current()
-        return take_look(
+        _release, begun = self.state.between()
+        look = take_look(
             self.tree,
             manifest,
             {} if self.admission.is_foreign else self.state.load_ledger(manifest.by_path),
@@ -171,6 +192,7 @@ class Syncing:
             trash=self.state.load_trash,
             hashing=hashing,
         )
+        return replace(look, begun=begun)
 
     def apply(
         self,
@@ -202,10 +224,11 @@ class Syncing:
             self.tree,
             self.state,
             plan,
-            look.ledger,
             trash,
+            is_released=look.is_released,
             voice=self.voice,
             stopping=self.around.stopping,
+            patience=self._patience,
         )
         try:
             if update.needs_stage:
@@ -231,11 +254,15 @@ class Syncing:
         )
         rows |= learned | outcome.rows
         self._record(release, rows, look, report, outcome)
+        if outcome.locked:
+            rescue_held(self.tree, Trash(self.tree, trash_stamp(now_s)))
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
-        self.seeding.start(release, plan.right)
+        self.seeding.start(release, _right(plan, outcome))
         if report.changed:
             self.keeper.after_update(trash.added_bytes)
+            oldest = trash_stamp(now_s - self.config.trash_age_s - _DAY_S)
+            self.state.forget_trash(f"{TRASH}/{oldest}")
 
     def _commit(
         self, release: Release, update: Update, now_s: float, report: CheckReport
@@ -290,6 +317,15 @@ class Syncing:
         self.state.forget_bodies(keep={release.digest, polled.sha256 if polled else ""})
 
 
+def _right(plan: Plan, outcome: CommitOutcome) -> bytes:
+    """One byte per file of the release, 1 if the tree has it now."""
+    right = bytearray(plan.right)
+    for path in outcome.locked:
+        if path in plan.wanted.by_path:
+            right[plan.wanted.by_path[path]] = 0
+    return bytes(right)
+
+
 def _past(release: Release, at_s: float) -> PastRelease:
     manifest = release.manifest
     return PastRelease(release.digest, manifest.info_hash, manifest.name, at_s)
@@ -310,7 +346,7 @@ def _fill(report: CheckReport, outcome: CommitOutcome) -> None:
     """Replace what was planned by what was done."""
     report.moved, report.copied = outcome.moved, outcome.copied
     report.patched, report.fetched = outcome.patched, outcome.fetched
-    report.trashed = sorted(outcome.trashed)
+    report.trashed, report.locked = sorted(outcome.trashed), outcome.locked
     report.changed = any(
         (outcome.moved, outcome.copied, outcome.patched, outcome.fetched, outcome.trashed)
     )

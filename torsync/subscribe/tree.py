@@ -227,8 +227,13 @@ class Tree:
             return False
 
     def twin(self) -> Tree:
-        """Give the same open folder for another thread, which is to close it."""
-        return Tree(self.root, clock_ns=self._clock_ns, root_fd=os.dup(self._root_fd))
+        """Give the same open folder for another thread, which is to close it.
+
+        Raises:
+            TreeError: too many files are open.
+        """
+        with doing("open", str(self.root)):
+            return Tree(self.root, clock_ns=self._clock_ns, root_fd=os.dup(self._root_fd))
 
     def reopen(self) -> None:
         """Open what is at the path now.

@@ -20,13 +20,13 @@ from torsync.subscribe.prepare import Preparation
 from torsync.subscribe.stage import Stage, StagedRecord, staged_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
-    from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.cloning import Clone
     from torsync.subscribe.fetch import Fetcher
+    from torsync.subscribe.patience import Patience
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.trash import Trash
@@ -41,11 +41,12 @@ class Update:
         tree: Tree,
         state: TreeState,
         plan: Plan,
-        ledger: Mapping[str, LedgerRow],
         trash: Trash,
         *,
+        is_released: Callable[[str], bool],
         voice: Voice,
         stopping: Callable[[], bool],
+        patience: Patience,
     ) -> None:
         """Prepare.
 
@@ -53,15 +54,17 @@ class Update:
             tree: to change.
             state: of the tree.
             plan: what to do.
-            ledger: what torsync remembers, by path.
             trash: for what is removed and replaced.
+            is_released: whether what is at a path is an earlier release's, and untouched.
             voice: says how it goes.
             stopping: whether the work shall stop.
+            patience: with files that other programs hold.
         """
+        self._patience = patience
         self._tree = tree
         self._state = state
         self._plan = plan
-        self._ledger = ledger
+        self._is_released = is_released
         self._trash = trash
         self._voice = voice
         self._stopping = stopping
@@ -97,8 +100,9 @@ class Update:
         # The disk takes what was copied while the rest is fetched, and what was fetched while
         # it is read back: the commit waits for less. A descriptor is told of an error once,
         # here and not in the commit.
+        copying = self._copying(clones)
         try:
-            with self._copying(clones) as copying:
+            with copying:
                 placement = self._assemble(placement, have)
                 self._fetch(
                     metainfo,
@@ -113,16 +117,16 @@ class Update:
                 if not copying.is_done:
                     self._voice.stage(EventStage.STAGING)
                 copying.finish()
-        except TorsyncError:
-            with suppress(TorsyncError):
-                self._keep_record(have)
-            raise
-        self._keep_record(have)
+        finally:
+            self._check_stored(copying.check_stored)
+            self._keep_record(have)
         if self._needed:
             with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
-                fetched = beside.submit(self._sync)
-                self._read_back(placement)
-                fetched.result()
+                fetched = beside.submit(self._tree.sync)
+                try:
+                    self._read_back(placement)
+                finally:
+                    self._check_stored(fetched.result)
 
     def prepare(self, *, synced: Synced) -> Preparation:
         """Give what turns the staged release into a journal; ``synced`` is the one before it."""
@@ -138,11 +142,18 @@ class Update:
         """
         if journal.moves_anything:
             self._voice.stage(EventStage.COMMITTING)
-            self._sync()
+            self._check_stored(self._tree.sync)
             self._state.store_journal(journal)
         meter = self._voice.file_meter(EventStage.COMMITTING, len(journal.placed))
         digest = self._plan.wanted.digest
-        return Commit(self._tree, journal, self._trash, digest=digest, on_file=meter).run()
+        return Commit(
+            self._tree,
+            journal,
+            self._trash,
+            digest=digest,
+            on_file=meter,
+            patience=self._patience,
+        ).run()
 
     def clear_stage(self) -> None:
         """Remove the stage after the commit has been recorded.
@@ -209,8 +220,8 @@ class Update:
         ]
         return self._stage.is_clone_at(index, planned.source, runs)
 
-    def _sync(self) -> None:
-        """Have the disk take what was staged; what it did not take is not used again.
+    def _check_stored(self, sync: Callable[[], None]) -> None:
+        """See that the disk took what was staged; what it did not take is not used again.
 
         It can still be read, from memory, and the disk tells of its failure but once.
 
@@ -218,7 +229,7 @@ class Update:
             TreeError: it did not take something.
         """
         try:
-            self._tree.sync()
+            sync()
         except TreeError:
             with suppress(TorsyncError):
                 self._state.put(staged="")
@@ -251,31 +262,19 @@ class Update:
         From here on the tree is between releases, until an update has been recorded.
         """
         files = self._plan.wanted.files
-        paths = {index: files[index].path for index in sorted(self._plan.in_place)}
-        _release, begun = self._state.between()
-        for index, path in paths.items():
-            if path not in begun and not self._is_released(path):
-                copy = self._stage.save_copy(path, index, self._plan, self._stopping)
-                self._trash.take(copy, name=path)
-        if paths:
-            self._state.begin_in_place(self._plan.wanted.name, begun.union(paths.values()))
-
-    def _is_released(self, path: str) -> bool:
-        """Whether what is at a path is an earlier release's, and nobody has touched it."""
-        row, entry = self._ledger.get(path), self._plan.index.entries.get(path)
-        return (
-            row is not None
-            and entry is not None
-            and bool(row.digest)
-            and row.as_seen().vouches_for(entry)
-        )
+        for index in sorted(self._plan.to_save):
+            copy = self._stage.save_copy(files[index].path, index, self._plan, self._stopping)
+            self._trash.take(copy, name=files[index].path)
+        if self._plan.in_place:
+            _release, begun = self._state.between()
+            paths = begun.union(files[index].path for index in self._plan.in_place)
+            self._state.begin_in_place(self._plan.wanted.name, paths)
 
     def _copying(self, clones: Sequence[Clone]) -> Copying:
         total = sum(length for clone in clones for _offset, length in clone.runs)
         return Copying(
             self._tree,
             clones,
-            then=self._sync,
             stopping=self._stopping,
             on_bytes=self._voice.bytes_meter(EventStage.STAGING, total),
         )

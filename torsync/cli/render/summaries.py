@@ -44,7 +44,8 @@ def summarise_check(report: CheckReport) -> str:
     total = format_size(report.bytes_total)
     took = format_duration(report.seconds)
     done, planned = _check_counts(report)
-    outcome = f"not in sync{release}" if report.unreadable else f"in sync{release}"
+    is_whole = not (report.unreadable or report.locked)
+    outcome = f"in sync{release}" if is_whole else f"not in sync{release}"
     if not report.changed and not _is_touched(report):
         nothing = "nothing would change" if report.dry_run else "nothing changed"
         what = f"{nothing}, {done or 'no files'} ({total})"
@@ -81,6 +82,7 @@ def _check_counts(report: CheckReport) -> tuple[str, str]:
         (len(report.kept_local), "{} left as edited here", "leave {} as edited here"),
         (report.unselected, "{} not selected", "leave {} not selected"),
         (len(report.unreadable), "{} unreadable", "skip {} unreadable"),
+        (len(report.locked), "{} held by other programs", "skip {} held by other programs"),
     ]
     done = _with_noun([(number, template) for number, template, _ in counts])
     return done, _with_noun([(number, template) for number, _, template in counts])
@@ -96,6 +98,7 @@ def check_sections(report: CheckReport) -> list[Section]:
         Section("to the trash", report.trashed),
         Section("left as edited here", report.kept_local),
         Section("unreadable", report.unreadable, is_problem=True),
+        Section("held by another program", report.locked, is_problem=True),
     )
 
 
