@@ -289,7 +289,7 @@ class Syncing:
 
     def _fetcher(self, look_out: Callable[[], None] | None, every_s: float) -> Fetcher:
         return Fetcher(
-            self.around.pool(),
+            self.around.pool,
             self.voice,
             stopping=self.around.stopping,
             patience_s=self.around.patience_s,
