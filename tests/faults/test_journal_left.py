@@ -60,10 +60,9 @@ def before(updates: Updates) -> dict[str, Found]:  # noqa: F811
 
 
 def cut_off(updates: Updates, moment: str, *command: str) -> None:  # noqa: F811
-    """Kill an update in its commit; nobody can be reached from then on."""
+    """Kill an update in its commit; the publisher cannot be reached from then on."""
     kill_in_commit(updates.torsync, moment, *(command or ("check-now",)))
     updates.publisher.file.rename(updates.publisher.file.with_suffix(".gone"))
-    updates.withdraw()
 
 
 def be_back(updates: Updates) -> None:  # noqa: F811
@@ -172,7 +171,7 @@ def test_the_trash_is_left_alone_until_it_is_finished(
     outcome = updates.torsync.run("trash", *command)
     assert outcome.exit_code == 4
     assert outcome.error["code"] == "unfinished"
-    assert "torsync verify pack" in outcome.error["hint"]
+    assert outcome.error["hint"].startswith("`torsync verify --quick pack` finishes it")
     assert snapshot(updates.tree) == seen
     updates.torsync.run(*outcome.error["hint"].split("`")[1].split()[1:]).assert_ok()
     assert_finished(updates, before)
@@ -186,8 +185,9 @@ def test_a_rollback_finishes_it_and_then_goes_back(
     moment: str,
 ) -> None:
     cut_off(updates, moment)
-    updates.torsync.run("rollback", "pack").assert_ok()
-    assert tree_bytes(updates.tree) == {**OLD, **MINE} or moment
+    report = updates.torsync.run("rollback", "pack", "--timeout", "20s").assert_ok().subscription
+    assert tree_bytes(updates.tree) == {**OLD, **MINE}
+    assert report["bytes_fetched"] == PIECE, "what had been edited is all that is gone"
     assert_nothing_lost(updates, before)
 
 
@@ -197,7 +197,7 @@ def test_a_rollback_that_is_cut_off_is_finished_and_stays(
     before: dict[str, Found],
     moment: str,
 ) -> None:
-    updates.torsync.run("check-now").assert_ok()
+    updates.check(besides=MINE)
     at_new = tree_bytes(updates.tree)
     cut_off(updates, moment, "rollback", "pack")
     assert updates.torsync.run("trash", "empty").exit_code == 4

@@ -20,6 +20,7 @@ from torsync.subscribe.tree import Tree, doing
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from torsync.model.journal import Identity
     from torsync.model.tree_index import DiskEntry
 
 _BLOCK_BYTES = 4096
@@ -129,6 +130,15 @@ class Trash:
                     os.unlink(last, dir_fd=folder_fd)
                 return True
             return self._move(path, target, entry)
+
+    def recall(self, path: str, identity: Identity) -> None:
+        """Note a file of an old release that was put here before a commit was cut off."""
+        folder = folder_name(self._stamp, released=True, number=1)
+        target = f"{TRASH}/{folder}/{path}"
+        with doing("look at", target), suppress(NotADirectoryError):
+            found = self._tree.stat(target)
+            if found is not None and (found.size, found.mtime_ns, found.inode) == identity:
+                self.released[target] = path
 
     def _link(self, path: str, target: str) -> None:
         (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(
