@@ -9,7 +9,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from torsync.model.config import UpdateMode
-from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
+from torsync.model.errors import (
+    InterruptedByUserError,
+    RefusedError,
+    StateError,
+    TorsyncError,
+)
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.past import find_release
 from torsync.subscribe.admission import Admission, open_tree
@@ -163,13 +168,21 @@ class Subscription:
             )
         newest = self._releases.polled()
         is_newest = newest is not None and newest.is_same_content(release)
-        self._state.put(pinned="" if is_newest else release.digest)
-        return self._syncing.bring_to(release)
+        return self._go_to(release, stay=not is_newest)
 
     def _follow(self, release: Release) -> CheckReport:
         """Bring the tree to the newest release, and stay at none from now on."""
-        self._state.put(pinned="")
-        return self._syncing.bring_to(release)
+        return self._go_to(release, stay=False)
+
+    def _go_to(self, release: Release, *, stay: bool) -> CheckReport:
+        """Bring the tree to a release; what is refused leaves the tree where it stayed."""
+        before = self._state.pinned
+        self._state.put(pinned=release.digest if stay else "")
+        try:
+            return self._syncing.bring_to(release)
+        except RefusedError:
+            self._state.put(pinned=before)
+            raise
 
     def apply_approved(self) -> CheckReport:
         """Do what another process approved, and leave word; check if that is out of date.
