@@ -73,7 +73,9 @@ class Verifying:
         report.bytes_hashed = look.hashed.bytes_hashed
         report.dry_run = dry_run
         look = look.judged(report)
-        if not (repair or clean or quick):
+        if self._syncing.state.has_journal:
+            pass  # a dry run leaves it, and what it is about, to be finished
+        elif not (repair or clean or quick):
             self._syncing.admission.mark(self._syncing.tree)
             self._remember(release, look)
         elif (repair or clean) and not dry_run:
