@@ -87,6 +87,7 @@ class Stage:
         self.folder = f"{STAGES}/{info_hash}"
         self._tree = tree
         self._linked: set[str] = set()  # names of files that are patched where they are
+        self._lost_a_name: set[int] = set()  # inodes of others, which an earlier update patched
 
     def path(self, index: int, place: Place) -> str:
         """Where a file is staged, relative to the tree."""
@@ -166,7 +167,7 @@ class Stage:
                 if own and not name.endswith(UNFINISHED) and name + UNFINISHED not in names:
                     found[name] = disk_entry(status, self._tree.device)
                 else:
-                    _remove(folder, name)
+                    self._remove(folder, name)
         return found
 
     def record(self, have: bytes) -> StagedRecord:
@@ -201,7 +202,7 @@ class Stage:
                 continue
             if index in plan.in_place and self._link(index, planned.source, plan):
                 continue
-            expected = plan.index.entries[planned.source]
+            expected = self._expected(planned.source, plan)
             target = self.path(index, Place.STAGE)
             size = plan.wanted.files[index].size
             if not begin_clone(self._tree, planned.source, expected, target, size):
@@ -242,7 +243,10 @@ class Stage:
             TreeError: it could not be copied, or changed meanwhile.
             InterruptedByUserError: ``stopping`` said so.
         """
-        expected, copy = plan.index.entries[path], staged_path(self.info_hash, index)
+        copy = staged_path(self.info_hash, index)
+        with doing("prepare to copy", path), suppress(FileNotFoundError):
+            self._remove(*self._tree.locate(copy))
+        expected = self._expected(path, plan)
         if not begin_clone(self._tree, path, expected, copy, expected.size):
             clone = Clone(index, path, expected, copy, ((0, expected.size),))
             finish_clone(self._tree, clone, stopping, lambda _count: None)
@@ -250,6 +254,16 @@ class Stage:
             folder, name = self._tree.locate(copy)
             os.utime(name, ns=(expected.mtime_ns,) * 2, dir_fd=folder)
         return copy
+
+    def _expected(self, path: str, plan: Plan) -> DiskEntry:
+        """What a file is to be until it is copied; one may have lost a name here meanwhile."""
+        expected = plan.index.entries[path]
+        if expected.inode in self._lost_a_name:
+            with doing("look at", path):
+                seen = self._tree.stat(path)
+            if seen is not None:
+                expected = expected._replace(ctime_ns=seen.ctime_ns)
+        return expected
 
     def is_clone_at(self, index: int, source: str, runs: Iterable[tuple[int, int]]) -> bool:
         """Whether a staged file has what ``source`` has at some offsets and lengths.
@@ -345,19 +359,21 @@ class Stage:
     def _remove_all(self, *, but: str = "") -> None:
         for name in os.listdir(self._tree.folder_fd(STAGES)):
             if name != but:
-                _remove(self._tree.folder_fd(STAGES), name)
+                self._remove(self._tree.folder_fd(STAGES), name)
         self._tree.forget_folders()
 
-
-def _remove(parent_fd: int, name: str) -> None:
-    """Remove a file, a link, or a folder with all that is in it; links are not followed."""
-    try:
-        os.unlink(name, dir_fd=parent_fd)
-    except IsADirectoryError:
+    def _remove(self, parent_fd: int, name: str) -> None:
+        """Remove a file, a link, or a folder with all that is in it; links are not followed."""
+        seen = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        if not stat.S_ISDIR(seen.st_mode):
+            os.unlink(name, dir_fd=parent_fd)
+            if seen.st_nlink > 1:
+                self._lost_a_name.add(seen.st_ino)
+            return
         fd = os.open(name, FOLDER_FLAGS, dir_fd=parent_fd)
         try:
             for inside in os.listdir(fd):
-                _remove(fd, inside)
+                self._remove(fd, inside)
         finally:
             os.close(fd)
         os.rmdir(name, dir_fd=parent_fd)

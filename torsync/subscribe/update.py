@@ -22,6 +22,7 @@ from torsync.subscribe.stage import Stage, StagedRecord, staged_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
+    from torsync.model.assess import Matcher
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
     from torsync.subscribe.cloning import Clone
@@ -94,8 +95,8 @@ class Update:
         placement = place_for_fetch(self._plan)
         self._voice.stage(EventStage.STAGING)
         self._stage.prepare()
+        self._open_up()  # first, as what it copies ends what was staged there
         have = self._take_over_leftovers(placement)
-        self._open_up()
         clones = self._stage.clone_sources(self._plan, present=self._stage.leftovers())
         # The disk takes what was copied while the rest is fetched, and what was fetched while
         # it is read back: the commit waits for less. A descriptor is told of an error once,
@@ -104,16 +105,7 @@ class Update:
         try:
             with copying:
                 placement = self._assemble(placement, have)
-                self._fetch(
-                    metainfo,
-                    fetcher,
-                    placement,
-                    have,
-                    clones,
-                    peers=peers,
-                    web_seeds=web_seeds,
-                    check=copying.check,
-                )
+                self._fetch(metainfo, fetcher, placement, have, copying, peers, web_seeds)
                 if not copying.is_done:
                     self._voice.stage(EventStage.STAGING)
                 copying.finish()
@@ -128,10 +120,15 @@ class Update:
                 finally:
                     self._check_stored(fetched.result)
 
-    def prepare(self, *, synced: Synced) -> Preparation:
+    def prepare(self, *, synced: Synced, keep: Matcher) -> Preparation:
         """Give what turns the staged release into a journal; ``synced`` is the one before it."""
         return Preparation(
-            self._tree, self._plan, self._stage, synced=synced, is_released=self._is_released
+            self._tree,
+            self._plan,
+            self._stage,
+            synced=synced,
+            is_released=self._is_released,
+            keep=keep,
         )
 
     def commit(self, journal: Journal) -> CommitOutcome:
@@ -267,8 +264,10 @@ class Update:
             self._trash.take(copy, name=files[index].path)
         if self._plan.in_place:
             _release, begun = self._state.between()
-            paths = begun.union(files[index].path for index in self._plan.in_place)
-            self._state.begin_in_place(self._plan.wanted.name, paths)
+            for index in self._plan.in_place:
+                path = files[index].path
+                begun[path] = self._plan.index.entries[path].inode
+            self._state.begin_in_place(self._plan.wanted.name, begun)
 
     def _copying(self, clones: Sequence[Clone]) -> Copying:
         total = sum(length for clone in clones for _offset, length in clone.runs)
@@ -306,11 +305,9 @@ class Update:
         fetcher: Fetcher,
         placement: Placement,
         have: bytearray,
-        clones: Sequence[Clone],
-        *,
+        copying: Copying,
         peers: tuple[tuple[str, int], ...],
         web_seeds: tuple[str, ...],
-        check: Callable[[], None],
     ) -> None:
         if all(have[piece] for piece in self._needed):
             return
@@ -319,7 +316,7 @@ class Update:
         self._voice.stage(EventStage.DOWNLOADING)
         manifest = placement.manifest
         use_web_seeds = use_web_seeds_of(manifest, web_seeds, self._voice)
-        copied = (clone.number for clone in clones)
+        copied = (clone.number for clone in copying.clones)
         claimed, wanted = without_files(
             placement, bytes(have), copied, frozenset(self._plan.lacking)
         )
@@ -336,7 +333,7 @@ class Update:
                 use_web_seeds=use_web_seeds,
             )
             self._state.put(staged="")
-            fetcher.fetch(request, self._goal(placement, have), self.fetched, check=check)
+            fetcher.fetch(request, self._goal(placement, have), self.fetched, check=copying.check)
 
     def _paths(self, placement: Placement, stage: str) -> tuple[str, ...]:
         """Where each file is for now: relative to the tree, or absolute in the ``stage``."""
