@@ -59,7 +59,7 @@ def begin_clone(tree: Tree, source: str, expected: DiskEntry, target: str, size:
         os.close(tree.open(target + UNFINISHED, os.O_WRONLY | os.O_CREAT))
         source_fd = tree.open(source)
         try:
-            target_fd = tree.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            target_fd = tree.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             try:
                 is_shared = share_blocks(source_fd, target_fd)
                 os.ftruncate(target_fd, size)
@@ -115,6 +115,9 @@ class Copying:
     """Finishes clones in a thread of its own, and has the disk take them.
 
     It ends with its ``with`` block, also where that ends early.
+
+    Attributes:
+        clones: that are being finished, or are by now.
     """
 
     def __init__(
@@ -133,7 +136,7 @@ class Copying:
             stopping: whether the work shall stop.
             on_bytes: told how many bytes were copied since the last call, while ``finish`` waits.
         """
-        self._clones = clones
+        self.clones = clones
         self._stopping = stopping
         self._on_bytes = on_bytes
         self._untold_bytes = 0
@@ -180,7 +183,7 @@ class Copying:
 
     def _copy(self, tree: Tree) -> None:
         with closing(tree):
-            for clone in self._clones:
+            for clone in self.clones:
                 finish_clone(tree, clone, self._is_over, self._count)
 
     def _is_over(self) -> bool:

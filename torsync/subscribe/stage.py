@@ -243,7 +243,10 @@ class Stage:
             TreeError: it could not be copied, or changed meanwhile.
             InterruptedByUserError: ``stopping`` said so.
         """
-        expected, copy = self._expected(path, plan), staged_path(self.info_hash, index)
+        copy = staged_path(self.info_hash, index)
+        with doing("prepare to copy", path), suppress(FileNotFoundError):
+            self._remove(*self._tree.locate(copy))
+        expected = self._expected(path, plan)
         if not begin_clone(self._tree, path, expected, copy, expected.size):
             clone = Clone(index, path, expected, copy, ((0, expected.size),))
             finish_clone(self._tree, clone, stopping, lambda _count: None)
@@ -253,13 +256,13 @@ class Stage:
         return copy
 
     def _expected(self, path: str, plan: Plan) -> DiskEntry:
-        """What a file has to be still; one that lost a name to this stage has another ctime."""
+        """What a file is to be until it is copied; one may have lost a name here meanwhile."""
         expected = plan.index.entries[path]
         if expected.inode in self._lost_a_name:
             with doing("look at", path):
                 seen = self._tree.stat(path)
             if seen is not None:
-                return expected._replace(ctime_ns=seen.ctime_ns)
+                expected = expected._replace(ctime_ns=seen.ctime_ns)
         return expected
 
     def is_clone_at(self, index: int, source: str, runs: Iterable[tuple[int, int]]) -> bool:

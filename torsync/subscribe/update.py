@@ -112,16 +112,7 @@ class Update:
         try:
             with copying:
                 placement = self._assemble(placement, have)
-                self._fetch(
-                    metainfo,
-                    fetcher,
-                    placement,
-                    have,
-                    clones,
-                    peers=peers,
-                    web_seeds=web_seeds,
-                    check=copying.check,
-                )
+                self._fetch(metainfo, fetcher, placement, have, copying, peers, web_seeds)
                 if not copying.is_done:
                     self._voice.stage(EventStage.STAGING)
                 copying.finish()
@@ -248,11 +239,9 @@ class Update:
         fetcher: Fetcher,
         placement: Placement,
         have: bytearray,
-        clones: Sequence[Clone],
-        *,
+        copying: Copying,
         peers: tuple[tuple[str, int], ...],
         web_seeds: tuple[str, ...],
-        check: Callable[[], None],
     ) -> None:
         if all(have[piece] for piece in self._needed):
             return
@@ -261,7 +250,7 @@ class Update:
         self._voice.stage(EventStage.DOWNLOADING)
         manifest = placement.manifest
         use_web_seeds = use_web_seeds_of(manifest, web_seeds, self._voice)
-        copied = (clone.number for clone in clones)
+        copied = (clone.number for clone in copying.clones)
         claimed, wanted = without_files(
             placement, bytes(have), copied, frozenset(self._plan.lacking)
         )
@@ -278,7 +267,7 @@ class Update:
                 use_web_seeds=use_web_seeds,
             )
             self._state.put(staged="")
-            fetcher.fetch(request, self._goal(placement, have), self.fetched, check=check)
+            fetcher.fetch(request, self._goal(placement, have), self.fetched, check=copying.check)
 
     def _paths(self, placement: Placement, stage: str) -> tuple[str, ...]:
         """Where each file is for now: relative to the tree, or absolute in the ``stage``."""
