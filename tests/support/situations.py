@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import strategies as st
@@ -20,6 +20,7 @@ from torsync.model.assess import assess, link_text
 from torsync.model.config import CleanMode
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.plan import NOT_OURS, Action, Plan, plan_update
+from torsync.model.sharing import Sharing
 from torsync.model.tree_index import (
     DiskEntry,
     DiskIndex,
@@ -176,14 +177,38 @@ class Situation:
         """Assess, hash and plan as ``check-now`` does."""
         assessment = self.assess()
         hashed = self.hash(assessment.doubtful_pieces(), assessment)
+        assessment = self.share(assessment, hashed)
+        again = self.hash(assessment.doubtful_pieces(), assessment)
         return plan_update(
             assessment,
-            hashed.good,
+            hashed.good | again.good,
             self.ledger,
             keep=self.keep.__contains__,
             clean=self.clean,
             unreadable=hashed.unreadable,
         )
+
+    def share(self, assessment: Assessment, hashed: Hashed) -> Assessment:
+        """Share what hashing found, as ``look_again`` does."""
+        sharing = Sharing(assessment, hashed.good, hashed.unreadable)
+        identified = {
+            path: digest
+            for path in sharing.to_identify(self.ledger)
+            if (digest := self.identify(path))
+        }
+        barred: set[str] = set()
+        while True:
+            found = sharing.share(identified, keep=self.keep.__contains__, barred=barred)
+            blocked = sharing.new_sources(found) & self.unreadable
+            if not blocked:
+                return replace(found, index=found.index.without(dict.fromkeys(barred, "EACCES")))
+            barred |= blocked
+
+    def identify(self, path: str) -> str:
+        """The digest of what is at a path, as far as a wanted file has that content."""
+        content = self.read(path)
+        contents = self.release.contents
+        return self.manifest.digest(contents.index(content)) if content in contents else ""
 
     def staged(self, plan: Plan, index: int, *, pieces: Iterable[int]) -> bytes:
         """What the stage holds of a file: its clone, what is copied, and the fetched pieces."""
