@@ -205,10 +205,11 @@ class Situation:
             barred |= blocked
 
     def identify(self, path: str) -> str:
-        """The digest of what is at a path, as far as a wanted file has that content."""
-        content = self.read(path)
-        contents = self.release.contents
-        return self.manifest.digest(contents.index(content)) if content in contents else ""
+        """The digest of what is at a path; empty if that cannot be read."""
+        content, contents = self.read(path), self.release.contents
+        if content in contents:
+            return self.manifest.digest(contents.index(content))
+        return "" if content is None else f"of {content!r}"
 
     def staged(self, plan: Plan, index: int, *, pieces: Iterable[int]) -> bytes:
         """What the stage holds of a file: its clone, what is copied, and the fetched pieces."""

@@ -101,15 +101,9 @@ class Sharing:
             ledger: what torsync remembers, by path.
         """
         kind = kind_of_all(self._wanted)
-        missing = {
-            piece
-            for index in self.lacking
-            for piece in self._wanted.pieces_of(index)
-            if not self._good[piece] and piece not in self._found.elsewhere
-        }
-        if not kind or not missing:
+        if not kind or not self._missing:
             return []
-        budget = _READ_FOR_ONE_FETCHED * self._wanted.piece_length * len(missing)
+        budget = _READ_FOR_ONE_FETCHED * self._wanted.piece_length * len(self._missing)
         entries = self._found.index.entries
         chosen = []
         for path in dict.fromkeys([*self._perhaps_right(), *self._unknown(kind, ledger)]):
@@ -118,33 +112,52 @@ class Sharing:
                 chosen.append(path)
         return chosen
 
+    @cached_property
+    def _missing(self) -> set[int]:
+        """The pieces that would have to be fetched."""
+        return {
+            piece
+            for index in self.lacking
+            for piece in self._wanted.pieces_of(index)
+            if not self._good[piece] and piece not in self._found.elsewhere
+        }
+
     def _perhaps_right(self) -> Iterator[str]:
-        found, wanted = self._found, self._wanted
+        found, files = self._found, self._wanted.files
         for index in self.lacking:
-            file, entry = wanted.files[index], found.entry(index)
-            is_whole = entry is not None and entry.size == file.size
-            if is_whole and found.here[index] is Here.DOUBTFUL and index not in found.sources:
-                wrong = (piece for piece in wanted.pieces_of(index) if not self._good[piece])
-                if all(any(other != index for other in wanted.files_in(piece)) for piece in wrong):
-                    yield file.path
+            entry = found.entry(index)
+            is_whole = entry is not None and entry.size == files[index].size
+            is_looked_at = found.here[index] is Here.DOUBTFUL and index not in found.sources
+            if is_whole and is_looked_at and not self._is_refuted(index):
+                yield files[index].path
+
+    def _is_refuted(self, index: int) -> bool:
+        """Whether what was looked at has a wrong piece that is of no other file."""
+        wanted = self._wanted
+        wrong = (piece for piece in wanted.pieces_of(index) if not self._good[piece])
+        return any(all(other == index for other in wanted.files_in(piece)) for piece in wrong)
 
     def _unknown(self, kind: str, ledger: Mapping[str, LedgerRow]) -> Iterator[str]:
         found, wanted = self._found, self._wanted
-        sizes = {
-            wanted.files[index].size
-            for index in self.lacking
-            if not self._holders[wanted.digest(index)]
-        }
-        known = {path for _index, path in self._places_of(sizes)}
+        seekers: dict[int, set[int]] = {}
+        refuted: dict[str, set[int]] = {}
+        for index in self.lacking:
+            is_missed = not self._missing.isdisjoint(wanted.pieces_of(index))
+            if is_missed and not self._holders[wanted.digest(index)]:
+                seekers.setdefault(wanted.files[index].size, set()).add(index)
+                if found.here[index] is Here.DOUBTFUL and self._is_refuted(index):
+                    refuted.setdefault(found.source(index), set()).add(index)
+        known = {path for _index, path in self._places_of(seekers)}
         known.update(wanted.files[index].path for index in found.unselected)
         for path, entry in found.index.entries.items():
-            if entry.size not in sizes or entry.kind is not Kind.FILE or path in known:
+            if entry.size not in seekers or entry.kind is not Kind.FILE or path in known:
+                continue
+            if path in found.index.problems or in_private(path):
                 continue
             row = ledger.get(path)
-            is_told = row is not None and kind_of_digest(row.digest) == kind
-            if is_told and row is not None and row.vouches_for(entry):
+            if row is not None and row.vouches_for(entry) and kind_of_digest(row.digest) == kind:
                 continue
-            if path not in found.index.problems and not in_private(path):
+            if seekers[entry.size] - refuted.get(path, set()):
                 yield path
 
     def share(
