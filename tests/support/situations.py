@@ -173,15 +173,20 @@ class Situation:
                     hashed.unreadable.add(index)
         return hashed
 
-    def plan(self) -> Plan:
-        """Assess, hash and plan as ``check-now`` does."""
+    def look(self) -> tuple[Assessment, Hashed]:
+        """Assess, hash and share as ``check-now`` does."""
         assessment = self.assess()
         hashed = self.hash(assessment.doubtful_pieces(), assessment)
-        assessment = self.share(assessment, hashed)
-        again = self.hash(assessment.doubtful_pieces(), assessment)
+        shared = self.share(assessment, hashed)
+        again = self.hash(shared.doubtful_pieces(), shared)
+        return shared, Hashed(hashed.good | again.good, hashed.unreadable | again.unreadable)
+
+    def plan(self) -> Plan:
+        """Look and plan as ``check-now`` does."""
+        assessment, hashed = self.look()
         return plan_update(
             assessment,
-            hashed.good | again.good,
+            hashed.good,
             self.ledger,
             keep=self.keep.__contains__,
             clean=self.clean,
@@ -189,7 +194,7 @@ class Situation:
         )
 
     def share(self, assessment: Assessment, hashed: Hashed) -> Assessment:
-        """Share what hashing found, as ``look_again`` does."""
+        """Share what hashing found, as ``look_further`` does."""
         sharing = Sharing(assessment, hashed.good, hashed.unreadable)
         identified = {
             path: digest

@@ -333,6 +333,18 @@ class TestInTheWay:
         plan = Situation(self.TO_FOLDER, {"x": Item()}, clean=CleanMode.MIRROR).plan()
         assert [removal.path for removal in plan.in_the_way] == ["x"]
 
+    def test_a_users_file_does_not_give_way_to_a_mirror_that_could_not_read_everything(
+        self,
+    ) -> None:
+        release = make_release({"b": b"12345678", "d": b"87654321"})
+        disk = with_folders({"b": Item(content=b"unread.."), "d/user": Item(content=b"mine")})
+        situation = Situation(release, disk, clean=CleanMode.MIRROR)
+        assert [removal.path for removal in situation.plan().in_the_way] == ["d/user"]
+        situation = replace(situation, unreadable=frozenset("b"))
+        assert must_be_refused(situation)
+        with pytest.raises(TreeError, match="the file 'd/user'"):
+            situation.plan()
+
     @pytest.mark.parametrize("clean", list(CleanMode))
     def test_a_kept_file_never_gives_way(self, clean: CleanMode) -> None:
         disk = with_folders({"x/old": Item(content=b"mine now")})
@@ -670,11 +682,17 @@ def must_be_refused(situation: Situation) -> bool:
 
 
 def all_can_be_read(situation: Situation) -> bool:
-    """Whether no file that content is taken from turns out to be unreadable."""
+    """Whether all files that are hashed or that content is taken from can be read.
+
+    If not, a mirror removes nothing: what is missed may be in what could not be read.
+    """
     try:
-        return situation.assess().index.complete
+        assessment, hashed = situation.look()
     except TreeError:
         return False
+    left_alone = {*situation.unselected, *situation.keep}
+    unread = {assessment.wanted.files[index].path for index in hashed.unreadable}
+    return assessment.index.complete and unread <= left_alone
 
 
 def needed_folders(paths: Iterable[str]) -> set[str]:
