@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit.test_assemble import Bench, P, padded
 from torsync.model.plan import Action
+from torsync.model.space import Room, stage_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +56,15 @@ def test_what_is_patched_from_its_own_path_is_patched_in_place(
     assert len(plan.copies) == copies
     assert {*plan.needed} | {*plan.copies} == {*staged.needed} | {*staged.copies}
     assert plan.files == staged.files
+
+
+def test_a_users_version_of_what_is_patched_in_place_is_saved_first(bench: Bench) -> None:
+    new = {"a": P[0] + P[5] + P[2], "b": P[3] + P[6]}
+    plan = bench.plan(OLD, new).patching_in_place(lambda path: path == "b")
+    assert {plan.wanted.files[index].path for index in plan.to_save} == {"b"}
+    copied = Room(block_bytes=1, free_bytes=0)
+    assert stage_bytes(plan, copied) == len(OLD["b"])
+    assert stage_bytes(plan, replace(copied, reflinks=True)) == 0
 
 
 def test_a_file_that_is_patched_in_place_has_a_second_name_in_the_stage(bench: Bench) -> None:

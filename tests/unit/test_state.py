@@ -269,6 +269,24 @@ def test_a_full_disk_is_told_and_leaves_what_was(tmp_path: Path) -> None:
         state.close()
 
 
+def test_a_tree_is_between_releases_until_what_is_patched_in_place_is_right(
+    state: TreeState,
+) -> None:
+    state.record_sync(rows(3), synced="first", history=None)
+    one, other, _rest = sorted(rows(3))
+    state.begin_in_place("second", {one: 11, other: 12})
+    assert state.between() == ("second", {one: 11, other: 12})
+    assert [state.load_ledger()[path].digest for path in sorted(rows(3))] == ["", "", "empty"]
+    for right in ({}, {one: row()}):
+        state.record_sync({**state.load_ledger(), **right}, synced="first", history=None)
+        assert state.between()[0] == "second"
+    state.record_sync({one: row(), other: row()}, synced="second", history=None)
+    assert state.between() == ("", {})
+    state.begin_in_place("third", {other: 12})
+    state.record_sync({one: row()}, synced="fourth", history=None)
+    assert state.between() == ("", {}), "a file that is not torsync's any more is not waited for"
+
+
 # --- not usable -----------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from torsync.model.selection import selected_folders
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from torsync.model.assess import Matcher
     from torsync.model.assessment import Extent
@@ -80,6 +80,7 @@ class Plan:
             good, but known to be elsewhere.
         vouched: see ``Assessment.vouched``.
         in_place: the files that are patched where they are.
+        to_save: those of them that a user has edited: a copy goes to the trash first.
         removals: what goes to the trash besides the old versions of replaced files.
         in_the_way: removals that have to happen before files are placed: they are where a
             file or folder of the release goes.
@@ -94,6 +95,7 @@ class Plan:
     copies: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
     vouched: bytes = b""
     in_place: frozenset[int] = frozenset()
+    to_save: frozenset[int] = frozenset()
 
     @cached_property
     def acting(self) -> tuple[int, ...]:
@@ -165,11 +167,14 @@ class Plan:
             self.files[index].action in _UNTOUCHED for index in self.acting
         )
 
-    def patching_in_place(self) -> Plan:
+    def patching_in_place(self, is_edited: Callable[[str], bool] = lambda _path: False) -> Plan:
         """The same plan for little room: what can be is patched where it is.
 
         What is patched is no source for others while it is: pieces that would have been copied
         from there are fetched. A file that is moved away as well is patched in the stage.
+
+        Args:
+            is_edited: whether what is at a path is a user's version of it.
         """
         files = self.wanted.files
         chosen = {
@@ -184,7 +189,12 @@ class Plan:
             for piece, extents in self.copies.items()
             if not any(extent.path in chosen for extent in extents)
         }
-        return replace(self, copies=copies, in_place=frozenset(chosen.values()))
+        return replace(
+            self,
+            copies=copies,
+            in_place=frozenset(chosen.values()),
+            to_save=frozenset(index for path, index in chosen.items() if is_edited(path)),
+        )
 
     def without_mending(self) -> Plan:
         """The same plan with removals only: files of the release stay as they are.

@@ -59,6 +59,8 @@ def stage_bytes(plan: Plan, room: Room) -> int:
         size, runs = plan.wanted.files[index].size, written.pop(index, ())
         source = plan.index.entries[planned.source].size if planned.is_cloned else 0
         if index in plan.in_place:
+            if index in plan.to_save and not room.reflinks:
+                total += _blocks(source, block_bytes)
             total += max(0, _blocks(size, block_bytes) - _blocks(source, block_bytes))
         elif room.reflinks and planned.is_cloned:  # what is there of it may still be shared
             cut = [(size - 1, size)] if source > size and size % block_bytes else []

@@ -30,7 +30,7 @@ def foresee(
     """
     plan = look.plan(keep=keep, clean=config.clean)
     if config.apply is ApplyMode.IN_PLACE:
-        plan = plan.patching_in_place()
+        plan = plan.patching_in_place(look.is_edited)
     report = forecast(config.name, plan, dry_run=dry_run)
     report.bytes_hashed = look.hashed.bytes_hashed
     report.unreadable += _withholding(config, look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torsync.model.assess import Matcher, assess
@@ -38,11 +38,14 @@ class Look:
         assessment: what stat and ledger tell.
         ledger: what torsync remembers, by path.
         hashed: what hashing the doubtful pieces gave.
+        begun: the inodes of files that an update was patching in place when it was cut off, by
+            path: what has another one now, somebody has saved since.
     """
 
     assessment: Assessment
     ledger: dict[str, LedgerRow]
     hashed: HashedPieces
+    begun: Mapping[str, int] = field(default_factory=dict)
 
     def plan(self, *, keep: Matcher, clean: CleanMode) -> Plan:
         """Decide what makes the tree the release; see ``plan_update``."""
@@ -61,6 +64,11 @@ class Look:
         if row is None or entry is None or not row.digest:
             return False
         return row.as_seen().vouches_for(entry)
+
+    def is_edited(self, path: str) -> bool:
+        """Whether what is at a path is a user's version of it, as far as is known."""
+        is_half_patched = self.assessment.index.entries[path].inode == self.begun.get(path)
+        return not is_half_patched and not self.is_released(path)
 
     def rows_to_carry(
         self, gone: Iterable[str] = (), *, settled: bytes = b""

@@ -19,7 +19,7 @@ from torsync.subscribe.look import look_further, take_look
 from torsync.subscribe.override import Override
 from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
-from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.room import free_bytes
 from torsync.subscribe.scan import NO_ROWS
 from torsync.subscribe.state import TreeState
@@ -183,6 +183,7 @@ def _preview(
         trash=state.load_trash,
     )
     look = look_further(tree, look, voice, keep=keep, stopping=around.stopping)
+    look = replace(look, begun=state.between()[1])
     plan, report = foresee(config, look, keep=keep, dry_run=True)
     override = Override(config.name, state, around)
     spare = partial(room_in_trash, tree)

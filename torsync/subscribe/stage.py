@@ -80,6 +80,7 @@ class Stage:
         self.folder = f"{STAGES}/{info_hash}"
         self._tree = tree
         self._linked: set[str] = set()  # names of files that are patched where they are
+        self._lost_a_name: set[int] = set()  # inodes of others, which an earlier update patched
 
     def path(self, index: int, place: Place) -> str:
         """Where a file is staged, relative to the tree."""
@@ -158,7 +159,7 @@ class Stage:
                 if own and not name.endswith(".part"):
                     found[name] = disk_entry(status, self._tree.device)
                 else:
-                    _remove(folder, name)
+                    self._remove(folder, name)
         return found
 
     def record(self, have: bytes) -> StagedRecord:
@@ -255,7 +256,8 @@ class Stage:
                 os.close(target_fd)
         finally:
             os.close(source_fd)
-        self._check_untouched(path, plan)
+        lost_a_name = plan.index.entries[path].inode in self._lost_a_name
+        self._check_untouched(path, plan, but_names=lost_a_name)
         folder, name = self._tree.locate(target)
         os.rename(f"{name}.part", name, src_dir_fd=folder, dst_dir_fd=folder)
 
@@ -356,19 +358,21 @@ class Stage:
     def _remove_all(self, *, but: str = "") -> None:
         for name in os.listdir(self._tree.folder_fd(STAGES)):
             if name != but:
-                _remove(self._tree.folder_fd(STAGES), name)
+                self._remove(self._tree.folder_fd(STAGES), name)
         self._tree.forget_folders()
 
-
-def _remove(parent_fd: int, name: str) -> None:
-    """Remove a file, a link, or a folder with all that is in it; links are not followed."""
-    try:
-        os.unlink(name, dir_fd=parent_fd)
-    except IsADirectoryError:
+    def _remove(self, parent_fd: int, name: str) -> None:
+        """Remove a file, a link, or a folder with all that is in it; links are not followed."""
+        seen = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        if not stat.S_ISDIR(seen.st_mode):
+            os.unlink(name, dir_fd=parent_fd)
+            if seen.st_nlink > 1:
+                self._lost_a_name.add(seen.st_ino)
+            return
         fd = os.open(name, FOLDER_FLAGS, dir_fd=parent_fd)
         try:
             for inside in os.listdir(fd):
-                _remove(fd, inside)
+                self._remove(fd, inside)
         finally:
             os.close(fd)
         os.rmdir(name, dir_fd=parent_fd)

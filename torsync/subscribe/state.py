@@ -167,8 +167,13 @@ class TreeState:
     def past_releases(self) -> list[PastRelease]:
         """The last releases that the tree was brought to, the newest first."""
         query = "SELECT digest, info_hash, name, at_s FROM releases ORDER BY at_s DESC, digest"
-        rows = self._db.run(lambda database: database.execute(query).fetchall())
-        return [PastRelease(*row) for row in rows]
+
+        def read(database: sqlite3.Connection) -> list[PastRelease]:
+            if not _has_table(database, "releases"):
+                return []
+            return [PastRelease(*row) for row in database.execute(query)]
+
+        return self._db.run(read)
 
     def forget_bodies(self, keep: Iterable[str]) -> None:
         """Remove all ``.torrent`` files but those in ``keep``, and of the last releases."""
@@ -202,26 +207,29 @@ class TreeState:
         """Remember what a good poll got, after its body has been stored and parsed."""
         self.put(poll=json.dumps({name: getattr(poll, name) for name in poll.__slots__}))
 
-    def begin_in_place(self, release: str, paths: Iterable[str]) -> None:
+    def begin_in_place(self, release: str, inodes: Mapping[str, int]) -> None:
         """Note that files are about to be patched where they are: nobody vouches for them.
 
-        Until the next ``record_sync`` the tree is ``between`` releases.
+        Until ``record_sync`` says that they are right, the tree is ``between`` releases.
+
+        Args:
+            release: its name.
+            inodes: of those files, by path.
         """
 
         def write(database: sqlite3.Connection) -> None:
             self._ledger_read = 0
-            rows = ((path,) for path in listed)
+            rows = ((path,) for path in inodes)
             database.executemany("UPDATE ledger SET digest = '' WHERE path = ?", rows)
-            between = json.dumps({"release": release, "paths": listed})
+            between = json.dumps({"release": release, "inodes": dict(inodes)})
             _put(database, {"between": between, "seal": ""})
 
-        listed = [*paths]
         self._db.transact(write)
 
-    def between(self) -> tuple[str, frozenset[str]]:
-        """The release whose files are being patched where they are, and their paths, if any are."""
+    def between(self) -> tuple[str, dict[str, int]]:
+        """The release whose files are being patched in place, if any; and their inodes by path."""
         found = json.loads(self.get("between") or "{}")
-        return str(found.get("release", "")), frozenset(found.get("paths", ()))
+        return str(found.get("release", "")), found.get("inodes", {})
 
     @property
     def pinned(self) -> str:
@@ -234,8 +242,7 @@ class TreeState:
         """Read what is known of old releases' files in the trash, by path."""
 
         def read(database: sqlite3.Connection) -> dict[str, LedgerRow]:
-            # A database of an older torsync that nobody may write to has no such table.
-            if not _has_trash(database):
+            if not _has_table(database, "trash"):
                 return {}
             rows = database.execute("SELECT path, row FROM trash")
             return {path: LedgerRow(*json.loads(row)) for path, row in rows}
@@ -322,7 +329,8 @@ class TreeState:
     ) -> None:
         """Replace the ledger and move the synced manifest, all or nothing.
 
-        Only rows that differ are written.
+        Only rows that differ are written. The tree stays ``between`` releases while a file that
+        was being patched in place is still wrong.
 
         Args:
             rows: the whole ledger.
@@ -334,6 +342,8 @@ class TreeState:
             before: what ``load_ledger`` gave last, to spare reading it again; without effect if
                 the database has been written to by others, or begun anew, since.
         """
+        is_between = any(path in rows and not rows[path].digest for path in self.between()[1])
+        between = self.get("between") if is_between else ""
 
         def write(database: sqlite3.Connection) -> None:
             stored = before
@@ -344,7 +354,7 @@ class TreeState:
             facts = {
                 "synced": synced,
                 "staged": "",
-                "between": "",
+                "between": between,
                 "seal": seal.dump() if seal else "",
             }
             _put(database, facts)
@@ -370,9 +380,10 @@ class TreeState:
         return None if row[0] is None else float(row[0])
 
 
-def _has_trash(database: sqlite3.Connection) -> bool:
-    query = "SELECT EXISTS (SELECT * FROM sqlite_master WHERE name = 'trash')"
-    return bool(database.execute(query).fetchone()[0])
+def _has_table(database: sqlite3.Connection, name: str) -> bool:
+    """False in a database of an older torsync that nobody has written to since."""
+    query = "SELECT EXISTS (SELECT * FROM sqlite_master WHERE name = ?)"
+    return bool(database.execute(query, (name,)).fetchone()[0])
 
 
 def _changes(database: sqlite3.Connection) -> int:

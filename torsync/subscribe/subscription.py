@@ -9,7 +9,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from torsync.model.config import UpdateMode
-from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
+from torsync.model.errors import (
+    InterruptedByUserError,
+    RefusedError,
+    StateError,
+    TorsyncError,
+)
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.past import find_release
 from torsync.subscribe.admission import Admission, open_tree
@@ -18,7 +23,7 @@ from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.override import Override
 from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import not_polled, open_releases
-from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
@@ -163,13 +168,20 @@ class Subscription:
             )
         newest = self._releases.polled()
         is_newest = newest is not None and newest.is_same_content(release)
-        self._state.put(pinned="" if is_newest else release.digest)
-        return self._syncing.bring_to(release)
+        return self._go_to(release, pinned="" if is_newest else release.digest)
 
     def _follow(self, release: Release) -> CheckReport:
         """Bring the tree to the newest release, and stay at none from now on."""
-        self._state.put(pinned="")
-        return self._syncing.bring_to(release)
+        return self._go_to(release, pinned="")
+
+    def _go_to(self, release: Release, *, pinned: str) -> CheckReport:
+        before = self._state.pinned
+        self._state.put(pinned=pinned)  # now: should it be cut off, it is the next check's goal
+        try:
+            return self._syncing.bring_to(release)
+        except RefusedError:
+            self._state.put(pinned=before)
+            raise
 
     def apply_approved(self) -> CheckReport:
         """Do what another process approved, and leave word; check if that is out of date.

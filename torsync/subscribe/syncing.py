@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torsync.model.config import LockedMode
@@ -12,6 +12,7 @@ from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED
 from torsync.model.past import PastRelease
 from torsync.model.reports import CheckReport
+from torsync.model.retention import TRASH
 from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings, Voice
     from torsync.subscribe.trash_keeper import TrashKeeper
     from torsync.subscribe.tree import Tree
+
+
+_DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class Syncing:
                 journal.report["release"],
                 journal.report,
             ),
-            release=_past(release, journal.at_s) if release is not None and is_whole else None,
+            release=self._past(release, journal.at_s) if release and is_whole else None,
             trashed=_content_in_trash(outcome, ledger),
         )
         name = journal.report["release"]
@@ -157,6 +161,17 @@ class Syncing:
             said += f" and {len(outcome.lost) - 1} more" if outcome.lost[1:] else ""
         self.voice.notice(Level.INFO, "finished", said)
         return outcome
+
+    def _past(self, release: Release, at_s: float) -> PastRelease | None:
+        """What to remember of a release that the tree was brought to.
+
+        None for one that it was rolled back to: that keeps its place among the others, so that a
+        further rollback leads to the one before it.
+        """
+        if release.digest == self.state.pinned:
+            return None
+        manifest = release.manifest
+        return PastRelease(release.digest, manifest.info_hash, manifest.name, at_s)
 
     @property
     def _patience(self) -> Patience:
@@ -186,7 +201,8 @@ class Syncing:
     ) -> Look:
         """Look at each file where it should be; see ``take_look``."""
         self._be_current()
-        return take_look(
+        _release, begun = self.state.between()
+        look = take_look(
             self.tree,
             manifest,
             {} if self.admission.is_foreign else self.state.load_ledger(manifest.by_path),
@@ -199,6 +215,7 @@ class Syncing:
             trash=self.state.load_trash,
             hashing=hashing,
         )
+        return replace(look, begun=begun)
 
     def apply(
         self,
@@ -260,18 +277,20 @@ class Syncing:
         )
         rows |= learned | outcome.rows
         self._record(release, rows, look, report, outcome)
-        if outcome.locked:
+        if outcome.locked or outcome.kept_local:
             rescue_held(self.tree, Trash(self.tree, trash_stamp(now_s)))
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
-        self.seeding.start(release, plan.right)
+        self.seeding.start(release, _right(plan, outcome))
         if report.changed:
             self.keeper.after_update(trash.added_bytes)
+            oldest = trash_stamp(now_s - self.config.trash_age_s - _DAY_S)
+            self.state.forget_trash(f"{TRASH}/{oldest}")
 
     def _commit(
         self, release: Release, update: Update, now_s: float, report: CheckReport
     ) -> CommitOutcome:
-        preparation = update.prepare(synced=self.releases.synced_manifest())
+        preparation = update.prepare(synced=self.releases.synced_manifest(), keep=self.keep)
         journal = preparation.journal(
             release=release.digest, stamp=trash_stamp(now_s), at_s=now_s, report=report.as_json()
         )
@@ -312,7 +331,7 @@ class Syncing:
             rows,
             synced=release.digest,
             history=history,
-            release=_past(release, self.around.now_s()),
+            release=self._past(release, self.around.now_s()),
             trashed=_content_in_trash(outcome, look.ledger),
             seal=seal,
             before=look.ledger,
@@ -321,9 +340,13 @@ class Syncing:
         self.state.forget_bodies(keep={release.digest, polled.sha256 if polled else ""})
 
 
-def _past(release: Release, at_s: float) -> PastRelease:
-    manifest = release.manifest
-    return PastRelease(release.digest, manifest.info_hash, manifest.name, at_s)
+def _right(plan: Plan, outcome: CommitOutcome) -> bytes:
+    """One byte per file of the release, 1 if the tree has it now."""
+    right = bytearray(plan.right)
+    for path in (*outcome.locked, *outcome.kept_local):
+        if path in plan.wanted.by_path:
+            right[plan.wanted.by_path[path]] = 0
+    return bytes(right)
 
 
 def _content_in_trash(
@@ -342,6 +365,7 @@ def _fill(report: CheckReport, outcome: CommitOutcome) -> None:
     report.moved, report.copied = outcome.moved, outcome.copied
     report.patched, report.fetched = outcome.patched, outcome.fetched
     report.trashed, report.locked = sorted(outcome.trashed), outcome.locked
+    report.kept_local = sorted({*report.kept_local, *outcome.kept_local})
     report.changed = any(
         (outcome.moved, outcome.copied, outcome.patched, outcome.fetched, outcome.trashed)
     )

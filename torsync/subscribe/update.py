@@ -23,6 +23,7 @@ from torsync.swarm.web_seeds import web_seeds_work
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
+    from torsync.model.assess import Matcher
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
     from torsync.subscribe.fetch import Fetcher
@@ -94,8 +95,8 @@ class Update:
         placement = place_for_fetch(self._plan)
         self._voice.stage(EventStage.STAGING)
         self._stage.prepare()
+        self._open_up()  # first, as what it copies may end what was staged there
         have = self._take_over_leftovers(placement)
-        self._open_up()
         self._clone()
         placement = self._assemble(placement, have)
         # The disk takes what was copied while the rest is fetched, and what was fetched while
@@ -112,10 +113,15 @@ class Update:
                 for sync in syncs:
                     self._check_stored(sync.result)
 
-    def prepare(self, *, synced: Synced) -> Preparation:
+    def prepare(self, *, synced: Synced, keep: Matcher) -> Preparation:
         """Give what turns the staged release into a journal; ``synced`` is the one before it."""
         return Preparation(
-            self._tree, self._plan, self._stage, synced=synced, is_released=self._is_released
+            self._tree,
+            self._plan,
+            self._stage,
+            synced=synced,
+            is_released=self._is_released,
+            keep=keep,
         )
 
     def commit(self, journal: Journal) -> CommitOutcome:
@@ -246,14 +252,15 @@ class Update:
         From here on the tree is between releases, until an update has been recorded.
         """
         files = self._plan.wanted.files
-        paths = {index: files[index].path for index in sorted(self._plan.in_place)}
-        _release, begun = self._state.between()
-        for index, path in paths.items():
-            if path not in begun and not self._is_released(path):
-                copy = self._stage.save_copy(path, index, self._plan, self._stopping)
-                self._trash.take(copy, name=path)
-        if paths:
-            self._state.begin_in_place(self._plan.wanted.name, begun.union(paths.values()))
+        for index in sorted(self._plan.to_save):
+            copy = self._stage.save_copy(files[index].path, index, self._plan, self._stopping)
+            self._trash.take(copy, name=files[index].path)
+        if self._plan.in_place:
+            _release, begun = self._state.between()
+            for index in self._plan.in_place:
+                path = files[index].path
+                begun[path] = self._plan.index.entries[path].inode
+            self._state.begin_in_place(self._plan.wanted.name, begun)
 
     def _clone(self) -> None:
         total = sum(

@@ -107,7 +107,7 @@ class Verifying:
         if not repair:
             plan = plan.without_mending()
         elif self._syncing.config.apply is ApplyMode.IN_PLACE:
-            plan = plan.patching_in_place()
+            plan = plan.patching_in_place(look.is_edited)
         syncing = self._syncing
         syncing.guard.check_mending(syncing.tree, release, plan, look, clean=clean)
         done = forecast(self._name, plan)
