@@ -578,3 +578,30 @@ def test_a_folder_may_be_put_in_the_place_of_another_while_the_service_runs(
     overridden(updates, error).assert_ok()
     assert_same_tree(updates.tree, updates.folder)
     assert_stops(service)
+
+
+def test_a_file_system_that_does_not_tell_its_size_has_room(updates: Updates) -> None:
+    with mounted(updates.tree, "-t", "ramfs", "none") as folder:
+        assert os.statvfs(folder).f_blocks == 0
+        updates.publish({"a": 100 * KIB, "b": 10}, "packed")
+        updates.torsync.run("check-now").assert_ok()
+        updates.publish({"a": 200 * KIB}, "packed")
+        updates.torsync.run("check-now").assert_ok()
+        assert sorted(trash_contents(folder)) == ["a", "b"]
+
+
+# --- the trash ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [("restore", "pack", "a"), ("empty", "pack")])
+def test_the_trash_of_a_disk_that_is_not_mounted_is_left_alone(
+    updates: Updates, command: tuple[str, ...]
+) -> None:
+    updates.sync_first({"a": 10}, "packed")
+    updates.tree.rename(updates.tree.with_name("disk"))
+    updates.tree.mkdir()
+    outcome = updates.torsync.run("trash", *command)
+    assert (outcome.exit_code, outcome.error["code"]) == (5, "refused")
+    assert "is its disk not mounted?" in outcome.error["message"]
+    assert "`torsync check-now pack --allow marker`" in outcome.error["hint"]
+    assert list(updates.tree.iterdir()) == []

@@ -84,3 +84,19 @@ def test_edits_go_to_the_trash_kept_files_stay_and_unlisted_ones_stay_until_they
     report = updates.update(SECOND, "v1", besides={**kept, **KEPT})
     assert "mine.txt" in report["trashed_paths"]
     assert trash_contents(updates.tree)["mine.txt"] == [b"mine", b"mine"]
+
+
+def test_a_file_under_keep_that_comes_while_an_update_is_fetched_stays(updates: Updates) -> None:
+    updates.torsync.subscribe(keep=["*.ini"])
+    release = {"large": random_bytes(100 * PIECE, "large"), "settings.ini": b"as published"}
+    updates.publish(release, "packed", upload_limit=50 * PIECE)
+    running = updates.torsync.start("check-now")
+    running.wait_for_download(10 * PIECE)
+    write_tree(updates.tree, {"settings.ini": b"mine"})
+    report = running.wait().assert_ok().subscription
+    assert report["kept_local_paths"] == ["settings.ini"]
+    assert report["fetched_paths"] == ["large"]
+    assert tree_bytes(updates.tree) == {**release, "settings.ini": b"mine"}
+    assert trash_contents(updates.tree) == {}
+    report = updates.torsync.run("check-now").assert_ok().subscription
+    assert (report["changed"], report["kept_local"]) == (False, 1)

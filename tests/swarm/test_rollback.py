@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.trees import random_bytes, tree_bytes
-from tests.support.updates import PIECE, WITH_DIGESTS, overwritten
+from tests.support.updates import MIB, PIECE, WITH_DIGESTS, overwritten
+from tests.unit.test_tree import mounted, tmpfs
 
 if TYPE_CHECKING:
     from tests.support.cli import Json
@@ -129,3 +133,63 @@ def test_a_release_that_is_not_known_is_named(updates: Updates) -> None:
     assert outcome.exit_code == 2
     assert "before" in outcome.error["message"]
     assert tree_bytes(updates.tree) == FIRST
+
+
+def test_what_is_refused_leaves_it_with_the_release_that_it_followed(updates: Updates) -> None:
+    _two_releases(updates, "packed")
+    updates.torsync.subscribe(max_delete=0)
+    outcome = updates.torsync.run("rollback", "pack")
+    assert (outcome.exit_code, outcome.error["code"]) == (5, "refused")
+    assert not updates.torsync.run("status").assert_ok().subscription["pinned"]
+    assert not updates.torsync.run("check-now").assert_ok().subscription["changed"]
+    updates.torsync.run("rollback", "pack", "--allow", "deletes").assert_ok()
+    assert updates.torsync.run("apply", "pack").exit_code == 5
+    assert updates.torsync.run("status").assert_ok().subscription["pinned"]
+    assert tree_bytes(updates.tree) == FIRST
+
+
+def test_each_rollback_goes_one_release_further_back(updates: Updates) -> None:
+    _two_releases(updates, "packed")
+    updates.update(THIRD, "packed")
+    _rollback(updates)
+    assert tree_bytes(updates.tree) == SECOND
+    _rollback(updates)
+    assert tree_bytes(updates.tree) == FIRST
+    assert updates.torsync.run("rollback", "pack").exit_code == 2
+    updates.torsync.run("apply", "pack").assert_ok()
+    _rollback(updates)
+    assert tree_bytes(updates.tree) == SECOND
+
+
+def test_what_a_rollback_takes_from_the_trash_is_not_given_up_to_make_room_for_it(
+    updates: Updates,
+) -> None:
+    first = {"gone": random_bytes(2 * MIB, "gone"), "moved": random_bytes(3 * MIB, "moved")}
+    second = {"other": random_bytes(2 * MIB, "other")}
+    third = {"another": random_bytes(MIB, "another")}
+    updates.torsync.subscribe(trash_size="100%")
+    with mounted(updates.tree, *tmpfs("size=12m")) as disk:
+        for release in (first, second, third):
+            updates.publish(release, "packed")
+            updates.torsync.run("check-now").assert_ok()
+        next(disk.glob(".torsync/trash/*/gone")).unlink()
+        found = os.statvfs(disk)
+        filling = found.f_bavail * found.f_frsize - MIB
+        (disk / "mine").write_bytes(bytes(filling))
+        report = _rollback(updates, "release-1")
+        assert report["moved_paths"] == ["moved"]
+        assert report["fetched_paths"] == ["gone"]
+        assert tree_bytes(disk) == {**first, "mine": bytes(filling)}
+
+
+def test_a_state_of_an_earlier_version_knows_no_earlier_release(updates: Updates) -> None:
+    updates.sync_first(FIRST, "packed")
+    state = next(updates.torsync.state_dir.glob("trees/*/state.sqlite"))
+    with closing(sqlite3.connect(state)) as database:
+        database.executescript(
+            "DROP TABLE journal; DROP TABLE releases; DROP TABLE trash; PRAGMA user_version = 1"
+        )
+    listed = updates.torsync.run("rollback", "pack", "--list").assert_ok().subscription
+    assert listed["releases"] == []
+    updates.torsync.run("check-now").assert_ok()
+    assert updates.torsync.run("rollback", "pack").exit_code == 2

@@ -97,6 +97,7 @@ class Site:
             stage,
             synced=Synced(lambda: self.manifest),
             is_released=lambda path: path in self.ledger,
+            keep=keep,
         )
         self.journal = preparation.journal(
             release="", stamp=trash_stamp(now_s), at_s=now_s, report={}
@@ -283,6 +284,21 @@ def test_a_file_that_appeared_after_the_look_goes_to_the_trash(site: Site) -> No
     assert os.readlink(site.root / "way") == "folder/file"
     assert site.trashed() == [("folder/file", b"mine"), ("way", b"mine too")]
     assert sorted(done.outcome.trashed) == ["folder/file", "way"]
+
+
+def test_what_appeared_after_the_look_and_is_kept_stays(site: Site) -> None:
+    site.update({"a": b"a"})
+    mine = {"new.ini": b"mine", "link.ini": b"mine, too"}
+    done = site.update(
+        {"a": b"a", "new.ini": b"theirs", "link.ini": link("a"), "other.ini": b"new"},
+        keep=lambda path: path.endswith(".ini"),
+        before_commit=lambda: write_tree(site.root, mine),
+    )
+    assert tree_bytes(site.root) == {"a": b"a", **mine, "other.ini": b"new"}
+    assert sorted(done.outcome.kept_local) == sorted(mine)
+    assert done.outcome.fetched == ["other.ini"]
+    assert site.trashed() == []
+    assert site.ledger.keys() == {"a", "other.ini"}
 
 
 def test_a_file_that_vanished_after_the_look_is_no_obstacle(site: Site) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
+import shutil
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from tests.support.torrents import link
 from tests.support.trees import edit_in_place, tree_bytes, write_tree
 from tests.unit.test_commit import Files, Site, plain
 from tests.unit.test_moves import SHAPES, A, B, C, links, refuse_links, site
@@ -42,6 +45,10 @@ class CutOffError(Exception):
     """Stands for the end of the process."""
 
 
+def _end(_self: object, **_options: object) -> NoReturn:
+    raise CutOffError
+
+
 def _cut_off(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """End a commit before the file of that number is placed; 0: when all are."""
     place = Commit._rename_into_place
@@ -52,12 +59,9 @@ def _cut_off(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             raise CutOffError
         place(self, placed, there)
 
-    def end(_self: Moves, **_options: object) -> NoReturn:
-        raise CutOffError
-
     monkeypatch.setattr(Commit, "_rename_into_place", place_or_end)
     if not at:
-        monkeypatch.setattr(Moves, "leave_sources", end)
+        monkeypatch.setattr(Moves, "leave_sources", _end)
 
 
 CUTS = [(shape, at) for shape, found in SHAPES.items() for at in range(len(found[2]) + 1)]
@@ -178,6 +182,48 @@ def test_what_was_saved_at_a_path_that_was_emptied_stays(
 
 
 # --- without a journal ----------------------------------------------------------------------
+
+
+def test_what_is_kept_and_appeared_after_the_cut_off_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A})
+    new: Files = {"a": A, "b": B}
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "run", _end)
+        with pytest.raises(CutOffError):
+            site.update(new, keep=lambda path: path == "b")
+    (site.root / "b").write_bytes(C)
+    outcome = site.finish(new)
+    assert (outcome.kept_local, outcome.lost) == (["b"], [])
+    assert tree_bytes(site.root) == {"a": A, "b": C}
+
+
+def test_links_are_made_though_somebody_removed_the_stage(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A})
+    new: Files = {"a": A, "l": link("a")}
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "run", _end)
+        with pytest.raises(CutOffError):
+            site.update(new)
+    shutil.rmtree(site.root / ".torsync/stage")
+    site.tree.forget_folders()
+    assert site.finish(new).lost == []
+    assert os.readlink(site.root / "l") == "a"
+
+
+def test_what_a_commit_saved_before_it_was_cut_off_is_known_to_be_in_the_trash(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A, "b": B, "c": C})
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "_write_rows", _end)
+        with pytest.raises(CutOffError):
+            site.update({"a": B * 2, "c": C})
+    outcome = site.finish({"a": B * 2, "c": C})
+    assert sorted(path for path, _row in outcome.kept_content.values()) == ["a", "b"]
 
 
 def test_what_only_the_stage_has_goes_to_the_trash_if_the_journal_is_lost(

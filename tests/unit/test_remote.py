@@ -28,10 +28,10 @@ from torsync.model.errors import (
     RemoteInvalidError,
     RemoteUnreachableError,
 )
-from torsync.subscribe.remote import Fetched, NotModified, Remote, Timeouts, Validators
-from torsync.subscribe.remote_body import BodyDecoder
-from torsync.subscribe.remote_failures import request_failure
-from torsync.subscribe.remote_rules import (
+from torsync.subscribe.remote.body import BodyDecoder
+from torsync.subscribe.remote.failures import request_failure
+from torsync.subscribe.remote.poll import Fetched, NotModified, Remote, Timeouts, Validators
+from torsync.subscribe.remote.rules import (
     TransientError,
     changed_lately,
     mask_url,
@@ -957,7 +957,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 def test_a_file_url_does_not_import_requests(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(BODY)
     program = (
-        "import sys; from torsync.subscribe.remote import Remote;"
+        "import sys; from torsync.subscribe.remote.poll import Remote;"
         "Remote(sys.argv[1]).poll(); sys.exit('requests' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, f"file://{tmp_path}/x"], check=True, timeout=60)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.nginx import Nginx, nginx
 from torsync.model.errors import RemoteInvalidError, RemoteUnreachableError
-from torsync.subscribe.remote import Fetched, NotModified, Remote, Validators
+from torsync.subscribe.remote.poll import Fetched, NotModified, Remote, Validators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -541,3 +542,15 @@ def test_sync_works_without_syncfs(tree: Tree, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "sync", lambda: synced.append(True))
     tree.sync()
     assert synced == [True]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_tree_on_a_file_system_without_locks_can_be_held(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_fd: int, _operation: int) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    tree.hold()
+    assert tree.clock_ns() > 0

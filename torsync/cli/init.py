@@ -18,7 +18,7 @@ def run_init(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Add a subscription; without ``--name`` the URL is asked for the torrent's name."""
     from torsync.service.config_file import write_subscription
     from torsync.subscribe.marker import adopt_folder
-    from torsync.subscribe.remote_rules import mask_url
+    from torsync.subscribe.remote.rules import mask_url
 
     name = arguments.name or _name_from_torrent(arguments.url)
     tree = _as_configured(arguments.path)
@@ -41,7 +41,7 @@ def _as_configured(path: str) -> str:
 
 def _name_from_torrent(url: str) -> str:
     from torsync.model.metainfo import parse_metainfo
-    from torsync.subscribe.remote import Fetched, Remote
+    from torsync.subscribe.remote.poll import Fetched, Remote
 
     answer = Remote(url).poll()
     assert isinstance(answer, Fetched)

@@ -27,7 +27,7 @@ def run_status(context: Context, arguments: argparse.Namespace) -> ExitCode:
 
 def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
     from torsync.subscribe.lock import holder_pid
-    from torsync.subscribe.remote_rules import mask_url
+    from torsync.subscribe.remote.rules import mask_url
     from torsync.subscribe.state import TreeState, state_folder
 
     folder = state_folder(context.state_dir, config.path)

@@ -160,12 +160,16 @@ def meant_paths(text: str, root: Path) -> Sequence[str]:
 
 @contextmanager
 def _held_tree(config: SubscriptionConfig, folder: Path, command: str) -> Iterator[Tree]:
+    from torsync.subscribe.admission import refuse_other_folder
     from torsync.subscribe.lock import hold_tree
     from torsync.subscribe.tree import Tree
 
     with ExitStack() as held:
         held.enter_context(hold_tree(folder, name=config.name, command=command))
         tree = held.enter_context(closing(Tree(config.path.resolve())))
+        with _state_if_any(folder) as state:
+            if state:
+                refuse_other_folder(tree, state, config.name)
         tree.hold()
         _check_finished(config, folder)
         yield tree

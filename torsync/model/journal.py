@@ -33,6 +33,7 @@ class Placed(NamedTuple):
         mode: permission bits to give to what is moved; -1 to leave them.
         mtime_s: modification time to give to what is moved, in Unix seconds; None to leave it.
         link: the text of a symbolic link, which is made instead; empty for a file.
+        yields: whether it stays away if there is anything at ``path``: a file under ``keep``.
     """
 
     how: str
@@ -47,6 +48,7 @@ class Placed(NamedTuple):
     mode: int = -1
     mtime_s: int | None = None
     link: str = ""
+    yields: bool = False
 
     @property
     def identity(self) -> Identity:

@@ -20,7 +20,7 @@ class PastRelease(NamedTuple):
         digest: the SHA-256 of its ``.torrent``, in hex.
         info_hash: in hex: v1 where there is one, else v2.
         name: the torrent's root name.
-        at_s: when the tree was last brought to it, in Unix seconds.
+        at_s: when the tree was last brought to it, rollbacks aside, in Unix seconds.
     """
 
     digest: str

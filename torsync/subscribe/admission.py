@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import TorsyncError, TreeError
+from torsync.model.errors import RefusedError, TorsyncError, TreeError
 from torsync.model.guard import Standing, judge_marker, refuse_marker
 from torsync.subscribe.marker import read_marker, write_marker
 from torsync.subscribe.tree import Tree, doing
@@ -102,6 +102,28 @@ class Admission:
         # The marker first: cut off in between, its id is taken over.
         self._state.put(marker=write_marker(tree))
         self.standing = Standing.OURS
+
+
+def refuse_other_folder(tree: Tree, state: TreeState, name: str) -> None:
+    """Refuse to work on a tree by hand that is not the one that the state is about.
+
+    Args:
+        tree: that is open; nothing is written there.
+        state: of the subscription.
+        name: of the subscription.
+
+    Raises:
+        RefusedError: it is another one.
+        TreeError: its marker cannot be read.
+    """
+    found = read_marker(tree)
+    standing = judge_marker(state.get("marker"), found, synced=bool(state.synced))
+    if standing.is_refused:
+        raise RefusedError(
+            f"refused: {refuse_marker(standing, str(tree.root)).message}",
+            hint="mount it; if this is the folder all the same, tell so first: "
+            f"`torsync check-now {name} --allow marker`",
+        )
 
 
 def is_there(path: Path) -> bool:

@@ -44,6 +44,7 @@ class CommitOutcome:
         kept_content: where in the trash old releases' files are → their paths, and what they are
             now.
         locked: paths that were left as they are, as another program holds their files.
+        kept_local: paths under ``keep`` where something has come since they were looked at.
         respelled: see ``respell``.
         lost: paths that could not be brought to the release, as others had changed what was
             staged or what is there; only of a commit that was cut off.
@@ -58,6 +59,7 @@ class CommitOutcome:
     kept_content: dict[str, tuple[str, LedgerRow]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     locked: list[str] = field(default_factory=list)
+    kept_local: list[str] = field(default_factory=list)
     respelled: frozenset[str] = frozenset()
 
 
@@ -114,7 +116,7 @@ class Commit:
         for placed in journal.placed:
             with self._step("put in place", placed.path):
                 self._attempt(placed.path, partial(self._place, placed))
-        lost = (*self._outcome.lost, *self._outcome.locked)
+        lost = (*self._outcome.lost, *self._outcome.locked, *self._outcome.kept_local)
         self._moves.leave_sources(lost=lost, but=self._outcome.respelled)
         self._remove(journal.removed)
         remove_emptied_folders(self._tree, journal.vacated())
@@ -123,8 +125,6 @@ class Commit:
                 self._mend(kept)
         if journal.moves_anything:
             self._tree.sync()
-        if self._again:
-            self._recall_trashed()
         self._write_rows()
         return self._outcome
 
@@ -157,6 +157,9 @@ class Commit:
 
     def _place(self, placed: Placed) -> bool:
         there = self._tree.stat(placed.path)
+        if placed.yields and there is not None and not self._is_placed(placed, there):
+            self._outcome.kept_local.append(placed.path)
+            return False
         if placed.link:
             if there is None or there.link_target != placed.link:
                 self._stage_link(placed)
@@ -171,10 +174,16 @@ class Commit:
         else:
             self._rename_into_place(placed, there)
         self._moves.give_attributes(placed)
+        if self._again and placed.over is not None:
+            self._trash.recall(placed.path, placed.over)
         done: list[str] = getattr(self._outcome, placed.how)
         done.append(placed.path)
         self._on_file()
         return True
+
+    @staticmethod
+    def _is_placed(placed: Placed, there: DiskEntry) -> bool:
+        return there.link_target == placed.link if placed.link else there.inode == placed.inode
 
     def _is_respelled(self, placed: Placed) -> bool:
         """Whether a file had nothing to get but another spelling of its name."""
@@ -200,7 +209,7 @@ class Commit:
                 self._trash.take(held_at, released=released, name=placed.path)
 
     def _stage_link(self, placed: Placed) -> None:
-        folder_fd, name = self._tree.locate(self._moves.held_at(placed))
+        folder_fd, name = self._tree.locate(self._moves.held_at(placed), create=True)
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder_fd)
         os.symlink(placed.link, name, dir_fd=folder_fd)
@@ -244,6 +253,8 @@ class Commit:
     def _take(self, gone: Gone) -> bool:
         entry = self._tree.stat(gone.path)
         if entry is None or entry.kind in {Kind.FOLDER, Kind.MOUNT}:
+            if self._again and gone.released:
+                self._trash.recall(gone.path, gone.identity)
             return False
         if self._again and entry.inode != gone.inode:
             return False
@@ -264,21 +275,13 @@ class Commit:
             finally:
                 os.close(fd)
 
-    def _recall_trashed(self) -> None:
-        """Find the files of old releases that were in the trash when this was cut off."""
-        for gone in (*self._journal.cleared, *self._journal.removed):
-            if gone.released:
-                self._trash.recall(gone.path, gone.identity)
-        for placed in self._journal.placed:
-            if placed.over is not None:
-                self._trash.recall(placed.path, placed.over)
-
     def _write_rows(self) -> None:
         """Remember what is in the tree now.
 
         Nobody vouches for a file that was written to after it was put in its place.
         """
-        lost = {*self._outcome.lost, *self._outcome.locked, *self._touched}
+        outcome = self._outcome
+        lost = {*outcome.lost, *outcome.locked, *outcome.kept_local, *self._touched}
         noted: list[Placed | Kept] = [*self._journal.placed, *self._journal.kept]
         steps = [step for step in noted if step.path not in lost]
         clock_ns = self._tree.wait_for_tick() if steps or self._trash.released else 0

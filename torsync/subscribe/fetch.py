@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncError
 from torsync.model.events import Level, Progress, Stage
 from torsync.model.units import format_duration
-from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.remote.rules import mask_url
 from torsync.swarm.events import TrackerFailed, WebSeedFailed
 
 if TYPE_CHECKING:

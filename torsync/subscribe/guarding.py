@@ -43,8 +43,8 @@ class Guard:
         override: Override,
         *,
         keep: Matcher,
-        make_room: Callable[[int], int] = lambda _short: 0,
-        spare: Callable[[], int] = lambda: 0,
+        make_room: Callable[[int, frozenset[str]], int] = lambda _short, _but: 0,
+        spare: Callable[[frozenset[str]], int] = lambda _but: 0,
     ) -> None:
         """Prepare.
 
@@ -53,8 +53,9 @@ class Guard:
             admission: of its tree.
             override: what a person has allowed.
             keep: matches what the user said is theirs.
-            make_room: is told how many bytes are short, and gives back how many it made free.
-            spare: gives how many bytes ``make_room`` could make free.
+            make_room: is told how many bytes are short, and which files are needed; gives back
+                how many bytes it made free.
+            spare: the same without doing it: how many it could make free.
         """
         self._config = config
         self._admission = admission
@@ -108,7 +109,7 @@ class Guard:
         room = self._measure(tree, plan)
         report.space_needed, report.space_free = stage_bytes(plan, room), room.free_bytes
         if report.space_needed > room.free_bytes:
-            room = replace(room, free_bytes=room.free_bytes + self._spare())
+            room = replace(room, free_bytes=room.free_bytes + self._spare(_sources(plan)))
         refusals = [*self._refuse_update(plan, look, synced), *self._refuse_space(plan, room)]
         refused = self._override.refused(refusals, release.digest, again=("apply",))
         if refused is not None:
@@ -119,7 +120,7 @@ class Guard:
         room = self._measure(tree, plan)
         short = stage_bytes(plan, room) - room.free_bytes
         in_vain = self._override.refused(refusals, digest) is not None
-        if short > 0 and not in_vain and self._make_room(short):
+        if short > 0 and not in_vain and self._make_room(short, _sources(plan)):
             room = self._measure(tree, plan)
         refused = self._override.refused([*refusals, *self._refuse_space(plan, room)], digest)
         if refused is not None:
@@ -157,3 +158,13 @@ class Guard:
                 self._reflinks[tree.device] = has_reflinks(tree)
             reflinks = self._reflinks[tree.device]
         return measure_room(tree, plan.wanted.info_hash, reflinks=reflinks)
+
+
+def _sources(plan: Plan) -> frozenset[str]:
+    """The paths that a plan takes content from; what it takes from the trash has to stay there."""
+    return frozenset(
+        [
+            *(plan.files[index].source for index in plan.acting),
+            *(extent.path for extents in plan.copies.values() for extent in extents),
+        ]
+    )

@@ -24,6 +24,7 @@ from torsync.subscribe.tree import Tree, doing
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
 
+    from torsync.model.assess import Matcher
     from torsync.model.known import Synced
     from torsync.model.manifest import FileEntry
     from torsync.model.removals import Removal
@@ -44,6 +45,7 @@ class Preparation:
         *,
         synced: Synced,
         is_released: Callable[[str], bool],
+        keep: Matcher,
     ) -> None:
         """Prepare.
 
@@ -54,12 +56,15 @@ class Preparation:
             synced: the release before this one, to tell executable bits that it set from
                 those that the user set.
             is_released: whether what is at a path is an earlier release's, and untouched.
+            keep: paths at which nothing was when they were looked at, or they would not be placed;
+                what has come there since then stays.
         """
         self._tree = tree
         self._plan = plan
         self._stage = stage
         self._attributes = Attributes(plan.index, synced)
         self._is_released = is_released
+        self._keep = keep
         self.unchanged: list[Kept] = []  # files that were staged in vain
 
     def journal(self, *, release: str, stamp: str, at_s: float, report: dict[str, Any]) -> Journal:
@@ -90,10 +95,13 @@ class Preparation:
             cleared=tuple(self._gone(path for path in in_the_way if path not in moving)),
             blocking=frozenset(moving.intersection(in_the_way)),
             folders=tuple(self._replaced_folders()),
-            placed=(*staged, *moved, *self._links()),
+            placed=tuple(map(self._yielding, (*staged, *moved, *self._links()))),
             removed=tuple(self._gone(self._left_to_remove(plan.removals, in_the_way))),
             kept=(*self.unchanged, *self._mended()),
         )
+
+    def _yielding(self, placed: Placed) -> Placed:
+        return placed._replace(yields=True) if self._keep(placed.path) else placed
 
     # --- staged files -----------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from torsync.subscribe.look import take_look
 from torsync.subscribe.override import Override
 from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
-from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.room import free_bytes
 from torsync.subscribe.scan import NO_ROWS
 from torsync.subscribe.state import TreeState

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import NotPolledError, StateError
 from torsync.model.known import NEVER_SYNCED, Synced
-from torsync.subscribe.remote import Fetched, Remote, Timeouts, Validators
+from torsync.subscribe.remote.poll import Fetched, Remote, Timeouts, Validators
 from torsync.subscribe.state import PollState
 
 if TYPE_CHECKING:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BLOCK_OF_STAT = 512
+_ANY_BLOCK = 4096
+UNTOLD_BYTES = 2**60
+"""Stands for the size of a file system that does not tell it, as some in FUSE and ramfs."""
 _PLACES = {"": Place.STAGE, "scratch": Place.SCRATCH}
 
 
@@ -36,8 +39,7 @@ def measure_room(tree: Tree, info_hash: str, *, reflinks: bool) -> Room:
     """
     found = _statvfs(tree.root)
     staged, cleared = _leftovers(tree, info_hash)
-    free_bytes = found.f_bavail * found.f_frsize + cleared
-    return Room(found.f_frsize, free_bytes, reflinks, staged)
+    return Room(found.f_frsize or _ANY_BLOCK, _free_bytes(found) + cleared, reflinks, staged)
 
 
 def free_bytes(folder: Path) -> int:
@@ -46,8 +48,22 @@ def free_bytes(folder: Path) -> int:
     Raises:
         TreeError: it cannot be asked.
     """
-    found = _statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    return _free_bytes(_statvfs(folder))
+
+
+def total_bytes(tree: Tree) -> int:
+    """How large the file system of a tree is.
+
+    Raises:
+        TreeError: it cannot be asked.
+    """
+    with doing("ask for the size of", str(tree.root)):
+        found = os.fstatvfs(tree.folder_fd(""))
+    return found.f_blocks * found.f_frsize or UNTOLD_BYTES
+
+
+def _free_bytes(found: os.statvfs_result) -> int:
+    return found.f_bavail * found.f_frsize if found.f_blocks else UNTOLD_BYTES
 
 
 def _statvfs(folder: Path) -> os.statvfs_result:

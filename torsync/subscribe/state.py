@@ -167,8 +167,13 @@ class TreeState:
     def past_releases(self) -> list[PastRelease]:
         """The last releases that the tree was brought to, the newest first."""
         query = "SELECT digest, info_hash, name, at_s FROM releases ORDER BY at_s DESC, digest"
-        rows = self._db.run(lambda database: database.execute(query).fetchall())
-        return [PastRelease(*row) for row in rows]
+
+        def read(database: sqlite3.Connection) -> list[PastRelease]:
+            if not _has_table(database, "releases"):
+                return []
+            return [PastRelease(*row) for row in database.execute(query)]
+
+        return self._db.run(read)
 
     def forget_bodies(self, keep: Iterable[str]) -> None:
         """Remove all ``.torrent`` files but those in ``keep``, and of the last releases."""
@@ -237,8 +242,7 @@ class TreeState:
         """Read what is known of old releases' files in the trash, by path."""
 
         def read(database: sqlite3.Connection) -> dict[str, LedgerRow]:
-            # A database of an older torsync that nobody may write to has no such table.
-            if not _has_trash(database):
+            if not _has_table(database, "trash"):
                 return {}
             rows = database.execute("SELECT path, row FROM trash")
             return {path: LedgerRow(*json.loads(row)) for path, row in rows}
@@ -376,9 +380,10 @@ class TreeState:
         return None if row[0] is None else float(row[0])
 
 
-def _has_trash(database: sqlite3.Connection) -> bool:
-    query = "SELECT EXISTS (SELECT * FROM sqlite_master WHERE name = 'trash')"
-    return bool(database.execute(query).fetchone()[0])
+def _has_table(database: sqlite3.Connection, name: str) -> bool:
+    """False in a database of an older torsync that nobody has written to since."""
+    query = "SELECT EXISTS (SELECT * FROM sqlite_master WHERE name = ?)"
+    return bool(database.execute(query, (name,)).fetchone()[0])
 
 
 def _changes(database: sqlite3.Connection) -> int:

@@ -23,7 +23,7 @@ from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.override import Override
 from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import not_polled, open_releases
-from torsync.subscribe.remote_rules import mask_url
+from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
@@ -168,16 +168,15 @@ class Subscription:
             )
         newest = self._releases.polled()
         is_newest = newest is not None and newest.is_same_content(release)
-        return self._go_to(release, stay=not is_newest)
+        return self._go_to(release, pinned="" if is_newest else release.digest)
 
     def _follow(self, release: Release) -> CheckReport:
         """Bring the tree to the newest release, and stay at none from now on."""
-        return self._go_to(release, stay=False)
+        return self._go_to(release, pinned="")
 
-    def _go_to(self, release: Release, *, stay: bool) -> CheckReport:
-        """Bring the tree to a release; what is refused leaves the tree where it stayed."""
+    def _go_to(self, release: Release, *, pinned: str) -> CheckReport:
         before = self._state.pinned
-        self._state.put(pinned=release.digest if stay else "")
+        self._state.put(pinned=pinned)  # now: should it be cut off, it is the next check's goal
         try:
             return self._syncing.bring_to(release)
         except RefusedError:

@@ -151,7 +151,7 @@ class Syncing:
                 journal.report["release"],
                 journal.report,
             ),
-            release=_past(release, journal.at_s) if release is not None and is_whole else None,
+            release=self._past(release, journal.at_s) if release and is_whole else None,
             trashed=_content_in_trash(outcome, ledger),
         )
         name = journal.report["release"]
@@ -161,6 +161,17 @@ class Syncing:
             said += f" and {len(outcome.lost) - 1} more" if outcome.lost[1:] else ""
         self.voice.notice(Level.INFO, "finished", said)
         return outcome
+
+    def _past(self, release: Release, at_s: float) -> PastRelease | None:
+        """What to remember of a release that the tree was brought to.
+
+        None for one that it was rolled back to: that keeps its place among the others, so that a
+        further rollback leads to the one before it.
+        """
+        if release.digest == self.state.pinned:
+            return None
+        manifest = release.manifest
+        return PastRelease(release.digest, manifest.info_hash, manifest.name, at_s)
 
     @property
     def _patience(self) -> Patience:
@@ -254,7 +265,7 @@ class Syncing:
         )
         rows |= learned | outcome.rows
         self._record(release, rows, look, report, outcome)
-        if outcome.locked:
+        if outcome.locked or outcome.kept_local:
             rescue_held(self.tree, Trash(self.tree, trash_stamp(now_s)))
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
@@ -267,7 +278,7 @@ class Syncing:
     def _commit(
         self, release: Release, update: Update, now_s: float, report: CheckReport
     ) -> CommitOutcome:
-        preparation = update.prepare(synced=self.releases.synced_manifest())
+        preparation = update.prepare(synced=self.releases.synced_manifest(), keep=self.keep)
         journal = preparation.journal(
             release=release.digest, stamp=trash_stamp(now_s), at_s=now_s, report=report.as_json()
         )
@@ -308,7 +319,7 @@ class Syncing:
             rows,
             synced=release.digest,
             history=history,
-            release=_past(release, self.around.now_s()),
+            release=self._past(release, self.around.now_s()),
             trashed=_content_in_trash(outcome, look.ledger),
             seal=seal,
             before=look.ledger,
@@ -320,15 +331,10 @@ class Syncing:
 def _right(plan: Plan, outcome: CommitOutcome) -> bytes:
     """One byte per file of the release, 1 if the tree has it now."""
     right = bytearray(plan.right)
-    for path in outcome.locked:
+    for path in (*outcome.locked, *outcome.kept_local):
         if path in plan.wanted.by_path:
             right[plan.wanted.by_path[path]] = 0
     return bytes(right)
-
-
-def _past(release: Release, at_s: float) -> PastRelease:
-    manifest = release.manifest
-    return PastRelease(release.digest, manifest.info_hash, manifest.name, at_s)
 
 
 def _content_in_trash(
@@ -347,6 +353,7 @@ def _fill(report: CheckReport, outcome: CommitOutcome) -> None:
     report.moved, report.copied = outcome.moved, outcome.copied
     report.patched, report.fetched = outcome.patched, outcome.fetched
     report.trashed, report.locked = sorted(outcome.trashed), outcome.locked
+    report.kept_local = sorted({*report.kept_local, *outcome.kept_local})
     report.changed = any(
         (outcome.moved, outcome.copied, outcome.patched, outcome.fetched, outcome.trashed)
     )

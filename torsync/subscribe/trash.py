@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 4096
 _ANYTHING_BYTES = 2**62
+_MOST_FOLDERS = 10_000  # of one stamp
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
@@ -132,13 +133,27 @@ class Trash:
             return self._move(path, target, entry)
 
     def recall(self, path: str, identity: Identity) -> None:
-        """Note a file of an old release that was put here before a commit was cut off."""
-        folder = folder_name(self._stamp, released=True, number=1)
-        target = f"{TRASH}/{folder}/{path}"
-        with doing("look at", target), suppress(NotADirectoryError):
-            found = self._tree.stat(target)
-            if found is not None and (found.size, found.mtime_ns, found.inode) == identity:
+        """Add to ``released`` what was put there before a commit was cut off, if it was.
+
+        Args:
+            path: that it had.
+            identity: of the old release's file.
+
+        Raises:
+            OSError: the trash could not be looked at.
+        """
+        for number in range(1, _MOST_FOLDERS):
+            folder = folder_name(self._stamp, released=True, number=number)
+            target = f"{TRASH}/{folder}/{path}"
+            try:
+                found = self._tree.stat(target)
+            except NotADirectoryError:
+                continue
+            if found is None:
+                return
+            if (found.size, found.mtime_ns, found.inode) == identity:
                 self.released[target] = path
+                return
 
     def _link(self, path: str, target: str) -> None:
         (folder_fd, name), (target_fd, target_name) = self._tree.locate_both(
@@ -171,7 +186,7 @@ class Trash:
     def _place(self, path: str, entry: DiskEntry, *, released: bool) -> tuple[str, bool]:
         """Decide where to put ``entry``, which is at ``path``, and tell whether it is there."""
         self._tree.folder_fd(TRASH, create=True)
-        for number in range(1, 10_000):
+        for number in range(1, _MOST_FOLDERS):
             folder = folder_name(self._stamp, released=released, number=number)
             target = f"{TRASH}/{folder}/{path}"
             try:

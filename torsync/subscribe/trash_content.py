@@ -24,7 +24,7 @@ from torsync.subscribe.scan import disk_entry, mounts_in
 from torsync.subscribe.tree import doing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from torsync.subscribe.tree import Tree
 
@@ -215,21 +215,22 @@ def remove_empty_folders(
     tree.forget_folders()
 
 
-def room_in_trash(tree: Tree) -> int:
+def room_in_trash(tree: Tree, but: Container[str] = ()) -> int:
     """How many bytes ``make_room`` could give back.
 
     Raises:
         TreeError: the trash cannot be read.
     """
-    return freed_bytes(file for file in read_trash(tree).files if file.released)
+    return freed_bytes(file for file in _spare(read_trash(tree), but) if file.released)
 
 
-def make_room(tree: Tree, bytes_needed: int) -> int:
+def make_room(tree: Tree, bytes_needed: int, but: Container[str] = ()) -> int:
     """Give up the oldest files of old releases, as many as it takes; nothing in vain.
 
     Args:
         tree: whose trash it is.
         bytes_needed: on its file system. If all of them are not enough, none is removed.
+        but: paths, relative to the tree, of files that stay: their content is needed.
 
     Returns:
         The bytes that the disk gave back.
@@ -238,4 +239,9 @@ def make_room(tree: Tree, bytes_needed: int) -> int:
         TreeError: the trash cannot be read.
     """
     content = read_trash(tree)
-    return remove_trashed(tree, content, plan_room(content.files, bytes_needed)).freed_bytes
+    given_up = plan_room(_spare(content, but), bytes_needed)
+    return remove_trashed(tree, content, given_up).freed_bytes
+
+
+def _spare(content: TrashContent, but: Container[str]) -> list[Trashed]:
+    return [file for file in content.files if file.disk_path not in but]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypedDict
@@ -12,8 +11,8 @@ from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
 from torsync.model.retention import Tally, Trashed, freed_bytes, plan_retention
 from torsync.model.units import format_size
+from torsync.subscribe.room import total_bytes
 from torsync.subscribe.trash_content import TrashRemoved, read_trash, remove_trashed
-from torsync.subscribe.tree import doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,12 +109,10 @@ class TrashKeeper:
             self._state.put(trash=plan.left.dump() if is_known else "")
 
     def _policy(self) -> _Policy:
-        with doing("ask for the size of", str(self._tree.root)):
-            found = os.fstatvfs(self._tree.folder_fd(""))
         return {
             "now_s": self._now_s(),
             "age_s": self._config.trash_age_s,
-            "limit_bytes": self._config.trash_limit.of(found.f_blocks * found.f_frsize),
+            "limit_bytes": self._config.trash_limit.of(total_bytes(self._tree)),
         }
 
     def _tell_early(self, early: set[Trashed], removed: TrashRemoved) -> None:

@@ -35,6 +35,10 @@ _UNKNOWN_CLOCK_NS = 2_000_000_000  # the coarsest time stamps that file systems 
 _TICK_PATIENCE_S = 0.05
 _TICK_POLL_S = 0.0005
 
+_NO_LOCK = {
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC),
+    *(errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP),
+}
 _HINTS = {
     errno.EACCES: "give the user that torsync runs as the permission to read and write there",
     errno.EPERM: "give the user that torsync runs as the permission to read and write there",
@@ -235,7 +239,7 @@ class Tree:
     def hold(self) -> None:
         """Be the only one who works on this tree, whatever state directory others use.
 
-        A tree that cannot be written needs no lock.
+        A tree that cannot be written needs no lock; some network file systems have none to give.
 
         Raises:
             BusyError: another process works on it.
@@ -253,7 +257,7 @@ class Tree:
                 hint="let one torsync take care of it",
             ) from None
         except OSError as error:
-            if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC}:
+            if error.errno not in _NO_LOCK:
                 raise tree_error(error, f"{PRIVATE_FOLDER}/lock", "open") from error
 
     def clock_ns(self) -> int:

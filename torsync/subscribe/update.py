@@ -23,6 +23,7 @@ from torsync.swarm.web_seeds import web_seeds_work
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
+    from torsync.model.assess import Matcher
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
     from torsync.subscribe.fetch import Fetcher
@@ -112,10 +113,15 @@ class Update:
                 for sync in syncs:
                     self._check_stored(sync.result)
 
-    def prepare(self, *, synced: Synced) -> Preparation:
+    def prepare(self, *, synced: Synced, keep: Matcher) -> Preparation:
         """Give what turns the staged release into a journal; ``synced`` is the one before it."""
         return Preparation(
-            self._tree, self._plan, self._stage, synced=synced, is_released=self._is_released
+            self._tree,
+            self._plan,
+            self._stage,
+            synced=synced,
+            is_released=self._is_released,
+            keep=keep,
         )
 
     def commit(self, journal: Journal) -> CommitOutcome:

@@ -12,12 +12,12 @@ import requests
 import urllib3
 
 from torsync.model.errors import RemoteUnreachableError
-from torsync.subscribe.remote_rules import TransientError
+from torsync.subscribe.remote.rules import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torsync.subscribe.remote_rules import Timeouts
+    from torsync.subscribe.remote.rules import Timeouts
 
 TRY_LATER = "check the network; if other hosts answer, the publisher's server is down: try later"
 _CERTIFICATE = (

@@ -1,6 +1,6 @@
 """What the poll decides: which headers go where, which redirect is followed, what a status means.
 
-Nothing here reads or sends anything; ``remote_http`` carries out what is decided here.
+Nothing here reads or sends anything; ``http`` carries out what is decided here.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ import urllib3
 
 from torsync import __version__
 from torsync.model.errors import RemoteInvalidError
-from torsync.subscribe.remote_body import BodyDecoder, too_large_error
-from torsync.subscribe.remote_failures import TRY_LATER, request_failure
-from torsync.subscribe.remote_rules import (
+from torsync.subscribe.remote.body import BodyDecoder, too_large_error
+from torsync.subscribe.remote.failures import TRY_LATER, request_failure
+from torsync.subscribe.remote.rules import (
     MAX_REDIRECTS,
     REDIRECTS,
     TransientError,
@@ -31,14 +31,14 @@ from torsync.subscribe.remote_rules import (
     redirect_target,
     status_error,
 )
-from torsync.subscribe.remote_session import deadline_session
+from torsync.subscribe.remote.session import deadline_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import requests
 
-    from torsync.subscribe.remote_rules import Timeouts
+    from torsync.subscribe.remote.rules import Timeouts
 
 _CHUNK_BYTES = 64 * 1024
 

@@ -15,8 +15,8 @@ from urllib.parse import unquote_to_bytes
 
 from torsync.model.config import DEFAULT_MAX_TORRENT_BYTES
 from torsync.model.errors import ConfigError, InterruptedByUserError, RemoteUnreachableError
-from torsync.subscribe.remote_body import check_body, too_large_error
-from torsync.subscribe.remote_rules import (
+from torsync.subscribe.remote.body import check_body, too_large_error
+from torsync.subscribe.remote.rules import (
     Timeouts,
     TransientError,
     check_url,
@@ -148,7 +148,7 @@ class Remote:
         if self._scheme == "file":
             body = _read_regular_file(self._path, mask_url(self._url), self._max_bytes)
             return _fetched(body, mask_url(self._url), Validators())
-        from torsync.subscribe.remote_http import get  # noqa: PLC0415  requests imports slowly
+        from torsync.subscribe.remote.http import get  # noqa: PLC0415  requests imports slowly
 
         conditions = {
             "If-None-Match": validators.etag,
