@@ -174,8 +174,6 @@ class Commit:
         else:
             self._rename_into_place(placed, there)
         self._moves.give_attributes(placed)
-        if self._again and placed.over is not None:
-            self._trash.recall(placed.path, placed.over)
         done: list[str] = getattr(self._outcome, placed.how)
         done.append(placed.path)
         self._on_file()
@@ -253,8 +251,6 @@ class Commit:
     def _take(self, gone: Gone) -> bool:
         entry = self._tree.stat(gone.path)
         if entry is None or entry.kind in {Kind.FOLDER, Kind.MOUNT}:
-            if self._again and gone.released:
-                self._trash.recall(gone.path, gone.identity)
             return False
         if self._again and entry.inode != gone.inode:
             return False
