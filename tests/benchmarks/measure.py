@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,12 @@ from tests.support.trees import OWN_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from typing_extensions import Self
+
 REPOSITORY = Path(__file__).parents[2]
 
 _CHUNK = 4 * 1024**2
+_SAMPLE_S = 0.002
 
 
 class BenchmarkError(AssertionError):
@@ -36,6 +40,7 @@ class Run:
         output: what it printed.
         hashed_bytes: what it says that it has hashed; None if it does not say.
         counts: how many files it says that it kept, moved, fetched and so on.
+        extra_bytes: what its file system had less room for at its fullest; None if not watched.
     """
 
     seconds: float
@@ -46,6 +51,7 @@ class Run:
     output: str
     hashed_bytes: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    extra_bytes: int | None = None
 
     def telling(
         self, *, fetched: int, hashed: int | None = None, counts: Mapping[str, int] | None = None
@@ -81,6 +87,41 @@ def run_process(command: Sequence[str], scratch: Path, *, timeout_s: float = 600
         how = "was killed after" if exit_code < 0 else f"ended with {exit_code} after"
         raise BenchmarkError(f"{command[0]} {how} {used['seconds']:.1f} s: {output[-2000:]}")
     return Run(**used, fetched_bytes=None, output=output)
+
+
+class DiskMeter:
+    """Watches, inside a ``with`` block, how full a file system gets that nobody else uses.
+
+    Attributes:
+        extra_bytes: what it had less room for at its fullest than at the beginning.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="disk meter")
+        self._before = _used_bytes(folder)
+        self.extra_bytes = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        is_over = False
+        while not is_over:
+            is_over = self._done.wait(_SAMPLE_S)
+            extra = _used_bytes(self._folder) - self._before
+            self.extra_bytes = max(self.extra_bytes, extra)
+
+
+def _used_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 def assert_equal_trees(

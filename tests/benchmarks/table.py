@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.measure import Run
 
-_HEADINGS = ("case", "contestant", "seconds", "ratio", "MB fetched", "peak MB", "note")
-_TEXT = {0, 1, 6}
+_HEADINGS = (
+    *("case", "contestant", "seconds", "ratio", "MB fetched", "peak MB", "extra MB", "note"),
+)
+_TEXT = {0, 1, 7}
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Row:
         reference: the row whose time is 1; None where this is it, or there is none.
         is_reference: whether this is such a row.
         takes_part: whether it has turns.
-        goals: figure ("seconds", "ratio", "MB fetched", "peak MB") → what it shall be at most.
+        goals: figure, as ``figures`` calls it → what it shall be at most.
     """
 
     case: str
@@ -54,11 +56,13 @@ class Row:
         """The numbers of the table, by heading: the best time, the most of all else."""
         best = self.best
         fetched = _most(run.fetched_bytes for run in self.runs)
+        extra = _most(run.extra_bytes for run in self.runs)
         return {
             "seconds": best.seconds if best else None,
             "ratio": self.ratio,
             "MB fetched": fetched / 1e6 if fetched is not None else None,
             "peak MB": max(run.peak_bytes for run in self.runs) / 1e6 if self.runs else None,
+            "extra MB": extra / 1e6 if extra is not None else None,
         }
 
     def verdicts(self) -> list[str]:
@@ -88,6 +92,7 @@ class Row:
                     "peak_bytes": run.peak_bytes,
                     "fetched_bytes": run.fetched_bytes,
                     "hashed_bytes": run.hashed_bytes,
+                    "extra_bytes": run.extra_bytes,
                     "counts": dict(run.counts),
                 }
                 for run in self.runs
@@ -106,6 +111,7 @@ class Row:
             "ratio": ".2f",
             "MB fetched": ",.3f" if fetched is not None and 0 < fetched < 1 else ",.1f",
             "peak MB": ".0f",
+            "extra MB": ",.1f",
         }
         shown = [
             "-" if figures[name] is None else format(figures[name], formats[name])

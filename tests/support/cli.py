@@ -296,7 +296,7 @@ class Torsync:
                 self._arguments(arguments),
                 stdout=out.file,
                 stderr=err.file,
-                environment=self._environment(),
+                environment=self.environment(),
                 timeout_s=timeout_s,
             )
         except subprocess.TimeoutExpired:
@@ -305,11 +305,19 @@ class Torsync:
 
     def start(self, *arguments: Argument, environment: Mapping[str, str] | None = None) -> Running:
         """Start a command; ``close`` ends it if nothing else does."""
-        folder = self._next_run()
-        command = [sys.executable, "-m", "torsync", *self._arguments(arguments)]
-        running = Running(command, folder, {**self._environment(), **(environment or {})})
+        command, folder = self.command(*arguments), self._next_run()
+        running = Running(command, folder, {**self.environment(), **(environment or {})})
         self._started.append(running)
         return running
+
+    def command(self, *arguments: Argument) -> list[str]:
+        """What runs a command in a process of its own, with the configuration as it is now."""
+        self._write_config()
+        return [sys.executable, "-m", "torsync", *self._arguments(arguments)]
+
+    def environment(self) -> dict[str, str]:
+        """The variables that a command is run with."""
+        return {**os.environ, "HOME": str(self._home), "NO_PROXY": "*", "no_proxy": "*"}
 
     def close(self) -> None:
         """End what still runs."""
@@ -318,18 +326,18 @@ class Torsync:
 
     def _next_run(self) -> Path:
         """Write the configuration and make a folder for what is printed."""
-        config = {"session": self.session, "subscriptions": self.subscriptions}
-        self.config_file.write_text(tomli_w.dumps(config), encoding="utf-8")
+        self._write_config()
         folder = self.folder / f"run-{next(self._numbers)}"
         folder.mkdir()
         return folder
 
+    def _write_config(self) -> None:
+        config = {"session": self.session, "subscriptions": self.subscriptions}
+        self.config_file.write_text(tomli_w.dumps(config), encoding="utf-8")
+
     def _arguments(self, given: Iterable[Argument]) -> list[str]:
         files = ["--config", str(self.config_file), "--state-dir", str(self.state_dir)]
         return ["--json", *files, *map(str, given)]
-
-    def _environment(self) -> dict[str, str]:
-        return {**os.environ, "HOME": str(self._home), "NO_PROXY": "*", "no_proxy": "*"}
 
     def __enter__(self) -> Self:
         return self

@@ -21,21 +21,22 @@ SIZE = 320 * MIB
 
 
 @contextmanager
-def disk(kind: str, image: Path, target: Path) -> Iterator[Path]:
+def disk(kind: str, image: Path, target: Path, *, size: int = SIZE) -> Iterator[Path]:
     """Make a file system on an image and mount it; skip the test where that is not possible.
 
     Args:
-        kind: ``xfs``, ``btrfs``, or ``exfat``, which goes through FUSE: no hard links, no links,
-            no modes, names without regard to case, times in steps of up to 2 s.
+        kind: ``ext4``, ``xfs``, ``btrfs``, or ``exfat``, which goes through FUSE: no hard links,
+            no links, no modes, names without regard to case, times in steps of up to 2 s.
         image: the file to make.
         target: the folder to make and mount it at.
+        size: of the image in bytes, which takes what is written to it.
     """
     if os.geteuid() != 0:
         pytest.skip("only root may mount")
     mkfs = require(f"mkfs.{kind}")
     mount = [require("mount.exfat-fuse")] if kind == "exfat" else ["mount", "-t", kind]
     with image.open("wb") as file:
-        file.truncate(SIZE)
+        file.truncate(size)
     subprocess.run([mkfs, image], check=True, capture_output=True)
     with _loop_device(image) as device:
         target.mkdir(exist_ok=True)

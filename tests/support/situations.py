@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import strategies as st
@@ -20,6 +20,7 @@ from torsync.model.assess import assess, link_text
 from torsync.model.config import CleanMode
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.model.plan import NOT_OURS, Action, Plan, plan_update
+from torsync.model.sharing import Sharing
 from torsync.model.tree_index import (
     DiskEntry,
     DiskIndex,
@@ -172,10 +173,17 @@ class Situation:
                     hashed.unreadable.add(index)
         return hashed
 
-    def plan(self) -> Plan:
-        """Assess, hash and plan as ``check-now`` does."""
+    def look(self) -> tuple[Assessment, Hashed]:
+        """Assess, hash and share as ``check-now`` does."""
         assessment = self.assess()
         hashed = self.hash(assessment.doubtful_pieces(), assessment)
+        shared = self.share(assessment, hashed)
+        again = self.hash(shared.doubtful_pieces(), shared)
+        return shared, Hashed(hashed.good | again.good, hashed.unreadable | again.unreadable)
+
+    def plan(self) -> Plan:
+        """Look and plan as ``check-now`` does."""
+        assessment, hashed = self.look()
         return plan_update(
             assessment,
             hashed.good,
@@ -184,6 +192,29 @@ class Situation:
             clean=self.clean,
             unreadable=hashed.unreadable,
         )
+
+    def share(self, assessment: Assessment, hashed: Hashed) -> Assessment:
+        """Share what hashing found, as ``look_further`` does."""
+        sharing = Sharing(assessment, hashed.good, hashed.unreadable)
+        identified = {
+            path: digest
+            for path in sharing.to_identify(self.ledger)
+            if (digest := self.identify(path))
+        }
+        barred: set[str] = set()
+        while True:
+            found = sharing.share(identified, keep=self.keep.__contains__, barred=barred)
+            blocked = sharing.new_sources(found) & self.unreadable
+            if not blocked:
+                return replace(found, index=found.index.without(dict.fromkeys(barred, "EACCES")))
+            barred |= blocked
+
+    def identify(self, path: str) -> str:
+        """The digest of what is at a path; empty if that cannot be read."""
+        content, contents = self.read(path), self.release.contents
+        if content in contents:
+            return self.manifest.digest(contents.index(content))
+        return "" if content is None else f"of {content!r}"
 
     def staged(self, plan: Plan, index: int, *, pieces: Iterable[int]) -> bytes:
         """What the stage holds of a file: its clone, what is copied, and the fetched pieces."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,14 +105,13 @@ def status(updates: Updates) -> Json:
 
 def told_to_people(updates: Updates, *command: str) -> subprocess.CompletedProcess[str]:
     """What a command prints without ``--json``."""
-    torsync = updates.torsync
-    files = ["--config", torsync.config_file, "--state-dir", torsync.state_dir]
+    with_json = updates.torsync.command(*command)
     return subprocess.run(
-        [sys.executable, "-m", "torsync", *files, *command],
+        [argument for argument in with_json if argument != "--json"],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**updates.torsync.environment(), "COLUMNS": "200"},
     )
 
 

@@ -279,3 +279,28 @@ def test_a_short_last_piece_that_another_file_has_is_copied(updates: Updates, fo
     assert built(report) == ["b"]
     assert report["bytes_fetched"] == 3 * PIECE
     updates.assert_at_rest()
+
+
+def test_duplicates_after_a_change_to_a_format_with_digests_are_not_fetched(
+    updates: Updates,
+) -> None:
+    """Each of the files that moved is found once, by its pieces, and serves the others."""
+    a, b = Z[:PIECE], Z[: PIECE + 1]
+    ends = {"0/first": SMALL[:700], "zz/last": SMALL[:900]}
+    updates.sync_first({**ends, "c/d/e": a, "a/y": b, "c/f": X, "z": X, "a/x": X}, "v1")
+    report = updates.update({**ends, "c/d/e": b, "a/y": a, "z": a, "a/x": X}, "packed")
+    assert report["bytes_fetched"] == 0
+    assert {"a/y", "z"} <= {*relocated(report)}
+
+
+def test_a_file_that_moves_away_and_is_fetched_again_for_a_neighbours_sake_is_there(
+    updates: Updates,
+) -> None:
+    """Its own piece has changed with what lies beside it, and it is needed in two places."""
+    first, other, last = SMALL[:700], Y[:700], SMALL[:900]
+    b, z = X[: PIECE - 1], Y[: 3 * PIECE]
+    before = {"0/first": first, "b": b, "c/f": other, "z": z, "zz/last": last}
+    updates.sync_first(before, "v1")
+    report = updates.update({**before, "c/f": first, "b": z, "z": b}, "v1")
+    assert "c/f" in relocated(report)
+    updates.assert_at_rest()

@@ -21,6 +21,7 @@ from torsync.model.placement import Place, Placement, place_for_fetch
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import ledger_row
 from torsync.subscribe import copying
+from torsync.subscribe.cloning import finish_clone
 from torsync.subscribe.look import take_look
 from torsync.subscribe.stage import Stage
 from torsync.subscribe.surroundings import Voice
@@ -101,7 +102,8 @@ class Bench:
 
         stage = self.stage(plan)
         stage.prepare()
-        stage.clone_sources(plan, present=(), stopping=lambda: False, on_bytes=lambda _count: None)
+        for clone in stage.clone_sources(plan, present=()):
+            finish_clone(self.tree, clone, lambda: False, lambda _count: None)
         placement = place_for_fetch(plan)
         stage.assemble(plan, placement, stopping=stopping, on_bytes=count)
         return placement

@@ -279,8 +279,8 @@ class TestPieces:
                 ledger |= vouching(path, situation.disk[path], self.RELEASE.manifest)
         found = Situation(self.RELEASE, situation.disk, ledger).assess()
         a, b, c = vouched
-        assert list(found.vouched_pieces()) == [a, a and b and c, c]
-        doubtful = [piece for piece in range(3) if not found.vouched_pieces()[piece]]
+        assert list(found.good_pieces(())) == [a, a and b and c, c]
+        doubtful = [piece for piece in range(3) if not found.good_pieces(())[piece]]
         assert list(found.doubtful_pieces()) == doubtful
 
     @pytest.mark.parametrize("kind", list(Kind))
@@ -290,7 +290,7 @@ class TestPieces:
         assert found.here[1] is Here.LOCAL
         expected = [0, 1, 2] if kind is Kind.FILE else [0, 2]
         assert list(found.doubtful_pieces()) == expected
-        assert not any(found.vouched_pieces())
+        assert not any(found.good_pieces(()))
 
     @pytest.mark.parametrize("kind", list(Kind))
     def test_a_file_that_is_not_selected_is_read_for_its_neighbours_sake(self, kind: Kind) -> None:
@@ -310,7 +310,7 @@ class TestPieces:
         for path in "abc":
             ledger |= vouching(path, disk[path], self.RELEASE.manifest)
         found = Situation(self.RELEASE, disk, ledger, unselected=frozenset("b")).assess()
-        assert list(found.vouched_pieces()) == [1, 1, 1]
+        assert list(found.good_pieces(())) == [1, 1, 1]
         assert (found.here[1], found.unselected) == (Here.RIGHT, {1})
 
     @pytest.mark.parametrize("kind", [Kind.LINK, Kind.MOUNT, Kind.FILE])
@@ -328,7 +328,7 @@ class TestPieces:
     def test_a_file_that_could_not_be_looked_at_vouches_for_nothing(self) -> None:
         situation = self.situation(b=None)
         found = Situation(self.RELEASE, situation.disk, problems={"b": "EACCES"}).assess()
-        assert list(found.vouched_pieces()) == [0, 0, 0]
+        assert list(found.good_pieces(())) == [0, 0, 0]
         assert list(found.doubtful_pieces()) == [0, 2]
 
     def test_a_piece_of_a_file_that_cannot_be_opened_is_not_hashed(self) -> None:
@@ -352,7 +352,7 @@ class TestAnySituation:
             readable = item and item.kind is Kind.FILE and path not in found.index.problems
             return item.content if item and readable else None
 
-        vouched = found.vouched_pieces()
+        vouched = found.good_pieces(())
         doubtful = list(found.doubtful_pieces())
         assert doubtful == sorted(set(doubtful))
         for index, (file, here) in enumerate(
@@ -401,4 +401,4 @@ def test_an_empty_tree_has_nothing(layout: str, keep: object) -> None:
     found = assess(release.manifest, DiskIndex({}), {}, keep=keep)  # type: ignore[arg-type]
     assert set(found.here) == {Here.ABSENT}
     assert not list(found.doubtful_pieces())
-    assert not any(found.vouched_pieces())
+    assert not any(found.good_pieces(()))

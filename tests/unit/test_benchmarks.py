@@ -15,6 +15,7 @@ from tests.benchmarks.cases.releases import published_releases
 from tests.benchmarks.contestants.base import Contestant
 from tests.benchmarks.contestants.peers import Aria2
 from tests.benchmarks.measure import BenchmarkError, Run, assert_equal_trees, file_sizes
+from tests.support.disks import disk
 from tests.support.packed import make_packed
 from tests.support.programs import require
 from tests.support.torrents import RawFile, make_raw, pad_file
@@ -91,11 +92,30 @@ def test_an_update_is_measured_with_every_contestant_and_at_two_sizes(tmp_path: 
     cases = _run_cases(("update-large", "update-8g"), tmp_path)
 
     peers = {"rsync", "rsync, sync", "rsync -c --fuzzy", "libtorrent", "aria2c"}
-    _assert_updated(cases["update-large"], peers | {"torsync", "torsync, v2"})
+    own = {"torsync", "torsync, in place", "torsync, v2"}
+    _assert_updated(cases["update-large"], peers | own)
     grown = cases["update-8g"]
     sizes = {f"{name}, {size}" for name in ("torsync", "rsync") for size in ("2 GiB", "8 GiB")}
     _assert_updated(grown, sizes)
     assert grown["torsync, 8 GiB"].reference is grown["torsync, 2 GiB"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.programs
+def test_an_update_is_measured_on_file_systems_of_its_own_with_what_it_takes_of_them(
+    tmp_path: Path,
+) -> None:
+    with disk("xfs", tmp_path / "image", tmp_path / "mounted"):  # else it is skipped here
+        (tmp_path / "image").unlink()
+    (tmp_path / "mounted").rmdir()
+
+    cases = _run_cases(("staged-in-place",), tmp_path)
+
+    assert list(cases) == ["staged-in-place, ext4", "staged-in-place, xfs"]
+    for rows in cases.values():
+        _assert_updated(rows, {"torsync", "torsync, in place", "rsync"})
+        assert rows["torsync"].reference is rows["torsync, in place"]
+        assert all((row.runs[0].extra_bytes or 0) > 0 for row in rows.values())
 
 
 @pytest.mark.timeout(300)
@@ -204,9 +224,13 @@ def test_the_best_time_counts_and_the_most_of_all_else() -> None:
     reference = table.Row("case", "rsync", runs=[_run(3.0), _run(2.0)], is_reference=True)
     goals = {"ratio": 0.6, "MB fetched": 4.0, "peak MB": 250.0}
     runs = [_run(1.0, 3_000_000, 0), _run(4.0, 5_000_000, 70_000_000)]
+    runs = [
+        replace(run, extra_bytes=extra) for run, extra in zip(runs, (7_000_000, 1), strict=True)
+    ]
     row = table.Row("case", "torsync", "note", runs, reference=reference, goals=goals)
 
-    assert row.figures() == {"seconds": 1.0, "ratio": 0.5, "MB fetched": 5.0, "peak MB": 10.0}
+    figures = {"seconds": 1.0, "ratio": 0.5, "MB fetched": 5.0, "peak MB": 10.0, "extra MB": 7.0}
+    assert row.figures() == figures
     assert row.cells()[-1] == (
         "ratio within 0.6; MB fetched MISSES 4; peak MB within 250; hashed 70.0 MB; note"
     )

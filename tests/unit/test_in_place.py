@@ -87,4 +87,5 @@ def test_a_file_with_a_name_elsewhere_is_patched_in_the_stage(bench: Bench, tmp_
     bench.assemble(plan)
     staged = next(root.glob(f".torsync/stage/*/{plan.wanted.by_path['a']}"))
     assert staged.stat().st_ino != (root / "a").stat().st_ino
-    assert staged.read_bytes() == OLD["a"]
+    assert staged.stat().st_size == len(OLD["a"])
+    assert staged.read_bytes().startswith(P[0])

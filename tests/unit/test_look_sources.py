@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.torrents import make_libtorrent
 from tests.support.trees import random_bytes, write_tree
+from tests.support.updates import MAKERS
 from torsync.model.assessment import Here
 from torsync.model.config import CleanMode
 from torsync.model.events import Level, Notice
@@ -18,7 +18,7 @@ from torsync.model.known import Synced
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import ledger_row
-from torsync.subscribe.look import Look, take_look
+from torsync.subscribe.look import Look, look_further, take_look
 from torsync.subscribe.surroundings import Voice
 from torsync.subscribe.tree import Tree
 
@@ -57,8 +57,8 @@ def tree(tmp_path: Path) -> Iterator[Picky]:
     made.close()
 
 
-def release(folder: Path, files: Mapping[str, bytes]) -> Manifest:
-    torrent = make_libtorrent(write_tree(folder, files), format="v2", piece_size=PIECE, name="x")
+def release(folder: Path, files: Mapping[str, bytes], format_: str) -> Manifest:
+    torrent = MAKERS[format_](write_tree(folder, files), piece_size=PIECE)
     return parse_metainfo(torrent, windows=False)
 
 
@@ -66,24 +66,37 @@ class Looked:
     """What a look found, and what it said."""
 
     def __init__(
-        self, tree: Picky, old: Mapping[str, bytes], new: Mapping[str, bytes], *, stray: bytes = b""
+        self,
+        tree: Picky,
+        old: Mapping[str, bytes],
+        new: Mapping[str, bytes],
+        *,
+        strays: Mapping[str, bytes] | None = None,
+        formats: tuple[str, str] = ("v2", "v2"),
     ) -> None:
-        write_tree(tree.root, {**old, **({"stray": stray} if stray else {})})
-        before = release(tree.root.parent / "old", old)
+        write_tree(tree.root, {**old, **(strays or {})})
+        before = release(tree.root.parent / "old", old, formats[0])
         entries = tree.scan().entries
         events: list[Event] = []
         ledger = {
             file.path: ledger_row(entries[file.path], before.digest(index))
             for index, file in enumerate(before.files)
         }
-        self.look: Look = take_look(
+        first = take_look(
             tree,
-            release(tree.root.parent / "new", new),
+            release(tree.root.parent / "new", new, formats[1]),
             ledger,
             Voice("pack", events.append),
             keep=lambda _path: False,
             synced=Synced(lambda: before),
             trust_ledger=True,
+            stopping=lambda: False,
+        )
+        self.look: Look = look_further(
+            tree,
+            first,
+            Voice("pack", events.append),
+            keep=lambda _path: False,
             stopping=lambda: False,
         )
         self.notices = [event for event in events if isinstance(event, Notice)]
@@ -138,7 +151,7 @@ def test_each_that_cannot_be_opened_is_told_once_until_none_is_left(tree: Picky)
 
 def test_nothing_is_removed_while_a_source_cannot_be_opened(tree: Picky) -> None:
     tree.refused = {"old": errno.EACCES}
-    found = Looked(tree, {"old": A, "goes": B}, {"new": A}, stray=b"stray")
+    found = Looked(tree, {"old": A, "goes": B}, {"new": A}, strays={"stray": b"stray"})
     assert found.plan().removals == ()
 
 
@@ -165,7 +178,7 @@ def test_a_file_of_the_same_size_that_cannot_be_hashed_does_not_make_the_wanted_
     tree: Picky,
 ) -> None:
     tree.refused = {"stray": errno.EACCES}
-    found = Looked(tree, STAYS, {"new": A, **STAYS}, stray=A)
+    found = Looked(tree, STAYS, {"new": A, **STAYS}, strays={"stray": A})
     assert found.look.assessment.here == (Here.DOUBTFUL, Here.RIGHT)
     assert found.look.assessment.sources == {0: "stray"}
     assert found.look.hashed.unreadable == {}
@@ -173,6 +186,42 @@ def test_a_file_of_the_same_size_that_cannot_be_hashed_does_not_make_the_wanted_
 
 
 def test_a_file_of_the_same_size_that_turns_out_right_is_used(tree: Picky) -> None:
-    found = Looked(tree, STAYS, {"new": A, **STAYS}, stray=A)
+    found = Looked(tree, STAYS, {"new": A, **STAYS}, strays={"stray": A})
     assert found.look.hashed.bytes_hashed == len(A)
     assert found.actions()["new"] == (Action.MOVE, "stray"), "it would be removed by a mirror"
+
+
+def test_of_several_files_of_the_same_size_the_right_one_is_told_by_its_digest(
+    tree: Picky,
+) -> None:
+    new = {"new": A, "twin": A, **STAYS}
+    found = Looked(tree, {"old": B, **STAYS}, new, strays={"a": B[::-1], "stray": A})
+    assert found.actions() == {
+        "new": (Action.MOVE, "stray"),
+        "twin": (Action.COPY, "stray"),
+        "stays": (Action.KEEP, ""),
+    }
+    assert found.plan().needed == ()
+
+
+def test_one_of_them_that_cannot_be_read_is_not_used(tree: Picky) -> None:
+    tree.refused = {"stray": errno.EACCES}
+    found = Looked(tree, STAYS, {"new": A, **STAYS}, strays={"a": B, "stray": A})
+    assert found.actions()["new"] == (Action.FETCH, "")
+
+
+def test_a_file_that_was_only_vouched_for_is_opened_before_its_content_is_shared(
+    tree: Picky,
+) -> None:
+    """The old release identifies it by its v1 pieces, the new one by its root."""
+    old = {"a": b"first", "b": A[: PIECE - 1]}
+    new = {**old, "c": b"first"}
+    found = Looked(tree, old, new, formats=("v1", "packed"))
+    assert found.look.assessment.here[0] is Here.RIGHT
+    assert found.actions()["c"] == (Action.COPY, "a")
+    assert found.plan().needed == ()
+    tree.refused = {"a": errno.EACCES}
+    found = Looked(tree, old, new, formats=("v1", "packed"))
+    assert found.actions()["c"] == (Action.FETCH, "")
+    assert ["'a'" in notice.message for notice in found.notices] == [True]
+    assert found.look.assessment.index.problems == {"a": os.strerror(errno.EACCES)}

@@ -19,6 +19,8 @@ from torsync.model.placement import (
     matched_runs,
     place_for_fetch,
     place_for_seeding,
+    runs_to_copy,
+    without_files,
 )
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import Kind
@@ -50,6 +52,44 @@ def placed_content(situation: Situation, plan: Plan, placement: Placement, index
     if place is Place.STAGE:
         return situation.staged(plan, index, pieces=())
     return b""
+
+
+class TestCloning:
+    """Files of 12, 3 and 9 bytes side by side, in pieces of 8: a a·b·c c."""
+
+    RELEASE = make_release(
+        {"a": b"aaaaaaaaaaaa", "b": b"bbb", "c": b"ccccccccc"}, digests="root"
+    ).manifest
+
+    @pytest.mark.parametrize(
+        ("number", "lacking", "expected"),
+        [
+            (0, set(), [(0, 12)]),
+            (0, {0}, [(8, 4)]),
+            (0, {1}, [(0, 8)]),
+            (0, {0, 1}, []),
+            (1, {0, 2}, [(0, 3)]),
+            (1, {1}, []),
+            (2, {1}, [(1, 8)]),
+            (2, {2}, [(0, 1)]),
+        ],
+    )
+    def test_what_is_fetched_is_not_copied(
+        self, number: int, lacking: set[int], expected: list[tuple[int, int]]
+    ) -> None:
+        assert list(runs_to_copy(self.RELEASE, number, lacking)) == expected
+
+    def test_what_is_on_both_sides_of_what_is_fetched_is_copied(self) -> None:
+        release = make_release({"a": bytes(40)}, digests="root").manifest
+        assert list(runs_to_copy(release, 0, {1, 3})) == [(0, 8), (16, 8), (32, 8)]
+        assert list(runs_to_copy(release, 0, {1, 2})) == [(0, 8), (24, 16)]
+
+    def test_pieces_of_files_that_are_being_copied_are_not_claimed_but_still_fetched(self) -> None:
+        places = (Place.STAGE, Place.TREE, Place.TREE)
+        placement = Placement(self.RELEASE, places, b"\1\0\1", b"\1\1\1")
+        claimed = without_files(placement, placement.have, [0], {1})
+        assert claimed == (b"\0\0\1", b"\0\1\1")
+        assert without_files(placement, placement.have, [], {1}) == (b"\1\0\1", b"\1\1\1")
 
 
 class TestFetching:

@@ -100,20 +100,20 @@ class TestFiles:
         ("contents", "expected", "needed"),
         [
             ({"a": b"Xaaaaaaaaaaa"}, "PKK", (0,)),
-            ({"a": b"aaaaaaaaaaaX"}, "PFP", (1,)),
-            ({"a": b"Xaaaaaaaaaax"}, "FFP", (0, 1)),
+            ({"a": b"aaaaaaaaaaaX"}, "PKK", (1,)),
+            ({"a": b"Xaaaaaaaaaax"}, "FKK", (0, 1)),
             ({"a": b"aaaaaaaaaaaa and more"}, "PKK", ()),
-            ({"a": b"aaaaaaaaaaa"}, "PFP", (1,)),
-            ({"a": b"aaaaaaaa"}, "PFP", (1,)),
-            ({"a": b"aaaaaaa"}, "FFP", (0, 1)),
-            ({"a": b""}, "FFP", (0, 1)),
-            ({"b": None}, "PFP", (1,)),
-            ({"b": b"BBB"}, "PFP", (1,)),
+            ({"a": b"aaaaaaaaaaa"}, "PKK", (1,)),
+            ({"a": b"aaaaaaaa"}, "PKK", (1,)),
+            ({"a": b"aaaaaaa"}, "FKK", (0, 1)),
+            ({"a": b""}, "FKK", (0, 1)),
+            ({"b": None}, "KFK", (1,)),
+            ({"b": b"BBB"}, "KFK", (1,)),
             ({"b": b"bbbb"}, "KPK", ()),
             ({"c": b"cccccccc"}, "KKP", (2,)),
             ({"c": b"c"}, "KKP", (2,)),
             ({"c": b"ccccccccX"}, "KKP", (2,)),
-            ({"c": None}, "PFF", (1, 2)),
+            ({"c": None}, "KKF", (1, 2)),
         ],
     )
     def test_only_wrong_pieces_are_fetched(
@@ -123,6 +123,13 @@ class TestFiles:
         letters = {"P": Action.PATCH, "F": Action.FETCH, "K": Action.KEEP}
         assert list(actions(plan).values()) == [letters[letter] for letter in expected]
         assert plan.needed == needed
+
+    def test_without_digests_the_neighbours_of_what_differs_are_patched(self) -> None:
+        """Nothing tells whether they are right: the piece has the hash of all of them."""
+        release = make_release({"a": b"aaaaaaaaaaaa", "b": b"bbb", "c": b"ccccccccc"})
+        plan = Situation(release, self.full(b=b"BBB")).plan()
+        assert list(actions(plan).values()) == [Action.PATCH, Action.FETCH, Action.PATCH]
+        assert plan.needed == (1,)
 
     def test_a_vouched_neighbour_of_a_wrong_piece_stays(self) -> None:
         disk = self.full(b=None)
@@ -134,7 +141,7 @@ class TestFiles:
     def test_reasons_tell_what_was_found(self) -> None:
         disk = self.full(a=b"aaaaaaaaaaaX", b=b"BBB")
         reasons = [file_plan.reason for file_plan in self.plan(disk).files]
-        assert reasons == ["1 of 2 pieces are right", "its content differs", *reasons[:1]]
+        assert reasons == ["1 of 2 pieces are right", "its content differs", "unchanged"]
 
     @pytest.mark.parametrize("kind", [Kind.FOLDER, Kind.LINK, Kind.OTHER])
     def test_something_else_in_its_place_is_replaced(self, kind: Kind) -> None:
@@ -151,8 +158,8 @@ class TestFiles:
 
     def test_a_kept_file_that_cannot_be_read_is_still_only_kept(self) -> None:
         plan = self.plan(self.full(), keep=frozenset("b"), unreadable=frozenset("b"))
-        assert actions(plan) == {"a": Action.PATCH, "b": Action.LOCAL, "c": Action.PATCH}
-        assert plan.needed == (1,)
+        assert actions(plan) == {"a": Action.KEEP, "b": Action.LOCAL, "c": Action.KEEP}
+        assert plan.needed == ()
 
     def test_a_kept_file_that_is_missing_is_fetched(self) -> None:
         plan = self.plan(self.full(b=None), keep=frozenset("b"))
@@ -161,13 +168,13 @@ class TestFiles:
     def test_what_cannot_be_read_is_left_alone(self) -> None:
         plan = self.plan(self.full(), unreadable=frozenset("c"))
         assert plan.files[2] == FilePlan(Action.UNREADABLE, "it could not be read")
-        assert actions(plan) == {"a": Action.PATCH, "b": Action.FETCH, "c": Action.UNREADABLE}
-        assert plan.needed == (1,)
+        assert actions(plan) == {"a": Action.KEEP, "b": Action.KEEP, "c": Action.UNREADABLE}
+        assert plan.needed == ()
 
     def test_what_cannot_be_looked_at_is_left_alone(self) -> None:
         plan = self.plan(self.full(c=None), problems={"c": "Input/output error"})
         assert plan.files[2] == FilePlan(Action.UNREADABLE, "it could not be looked at")
-        assert plan.needed == (1,)
+        assert plan.needed == ()
 
     def test_pieces_that_nobody_asked_to_hash_count_for_nothing(self) -> None:
         situation = Situation(self.RELEASE, self.full(b=None))
@@ -325,6 +332,18 @@ class TestInTheWay:
         assert [removal.path for removal in plan.in_the_way] == ["x/user"]
         plan = Situation(self.TO_FOLDER, {"x": Item()}, clean=CleanMode.MIRROR).plan()
         assert [removal.path for removal in plan.in_the_way] == ["x"]
+
+    def test_a_users_file_does_not_give_way_to_a_mirror_that_could_not_read_everything(
+        self,
+    ) -> None:
+        release = make_release({"b": b"12345678", "d": b"87654321"})
+        disk = with_folders({"b": Item(content=b"unread.."), "d/user": Item(content=b"mine")})
+        situation = Situation(release, disk, clean=CleanMode.MIRROR)
+        assert [removal.path for removal in situation.plan().in_the_way] == ["d/user"]
+        situation = replace(situation, unreadable=frozenset("b"))
+        assert must_be_refused(situation)
+        with pytest.raises(TreeError, match="the file 'd/user'"):
+            situation.plan()
 
     @pytest.mark.parametrize("clean", list(CleanMode))
     def test_a_kept_file_never_gives_way(self, clean: CleanMode) -> None:
@@ -663,11 +682,17 @@ def must_be_refused(situation: Situation) -> bool:
 
 
 def all_can_be_read(situation: Situation) -> bool:
-    """Whether no file that content is taken from turns out to be unreadable."""
+    """Whether all files that are hashed or that content is taken from can be read.
+
+    If not, a mirror removes nothing: what is missed may be in what could not be read.
+    """
     try:
-        return situation.assess().index.complete
+        assessment, hashed = situation.look()
     except TreeError:
         return False
+    left_alone = {*situation.unselected, *situation.keep}
+    unread = {assessment.wanted.files[index].path for index in hashed.unreadable}
+    return assessment.index.complete and unread <= left_alone
 
 
 def needed_folders(paths: Iterable[str]) -> set[str]:

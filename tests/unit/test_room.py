@@ -67,7 +67,13 @@ def test_what_is_cleared_away_before_counts_as_free(tree: Tree) -> None:
     own, other = f"{STAGES}/{HASH}", f"{STAGES}/{OTHER_HASH}"
     write_tree(
         tree.root,
-        {f"{own}/0.part": 5000, f"{own}/junk": 1, f"{own}/1.held": 1, f"{other}/0": 5000},
+        {
+            f"{own}/0": 5000,
+            f"{own}/0.part": 0,
+            f"{own}/junk": 1,
+            f"{own}/1.held": 1,
+            f"{other}/0": 5000,
+        },
     )
     write_tree(tree.root, {f"{STAGES}/stray": 10})
     room = measure_room(tree, HASH, reflinks=False)

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from torsync.model.metainfo import parse_metainfo
 from torsync.model.placement import Place, place_for_fetch
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import LedgerRow, ledger_row
+from torsync.subscribe.cloning import Copying, finish_clone
 from torsync.subscribe.look import take_look
 from torsync.subscribe.stage import Stage, StagedRecord
 from torsync.subscribe.surroundings import Voice
@@ -103,8 +105,14 @@ def _clone(
     stage: Stage, plan: Plan, stopping: Callable[[], bool] = lambda: False
 ) -> tuple[list[int], list[str]]:
     counted: list[int] = []
-    stage.clone_sources(plan, present=stage.leftovers(), stopping=stopping, on_bytes=counted.append)
+    for clone in stage.clone_sources(plan, present=stage.leftovers()):
+        finish_clone(stage._tree, clone, stopping, counted.append)
     return counted, sorted(os.listdir(stage_folder(stage)))
+
+
+def _kept(content: bytes) -> bytes:
+    """What a clone of ``OLD`` has to have: all but the piece that is fetched."""
+    return content[: 3 * PIECE] + content[4 * PIECE :]
 
 
 def stage_folder(stage: Stage) -> Path:
@@ -123,7 +131,7 @@ def test_a_clone_is_a_writable_copy_and_the_original_stays(tree: Tree, plan: Pla
     _counted, names = _clone(stage, plan)
     assert names == ["0"]
     clone = stage_folder(stage) / "0"
-    assert clone.read_bytes() == OLD
+    assert _kept(clone.read_bytes()) == _kept(OLD)
     assert stat.S_IMODE(clone.stat().st_mode) == 0o755
     assert clone.stat().st_ino != original.stat().st_ino
     clone.write_bytes(b"changed")
@@ -137,8 +145,10 @@ def test_where_blocks_cannot_be_shared_every_byte_is_counted(
     _refuse_to_share(monkeypatch)
     stage = _stage(tree, plan)
     counted, _names = _clone(stage, plan)
-    assert sum(counted) == len(OLD)
-    assert (stage_folder(stage) / "0").read_bytes() == OLD
+    assert sum(counted) == len(_kept(OLD))
+    clone = stage_folder(stage) / "0"
+    assert _kept(clone.read_bytes()) == _kept(OLD)
+    assert clone.stat().st_size == len(OLD)
 
 
 def _refuse_to_share(monkeypatch: pytest.MonkeyPatch, number: int = errno.EOPNOTSUPP) -> None:
@@ -160,7 +170,7 @@ def test_where_the_kernel_cannot_copy_it_is_read_and_written(
     monkeypatch.setattr(os, "copy_file_range", copy_file_range)
     stage = _stage(tree, plan)
     _clone(stage, plan)
-    assert (stage_folder(stage) / "0").read_bytes() == OLD
+    assert _kept((stage_folder(stage) / "0").read_bytes()) == _kept(OLD)
 
 
 @pytest.mark.parametrize("shares", [True, False])
@@ -178,7 +188,7 @@ def test_a_clone_of_a_file_that_gets_shorter_is_cut(
     tree.close()
 
 
-def test_a_disk_without_room_is_told_and_no_half_clone_has_its_name(tmp_path: Path) -> None:
+def test_a_disk_without_room_is_told_and_no_half_clone_is_taken_for_one(tmp_path: Path) -> None:
     with mounted(tmp_path / "small", *tmpfs("size=256k")) as root:
         write_tree(root, {"folder/patched": OLD, "other": 100})
         tree = Tree(root)
@@ -187,7 +197,6 @@ def test_a_disk_without_room_is_told_and_no_half_clone_has_its_name(tmp_path: Pa
         with pytest.raises(DiskFullError) as caught:
             _clone(stage, plan)
         assert caught.value.path == "folder/patched"
-        assert [name for name in os.listdir(stage_folder(stage)) if name != "0.part"] == []
         assert stage.leftovers() == {}
         assert os.listdir(stage_folder(stage)) == []
         assert (root / "folder/patched").read_bytes() == OLD
@@ -271,17 +280,79 @@ def test_a_file_that_vanished_or_became_a_link_is_named(tree: Tree, plan: Plan) 
     assert stage.leftovers() == {}
 
 
-def test_a_clone_that_is_stopped_leaves_nothing_under_its_name(
+def test_a_clone_that_is_stopped_is_made_anew(
     tree: Tree, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _refuse_to_share(monkeypatch)
     stage = _stage(tree, plan)
     with pytest.raises(InterruptedByUserError):
         _clone(stage, plan, stopping=lambda: True)
-    assert os.listdir(stage_folder(stage)) == ["0.part"]
+    assert sorted(os.listdir(stage_folder(stage))) == ["0", "0.part"]
     assert stage.leftovers() == {}
+    assert os.listdir(stage_folder(stage)) == []
     _clone(stage, plan)
-    assert (stage_folder(stage) / "0").read_bytes() == OLD
+    assert _kept((stage_folder(stage) / "0").read_bytes()) == _kept(OLD)
+
+
+def test_what_is_written_to_a_clone_meanwhile_is_not_copied_over(
+    tree: Tree, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse_to_share(monkeypatch)
+    stage = _stage(tree, plan)
+    (clone,) = stage.clone_sources(plan, present=())
+    with (stage_folder(stage) / "0").open("r+b") as file:
+        file.seek(3 * PIECE)
+        file.write(NEW[3 * PIECE : 4 * PIECE])
+    finish_clone(tree, clone, lambda: False, lambda _count: None)
+    assert (stage_folder(stage) / "0").read_bytes() == NEW
+
+
+def test_copying_that_failed_or_that_nobody_waits_for_ends(
+    tree: Tree, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse_to_share(monkeypatch)
+    stage = _stage(tree, plan)
+    clones = stage.clone_sources(plan, present=())
+    started = threading.Event()
+
+    def copy_file_range(*_arguments: int) -> int:
+        started.set()
+        unneeded._ended.wait(60)
+        return 1
+
+    def copying() -> Copying:
+        return Copying(tree, clones, stopping=lambda: False, on_bytes=lambda _count: None)
+
+    monkeypatch.setattr(os, "copy_file_range", copy_file_range)
+    with copying() as unneeded:
+        assert started.wait(60)
+        assert not unneeded.is_done
+        unneeded.check()
+    with pytest.raises(InterruptedByUserError):
+        unneeded.check()
+    (tree.root / "folder/patched").unlink()
+    with pytest.raises(TreeError, match="No such file"), copying() as failed:
+        failed.finish()
+
+
+def test_copying_tells_how_much_it_has_copied_to_who_waits_for_it(
+    tree: Tree, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse_to_share(monkeypatch)
+    stage = _stage(tree, plan)
+    counted: list[int] = []
+    with Copying(
+        tree,
+        stage.clone_sources(plan, present=()),
+        stopping=lambda: False,
+        on_bytes=counted.append,
+    ) as copying:
+        copying.finish()
+        copying.check()
+        copying.check_stored()
+        assert copying.is_done
+    assert sum(counted) == len(_kept(OLD))
+    assert set(stage.leftovers()) == {"0"}
 
 
 def test_a_clone_that_is_there_is_not_made_again(tree: Tree, plan: Plan) -> None:

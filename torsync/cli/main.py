@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -41,6 +42,18 @@ _COMMANDS = {
 
 class _Stopped(BaseException):
     """A signal asked to stop; raised in the main thread while it waits for the work."""
+
+
+def run() -> NoReturn:
+    """Be the program ``torsync``.
+
+    All that matters is closed when ``main`` returns: the interpreter is not taken apart object by
+    object, which takes longer than many a command.
+    """
+    code = main()
+    with suppress(OSError):  # the interpreter tells it, and ends with a code of its own
+        _leave_at_once(ExitCode(code))
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,4 +178,4 @@ def _state_dir(arguments: argparse.Namespace) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -78,7 +78,7 @@ def _stage_at_rest(config: SubscriptionConfig, state: TreeState) -> str:
     waits = poll is not None and poll.url == config.url and poll.sha256 != state.synced
     if config.update is UpdateMode.ASK and waits:
         return Stage.NEEDS_APPROVAL.value
-    if state.between()[0]:
+    if state.between()[0] or state.has_journal:
         return "between releases"
     if state.pinned:
         return "rolled back"

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from torsync.cli.each import for_each_state
-from torsync.model.errors import ExitCode
+from torsync.model.errors import ExitCode, UnfinishedError
 from torsync.model.events import Level, Notice
 
 if TYPE_CHECKING:
@@ -171,7 +171,22 @@ def _held_tree(config: SubscriptionConfig, folder: Path, command: str) -> Iterat
             if state:
                 refuse_other_folder(tree, state, config.name)
         tree.hold()
+        _check_finished(config, folder)
         yield tree
+
+
+def _check_finished(config: SubscriptionConfig, folder: Path) -> None:
+    """See that no commit was cut off: it may need what is in the trash.
+
+    Raises:
+        UnfinishedError: one was.
+    """
+    with _state_if_any(folder) as state:
+        if state is not None and state.has_journal:
+            raise UnfinishedError(
+                f"an update of {config.name!r} was cut off while it was put in place",
+                hint=f"`torsync verify --quick {config.name}` finishes it; then try again",
+            )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow, ledger_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from torsync.model.manifest import Manifest
 
@@ -120,6 +120,14 @@ class Assessment:
                 paths.add(self.source(index))
         return paths
 
-    def vouched_pieces(self) -> bytearray:
-        """One byte per piece: 1 where ledger and manifests tell that the content is right."""
-        return bytearray(flag == Told.RIGHT.value for flag in self.told)
+    def good_pieces(self, hashed_good: Container[int]) -> bytearray:
+        """One byte per piece: 1 where the content is right, as is known or as hashing found.
+
+        Args:
+            hashed_good: of the doubtful pieces, those whose content is right.
+        """
+        good = bytearray(flag == Told.RIGHT.value for flag in self.told)
+        for piece in self.doubtful_pieces():
+            if piece in hashed_good:
+                good[piece] = 1
+        return good

@@ -154,6 +154,13 @@ class NotInTrashError(TorsyncError):
     code = "not_in_trash"
 
 
+class UnfinishedError(TorsyncError):
+    """An update was cut off in its commit, which has to be finished first; nothing was done."""
+
+    code = "unfinished"
+    exit_code = ExitCode.DIFFERS
+
+
 class StateError(TorsyncError):
     """The state directory could not be read or written."""
 

@@ -113,8 +113,8 @@ class Known:
 
     def identifies(self, path: str, wanted: Manifest) -> bool:
         """Whether the content at ``path`` can be told from that of any file of a release."""
-        kind = _kind(self.digest(path))
-        return kind in _DIGESTS_OF_CONTENT and kind == _kind_of_all(wanted)
+        kind = kind_of_digest(self.digest(path))
+        return bool(kind) and kind == kind_of_all(wanted)
 
     def holders(self, wanted: Manifest, files: Iterable[int]) -> dict[int, list[str]]:
         """Find where the content of wanted files is: file → paths, in the order of the paths.
@@ -154,10 +154,16 @@ def _kind(digest: str) -> str:
     return digest.partition(":")[0]
 
 
-def _kind_of_all(manifest: Manifest) -> str:
-    """What kind of digest the files of a release have; that of the first with bytes."""
+def kind_of_digest(digest: str) -> str:
+    """The kind of a digest that tells content from any other; empty if it is of another kind."""
+    kind = _kind(digest)
+    return kind if kind in _DIGESTS_OF_CONTENT else ""
+
+
+def kind_of_all(manifest: Manifest) -> str:
+    """That kind of the digests that the files of a release have; that of the first with bytes."""
     first = next((index for index, file in enumerate(manifest.files) if file.size), None)
-    return "" if first is None else _kind(manifest.digest(first))
+    return "" if first is None else kind_of_digest(manifest.digest(first))
 
 
 def _is_other(digest: str, wanted: Manifest, file_index: int) -> bool:

@@ -66,6 +66,17 @@ def folders_above(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def content_digest(kind: str, value: bytes, size: int) -> str:
+    """What identifies content, as ``Manifest.digest`` does.
+
+    Args:
+        kind: ``root`` (BEP 52 pieces root) or ``sha1`` (BEP 47).
+        value: the hash.
+        size: of the content, in bytes.
+    """
+    return f"{kind}:{value.hex()}:{size}"
+
+
 @dataclass(frozen=True)
 class Manifest:
     """One release. Lists are in the torrent's own order; ``files`` leaves pad files out.
@@ -222,7 +233,7 @@ class Manifest:
         """
         entry = self.files[file_index]
         if entry.pieces_root is not None:
-            return f"root:{entry.pieces_root.hex()}:{entry.size}"
+            return content_digest("root", entry.pieces_root, entry.size)
         return next(self.digests(file_index))
 
     def digests(self, file_index: int) -> Iterator[str]:
@@ -238,9 +249,9 @@ class Manifest:
             yield "empty"
             return
         if entry.pieces_root is not None:
-            yield f"root:{entry.pieces_root.hex()}:{entry.size}"
+            yield content_digest("root", entry.pieces_root, entry.size)
         if entry.sha1 is not None:
-            yield f"sha1:{entry.sha1.hex()}:{entry.size}"
+            yield content_digest("sha1", entry.sha1, entry.size)
         if self.v1_hashes:
             yield self._v1_pieces_digest(file_index)
 

@@ -15,7 +15,7 @@ from torsync.model.assessment import Extent
 from torsync.model.plan import FILLED, Action, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from torsync.model.manifest import Manifest, Segment
 
@@ -111,6 +111,52 @@ def matched_runs(segments: Iterable[Segment], extents: Iterable[Extent]) -> Iter
             done += count
             left -= count
             source_offset += count
+
+
+def runs_to_copy(
+    manifest: Manifest, file_index: int, lacking: Container[int]
+) -> Iterator[tuple[int, int]]:
+    """Give offset and length of what a clone of a file has to have: all but pieces that it lacks.
+
+    Args:
+        manifest: of the release.
+        file_index: the file that is cloned.
+        lacking: the pieces that are fetched or assembled, and written to it meanwhile.
+    """
+    start = end = 0
+    for piece in manifest.pieces_of(file_index):
+        for index, offset, length in manifest.segments(piece):
+            if index != file_index:
+                continue
+            if piece in lacking:
+                if end > start:
+                    yield start, end - start
+                start = offset + length
+            end = offset + length
+    if end > start:
+        yield start, end - start
+
+
+def without_files(
+    placement: Placement, have: bytes, files: Iterable[int], lacking: Container[int]
+) -> tuple[bytes, bytes]:
+    """Claim nothing of some files while they are being copied, and do not have it fetched.
+
+    Args:
+        placement: where the files are.
+        have: one byte per piece, 1 where its content is right once they are copied.
+        files: that are being copied.
+        lacking: the pieces that are fetched or assembled all the same.
+
+    Returns:
+        One byte per piece, 1 where its content is right; and 1 where it is to be fetched or there.
+    """
+    claimed, wanted = bytearray(have), bytearray(placement.wanted)
+    for index in files:
+        for piece in placement.manifest.pieces_of(index):
+            if piece not in lacking:
+                claimed[piece] = wanted[piece] = 0
+    return bytes(claimed), bytes(wanted)
 
 
 def place_for_seeding(manifest: Manifest, right: bytes) -> Placement:

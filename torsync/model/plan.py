@@ -7,7 +7,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from torsync.model.assessment import CERTAIN, Assessment, Here
+from torsync.model.assessment import Assessment, Here
 from torsync.model.names import in_private
 from torsync.model.removals import Removal, plan_obstacles, plan_removals
 from torsync.model.selection import selected_folders
@@ -255,11 +255,7 @@ def plan_update(
             release goes.
     """
     wanted, unselected = assessment.wanted, assessment.unselected
-    good = assessment.vouched_pieces()
-    for piece in assessment.doubtful_pieces():
-        if piece in hashed_good:
-            good[piece] = 1
-    spared = _spared(assessment, good)
+    good = assessment.good_pieces(hashed_good)
     files = [
         _UNSELECTED
         if index in unselected
@@ -267,7 +263,7 @@ def plan_update(
         if index in unreadable and seen is not Here.LOCAL
         else _UNCHANGED
         if seen is Here.RIGHT
-        else _plan_file(assessment, index, good, spared)
+        else _plan_file(assessment, index, good)
         for index, seen in enumerate(assessment.here)
     ]
     removals = plan_removals(wanted, assessment.index, ledger, keep=keep, clean=clean)
@@ -302,23 +298,6 @@ def plan_update(
     return replace(plan, copies=copies) if copies else plan
 
 
-def _spared(assessment: Assessment, good: bytearray) -> dict[int, str]:
-    """Find which files are wrong and have a spare source; ``good`` then counts on that."""
-    wanted = assessment.wanted
-    spared = {
-        index: path
-        for index, path in assessment.spares.items()
-        if not all(good[piece] for piece in wanted.pieces_of(index))
-    }
-    for index in spared:
-        for piece in wanted.pieces_of(index):
-            good[piece] = good[piece] or all(
-                other in spared or assessment.here[other] in CERTAIN
-                for other in wanted.files_in(piece)
-            )
-    return spared
-
-
 def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]) -> set[str]:
     """Turn a copy of what goes from its path anyway into a move; the first one that asks.
 
@@ -343,9 +322,7 @@ def _plan_moves(wanted: Manifest, files: list[FilePlan], leaving: Container[str]
     return moved
 
 
-def _plan_file(
-    assessment: Assessment, index: int, good: bytes | bytearray, spared: Mapping[int, str]
-) -> FilePlan:
+def _plan_file(assessment: Assessment, index: int, good: bytes | bytearray) -> FilePlan:
     file = assessment.wanted.files[index]
     here = assessment.here[index]
     if here is Here.UNREADABLE:
@@ -355,8 +332,6 @@ def _plan_file(
     if file.link_target is not None:
         return FilePlan(Action.LINK, f"a link to {file.link_target}")
     source = assessment.source(index)
-    if index in spared:
-        return FilePlan(Action.COPY, f"the content of {spared[index]}", spared[index])
     if here is Here.ELSEWHERE:
         return FilePlan(Action.COPY, f"the content of {source}", source)
     entry = assessment.index.entries.get(source)

@@ -64,7 +64,7 @@ def find_same_content(
             spares[each] = paths[0]
         else:
             seekers[each] = paths
-    return _give_out(wanted, here, seekers, keep), spares
+    return give_out(wanted, here, seekers, keep), spares
 
 
 def _is_among(path: str, paths: Sequence[str]) -> bool:
@@ -73,12 +73,16 @@ def _is_among(path: str, paths: Sequence[str]) -> bool:
     return at < len(paths) and paths[at] == path
 
 
-def _give_out(
+def give_out(
     wanted: Manifest,
     here: list[Here],
     seekers: Mapping[int, list[str]],
     keep: Callable[[str], bool],
 ) -> dict[int, str]:
+    """Give each seeker one of the paths that have its content; it becomes ``ELSEWHERE``.
+
+    Seekers of the same content share one list of paths.
+    """
     if not seekers:
         return {}
     staying = {

@@ -125,6 +125,8 @@ class Commit:
                 self._mend(kept)
         if journal.moves_anything:
             self._tree.sync()
+        if self._again:
+            self._recall_trashed()
         self._write_rows()
         return self._outcome
 
@@ -174,8 +176,6 @@ class Commit:
         else:
             self._rename_into_place(placed, there)
         self._moves.give_attributes(placed)
-        if self._again and placed.over is not None:
-            self._trash.recall(placed.path, placed.over)
         done: list[str] = getattr(self._outcome, placed.how)
         done.append(placed.path)
         self._on_file()
@@ -253,8 +253,6 @@ class Commit:
     def _take(self, gone: Gone) -> bool:
         entry = self._tree.stat(gone.path)
         if entry is None or entry.kind in {Kind.FOLDER, Kind.MOUNT}:
-            if self._again and gone.released:
-                self._trash.recall(gone.path, gone.identity)
             return False
         if self._again and entry.inode != gone.inode:
             return False
@@ -274,6 +272,15 @@ class Commit:
                 set_attributes(fd, kept.mode, kept.mtime_s)
             finally:
                 os.close(fd)
+
+    def _recall_trashed(self) -> None:
+        """Find the files of old releases that were in the trash when this was cut off."""
+        for gone in (*self._journal.cleared, *self._journal.removed):
+            if gone.released:
+                self._trash.recall(gone.path, gone.identity)
+        for placed in self._journal.placed:
+            if placed.over is not None:
+                self._trash.recall(placed.path, placed.over)
 
     def _write_rows(self) -> None:
         """Remember what is in the tree now.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import InterruptedByUserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torsync.subscribe.tree import Tree
 
@@ -21,40 +21,38 @@ _OPEN_FILES = 16
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 
 
-def copy_file(
-    source: int,
-    target: int,
-    size: int,
-    stopping: Callable[[], bool],
-    on_bytes: Callable[[int], None],
-) -> None:
-    """Copy at most ``size`` bytes: by reflink where the file system can, else in the kernel."""
+def share_blocks(source: int, target: int) -> bool:
+    """Make an empty file a reflink of another; False where the file system has none."""
     try:
         fcntl.ioctl(target, FICLONE, source)
     except OSError as error:
         if error.errno not in _NO_REFLINK:
             raise
-        _copy_bytes(source, target, min(size, os.fstat(source).st_size), stopping, on_bytes)
-    if os.fstat(target).st_size > size:
-        os.ftruncate(target, size)
+        return False
+    return True
 
 
-def _copy_bytes(
+def copy_runs(
     source: int,
     target: int,
-    size: int,
+    runs: Iterable[tuple[int, int]],
     stopping: Callable[[], bool],
     on_bytes: Callable[[int], None],
 ) -> None:
-    done = 0
-    while done < size:
-        if stopping():
-            raise InterruptedByUserError("stopped while copying")
-        count = _copy_some(source, target, min(_COPY_BYTES, size - done), done)
-        if not count:
-            break
-        done += count
-        on_bytes(count)
+    """Copy so many bytes at some offsets to where they are in the other file, in the kernel.
+
+    What is behind the end of the source is left as it is.
+    """
+    for offset, length in runs:
+        done = 0
+        while done < length:
+            if stopping():
+                raise InterruptedByUserError("stopped while copying")
+            count = _copy_some(source, target, min(_COPY_BYTES, length - done), offset + done)
+            if not count:
+                break
+            done += count
+            on_bytes(count)
 
 
 def _copy_some(

@@ -11,10 +11,12 @@ from torsync.model.events import Level, Progress, Stage
 from torsync.model.units import format_duration
 from torsync.subscribe.remote.rules import mask_url
 from torsync.swarm.events import TrackerFailed, WebSeedFailed
+from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from torsync.model.manifest import Manifest
     from torsync.subscribe.surroundings import Voice
     from torsync.swarm.session import SwarmPool
     from torsync.swarm.torrent import AddRequest, Torrent, TorrentProgress
@@ -47,14 +49,23 @@ class FetchGoal:
     Attributes:
         bytes_total: in the pieces that are not there yet.
         files: the pieces of each file that is being built.
+        copied: one byte per piece, 1 where it need not be fetched.
     """
 
     bytes_total: int
     files: tuple[range, ...]
+    copied: bytes
 
-    def files_done(self, have: bytes) -> int:
-        """How many files have all their pieces; ``have`` has one byte per piece."""
+    def files_done(self, fetched: bytes) -> int:
+        """How many files have all their pieces; ``fetched`` has one byte per piece."""
+        have = either(fetched, self.copied)
         return sum(not have.count(0, pieces.start, pieces.stop) for pieces in self.files)
+
+
+def either(one: bytes, other: bytes) -> bytes:
+    """One byte per piece, 1 where one of two has it."""
+    together = int.from_bytes(one, "big") | int.from_bytes(other, "big")
+    return together.to_bytes(len(one), "big")
 
 
 class Fetcher:
@@ -62,7 +73,7 @@ class Fetcher:
 
     def __init__(
         self,
-        pool: SwarmPool,
+        pool: Callable[[], SwarmPool],
         voice: Voice,
         *,
         stopping: Callable[[], bool],
@@ -73,7 +84,7 @@ class Fetcher:
         """Prepare.
 
         Args:
-            pool: the sessions.
+            pool: gives the sessions; called when there is something to fetch.
             voice: says how it goes.
             stopping: whether the work shall stop.
             patience_s: give up after so long without a byte; None: never.
@@ -87,17 +98,26 @@ class Fetcher:
         self._look_out = look_out
         self._look_out_every_s = look_out_every_s
 
-    def fetch(self, request: AddRequest, goal: FetchGoal, outcome: Fetched) -> None:
+    def fetch(
+        self,
+        request: AddRequest,
+        goal: FetchGoal,
+        outcome: Fetched,
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Fetch all wanted pieces; ``outcome`` tells how far it came, whatever happens.
+
+        While it waits, ``check`` is called several times a second; it may raise, to end that.
 
         Raises:
             TreeError: a file could not be read or written.
             SwarmError: the torrent cannot go on, or nothing arrived for ``patience_s``.
             InterruptedByUserError: ``stopping`` said so.
         """
-        torrent = self._pool.add(request)
+        torrent = self._pool().add(request)
         try:
-            self._wait(torrent, goal)
+            self._wait(torrent, goal, check)
         finally:
             self._take_out(torrent, outcome)
         torrent.raise_failure()
@@ -113,7 +133,7 @@ class Fetcher:
             return
         outcome.have = have
 
-    def _wait(self, torrent: Torrent, goal: FetchGoal) -> None:
+    def _wait(self, torrent: Torrent, goal: FetchGoal, check: Callable[[], None]) -> None:
         started = moved = looked = time.monotonic()
         reminded = started - _REMIND_S + _QUIET_S
         seen = -1
@@ -121,6 +141,7 @@ class Fetcher:
         while not torrent.wait(_POLL_S):
             if self._stopping():
                 raise InterruptedByUserError("stopped while downloading; what has arrived is kept")
+            check()
             now = time.monotonic()
             progress = torrent.progress()
             if progress.payload_downloaded != seen:
@@ -186,6 +207,20 @@ class _Meter:
                 eta_s=left / now.download_rate if now.download_rate else None,
             )
         )
+
+
+def use_web_seeds_of(manifest: Manifest, configured: Sequence[str], voice: Voice) -> bool:
+    """Decide whether a torrent's web seeds, and the configured ones, can be used; say if not."""
+    usable = web_seeds_work(manifest)
+    if not usable and (manifest.web_seeds or configured):
+        voice.notice(
+            Level.WARNING,
+            "web_seeds_unusable",
+            "web seeds are not used: libtorrent gets pieces of v2-only torrents wrong from "
+            f"them if they are as small as {manifest.piece_length // 1024} KiB",
+            "the publisher should use pieces of 1 MiB or more, or v1 or hybrid",
+        )
+    return usable
 
 
 def tell_failures(voice: Voice, torrent: Torrent) -> None:

@@ -314,7 +314,7 @@ class _Reader:
         self._fd = self._index = -1
         try:
             try:
-                if self._seen is not None and not _is_as_seen(os.fstat(fd), self._seen(index)):
+                if self._seen is not None and not is_as_seen(os.fstat(fd), self._seen(index)):
                     self.changed.add(index)
             finally:
                 os.close(fd)
@@ -322,7 +322,8 @@ class _Reader:
             self.errors[index] = error
 
 
-def _is_as_seen(now: os.stat_result, seen: DiskEntry | None) -> bool:
+def is_as_seen(now: os.stat_result, seen: DiskEntry | None) -> bool:
+    """Whether a file is still as it was when it was looked at."""
     return seen is not None and (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino) == (
         seen.size,
         seen.mtime_ns,

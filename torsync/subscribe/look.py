@@ -12,10 +12,12 @@ from torsync.model.assess import Matcher, assess
 from torsync.model.assessment import Assessment, Here
 from torsync.model.events import Level, Stage
 from torsync.model.hash_batches import Walk
-from torsync.model.known import NEVER_SYNCED, Synced
+from torsync.model.known import NEVER_SYNCED, Synced, kind_of_all
 from torsync.model.plan import Action, Plan, plan_update
+from torsync.model.sharing import Sharing
 from torsync.model.tree_index import ledger_row, row_as_found
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
+from torsync.subscribe.identifying import identify_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -148,7 +150,7 @@ def take_look(
     trash: Callable[[], Mapping[str, LedgerRow]] = dict,
     hashing: bool = True,
 ) -> Look:
-    """Scan the tree and hash its doubtful pieces.
+    """Scan the tree and hash its doubtful pieces; ``look_further`` goes on from there.
 
     Args:
         tree: to look at.
@@ -206,6 +208,55 @@ def take_look(
     if doubtful:
         hashed = _hash(tree, assessment, doubtful, voice, stopping)
     return Look(assessment, ledger, hashed)
+
+
+def look_further(
+    tree: Tree, look: Look, voice: Voice, *, keep: Matcher, stopping: Callable[[], bool]
+) -> Look:
+    """Look for content that is not where it was looked for at first; see ``Sharing``.
+
+    Args:
+        tree: that was looked at.
+        look: what was found there.
+        voice: says what is going on, and what could not be read.
+        keep: paths that stay where they are.
+        stopping: asked while hashing.
+
+    Raises:
+        InterruptedByUserError: ``stopping`` said so.
+    """
+    found, hashed = look.assessment, look.hashed
+    sharing = Sharing(found, hashed.good, hashed.unreadable)
+    if not sharing.lacking:
+        return look
+    identified = identify_files(
+        tree,
+        found.index.entries,
+        sharing.to_identify(look.ledger),
+        kind_of_all(found.wanted),
+        stopping=stopping,
+    )
+    problems: dict[str, str] = {}
+    while True:
+        shared = sharing.share(identified.digests, keep=keep, barred=problems)
+        blocked = _unreadable(tree, sharing.new_sources(shared))
+        if not blocked:
+            break
+        problems |= blocked
+    _tell_problems(voice, problems)
+    again = HashedPieces()
+    if doubtful := list(shared.doubtful_pieces()):
+        again = _hash(tree, shared, doubtful, voice, stopping)
+    return replace(
+        look,
+        assessment=replace(shared, index=shared.index.without(problems)),
+        hashed=HashedPieces(
+            hashed.good | again.good,
+            hashed.unreadable | again.unreadable,
+            hashed.changed | again.changed,
+            hashed.bytes_hashed + identified.bytes_hashed + again.bytes_hashed,
+        ),
+    )
 
 
 def _find_in_trash(

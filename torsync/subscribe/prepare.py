@@ -122,7 +122,7 @@ class Preparation:
                         seen = identity_of(os.fstat(fd))
                         yield Placed("patched", file.path, index, *seen)
                         continue
-                    kept = self._unchanged(fd, index)
+                    kept = None if file.path in self._plan.moved else self._unchanged(fd, index)
                     if kept is not None:
                         self.unchanged.append(kept)
                         continue

@@ -15,7 +15,7 @@ from torsync.model.tree_index import DiskIndex
 from torsync.subscribe.admission import Admission, is_there
 from torsync.subscribe.foresight import foresee
 from torsync.subscribe.guarding import Guard
-from torsync.subscribe.look import take_look
+from torsync.subscribe.look import look_further, take_look
 from torsync.subscribe.override import Override
 from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
@@ -182,6 +182,7 @@ def _preview(
         stopping=around.stopping,
         trash=state.load_trash,
     )
+    look = look_further(tree, look, voice, keep=keep, stopping=around.stopping)
     look = replace(look, begun=state.between()[1])
     plan, report = foresee(config, look, keep=keep, dry_run=True)
     override = Override(config.name, state, around)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place
 from torsync.model.space import Room, Staged
+from torsync.subscribe.cloning import UNFINISHED
 from torsync.subscribe.copying import FICLONE
 from torsync.subscribe.stage import STAGES
 from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
@@ -107,10 +108,12 @@ def _leftovers(tree: Tree, info_hash: str) -> tuple[dict[Staged, int], int]:
     cleared = 0
     with doing("read", STAGES), suppress(FileNotFoundError):
         for stage in os.listdir(tree.folder_fd(STAGES)):
-            for name, taken in _files_in(tree.folder_fd(STAGES), stage):
+            found = dict(_files_in(tree.folder_fd(STAGES), stage))
+            for name, taken in found.items():
                 number, _, suffix = name.partition(".")
                 place = _PLACES.get(suffix)
-                if stage == info_hash and number.isdecimal() and place is not None:
+                is_ours = stage == info_hash and number.isdecimal()
+                if is_ours and place is not None and name + UNFINISHED not in found:
                     staged[Staged(int(number), place)] = taken
                 else:
                     cleared += taken

@@ -18,8 +18,15 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
-from torsync.model.placement import Place, Placement, matched_runs
-from torsync.subscribe.copying import OpenFiles, copy_file, copy_run, same_content
+from torsync.model.placement import Place, Placement, matched_runs, runs_to_copy
+from torsync.subscribe.cloning import (
+    UNFINISHED,
+    Clone,
+    begin_clone,
+    check_untouched,
+    finish_clone,
+)
+from torsync.subscribe.copying import OpenFiles, copy_run, same_content
 from torsync.subscribe.scan import disk_entry
 from torsync.subscribe.trash import NO_LINKS
 from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
@@ -151,12 +158,13 @@ class Stage:
         found: dict[str, DiskEntry] = {}
         with doing("read", self.folder):
             folder = self._tree.folder_fd(self.folder)
-            for name in os.listdir(folder):
+            names = set(os.listdir(folder))
+            for name in sorted(names):  # a mark is behind what it marks, and goes after it
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
                 if name in self._linked:
                     continue
-                if own and not name.endswith(".part"):
+                if own and not name.endswith(UNFINISHED) and name + UNFINISHED not in names:
                     found[name] = disk_entry(status, self._tree.device)
                 else:
                     self._remove(folder, name)
@@ -175,25 +183,32 @@ class Stage:
         plan: Plan,
         *,
         present: Iterable[str],
-        stopping: Callable[[], bool],
-        on_bytes: Callable[[int], None],
-    ) -> None:
+    ) -> list[Clone]:
         """Clone what files are patched or copied from, unless it is ``present`` already.
 
+        Returns:
+            The clones that are to be finished, as the file system cannot share blocks: the files
+            are there, and have the right size.
+
         Raises:
-            TreeError: a file could not be copied, or changed meanwhile.
-            InterruptedByUserError: ``stopping`` said so.
+            TreeError: a file could not be cloned, or changed meanwhile.
         """
         there = set(present)
+        clones = []
+        lacking = frozenset(plan.lacking)
         for index in plan.acting:
             planned = plan.files[index]
             if not planned.is_cloned or str(index) in there:
                 continue
             if index in plan.in_place and self._link(index, planned.source, plan):
                 continue
-            with doing("copy", planned.source):
-                size = plan.wanted.files[index].size
-                self._clone(planned.source, index, size, plan, stopping, on_bytes)
+            expected = self._expected(planned.source, plan)
+            target = self.path(index, Place.STAGE)
+            size = plan.wanted.files[index].size
+            if not begin_clone(self._tree, planned.source, expected, target, size):
+                runs = tuple(runs_to_copy(plan.wanted, index, lacking))
+                clones.append(Clone(index, planned.source, expected, target, runs))
+        return clones
 
     def _link(self, index: int, path: str, plan: Plan) -> bool:
         """Give a file that is patched where it is a name in the stage: all writes go there.
@@ -228,38 +243,27 @@ class Stage:
             TreeError: it could not be copied, or changed meanwhile.
             InterruptedByUserError: ``stopping`` said so.
         """
+        copy = staged_path(self.info_hash, index)
+        with doing("prepare to copy", path), suppress(FileNotFoundError):
+            self._remove(*self._tree.locate(copy))
+        expected = self._expected(path, plan)
+        if not begin_clone(self._tree, path, expected, copy, expected.size):
+            clone = Clone(index, path, expected, copy, ((0, expected.size),))
+            finish_clone(self._tree, clone, stopping, lambda _count: None)
         with doing("copy", path):
-            size = plan.index.entries[path].size
-            self._clone(path, index, size, plan, stopping, lambda _count: None)
-            copy = staged_path(self.info_hash, index)
             folder, name = self._tree.locate(copy)
-            os.utime(name, ns=(plan.index.entries[path].mtime_ns,) * 2, dir_fd=folder)
+            os.utime(name, ns=(expected.mtime_ns,) * 2, dir_fd=folder)
         return copy
 
-    def _clone(
-        self,
-        path: str,
-        index: int,
-        size: int,
-        plan: Plan,
-        stopping: Callable[[], bool],
-        on_bytes: Callable[[int], None],
-    ) -> None:
-        target = self.path(index, Place.STAGE)
-        source_fd = self._tree.open(path)
-        try:
-            target_fd = self._tree.open(f"{target}.part", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-            try:
-                copy_file(source_fd, target_fd, size, stopping, on_bytes)
-                os.fchmod(target_fd, stat.S_IMODE(os.fstat(source_fd).st_mode) | 0o200)
-            finally:
-                os.close(target_fd)
-        finally:
-            os.close(source_fd)
-        lost_a_name = plan.index.entries[path].inode in self._lost_a_name
-        self._check_untouched(path, plan, but_names=lost_a_name)
-        folder, name = self._tree.locate(target)
-        os.rename(f"{name}.part", name, src_dir_fd=folder, dst_dir_fd=folder)
+    def _expected(self, path: str, plan: Plan) -> DiskEntry:
+        """What a file is to be until it is copied; one may have lost a name here meanwhile."""
+        expected = plan.index.entries[path]
+        if expected.inode in self._lost_a_name:
+            with doing("look at", path):
+                seen = self._tree.stat(path)
+            if seen is not None:
+                expected = expected._replace(ctime_ns=seen.ctime_ns)
+        return expected
 
     def is_clone_at(self, index: int, source: str, runs: Iterable[tuple[int, int]]) -> bool:
         """Whether a staged file has what ``source`` has at some offsets and lengths.
@@ -284,10 +288,7 @@ class Stage:
         seen, expected = self._tree.stat(path), plan.index.entries[path]
         if seen is not None and but_names:
             seen = seen._replace(ctime_ns=expected.ctime_ns)
-        if seen != expected:
-            raise TreeError(
-                f"{path!r} changed while it was being copied", path=path, hint="try again"
-            )
+        check_untouched(path, seen, expected)
 
     def assemble(
         self,

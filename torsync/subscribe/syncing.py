@@ -17,7 +17,7 @@ from torsync.subscribe.asking import Superseded
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.foresight import foresee
-from torsync.subscribe.look import Look, rows_learned, take_look
+from torsync.subscribe.look import Look, look_further, rows_learned, take_look
 from torsync.subscribe.patience import Patience
 from torsync.subscribe.patterns import nothing
 from torsync.subscribe.recovery import rescue_held
@@ -186,8 +186,20 @@ class Syncing:
         """The release that the ledger is of, if that is this folder's."""
         return NEVER_SYNCED if self.admission.is_foreign else self.releases.synced_manifest()
 
-    def look(self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True) -> Look:
-        """Look at the tree with a release in mind; see ``take_look``."""
+    def look(self, manifest: Manifest) -> Look:
+        """Look at the tree with a release in mind, for all of its content that is there."""
+        return self.look_further(self.first_look(manifest))
+
+    def look_further(self, look: Look) -> Look:
+        """Look for content that is not where it should be; see ``look_further``."""
+        return look_further(
+            self.tree, look, self.voice, keep=self.keep, stopping=self.around.stopping
+        )
+
+    def first_look(
+        self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True
+    ) -> Look:
+        """Look at each file where it should be; see ``take_look``."""
         self._be_current()
         _release, begun = self.state.between()
         look = take_look(
@@ -289,7 +301,7 @@ class Syncing:
 
     def _fetcher(self, look_out: Callable[[], None] | None, every_s: float) -> Fetcher:
         return Fetcher(
-            self.around.pool(),
+            self.around.pool,
             self.voice,
             stopping=self.around.stopping,
             patience_s=self.around.patience_s,

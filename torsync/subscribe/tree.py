@@ -80,12 +80,15 @@ def doing(action: str, path: str) -> Iterator[None]:
 class Tree:
     """An open tree. One thread uses it; only ``open`` and ``sync`` may be called from several."""
 
-    def __init__(self, root: Path, *, clock_ns: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, root: Path, *, clock_ns: Callable[[], int] | None = None, root_fd: int = -1
+    ) -> None:
         """Open the folder ``root``, whatever links lead to it.
 
         Args:
             root: of the tree.
             clock_ns: instead of the file system's own clock, for tests.
+            root_fd: a descriptor of the folder, which becomes the tree's, if it is open already.
 
         Raises:
             TreeError: it is not there, no folder, or may not be read.
@@ -93,14 +96,15 @@ class Tree:
         self.root = root
         self._clock_ns = clock_ns or self._probe_clock_ns
         self._lock_fd = -1
-        self._open_root()
+        self._open_root(root_fd)
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._pinned = ""  # a folder that must stay open for now
         self._opening = threading.Lock()
 
-    def _open_root(self) -> None:
+    def _open_root(self, root_fd: int = -1) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         with doing("open", str(self.root)):
-            self._root_fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._root_fd = root_fd if root_fd >= 0 else os.open(self.root, flags)
             with _closed_on_failure(self._root_fd):
                 self.device = os.fstat(self._root_fd).st_dev
 
@@ -225,6 +229,15 @@ class Tree:
             return os.path.samestat(os.fstat(self._root_fd), os.stat(self.root))
         except OSError:
             return False
+
+    def twin(self) -> Tree:
+        """Give the same open folder for another thread, which is to close it.
+
+        Raises:
+            TreeError: too many files are open.
+        """
+        with doing("open", str(self.root)):
+            return Tree(self.root, clock_ns=self._clock_ns, root_fd=os.dup(self._root_fd))
 
     def reopen(self) -> None:
         """Open what is at the path now.

@@ -5,27 +5,29 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
-from torsync.model.events import Level
 from torsync.model.events import Stage as EventStage
-from torsync.model.placement import Place, Placement, place_for_fetch
+from torsync.model.placement import Place, Placement, place_for_fetch, without_files
 from torsync.model.plan import STAGED, Plan, content_bytes_of
+from torsync.subscribe.cloning import Copying
 from torsync.subscribe.commit import Commit, CommitOutcome
-from torsync.subscribe.fetch import Fetched, FetchGoal
+from torsync.subscribe.fetch import Fetched, FetchGoal, either, use_web_seeds_of
 from torsync.subscribe.hashing import HashedPieces, hash_pieces
+from torsync.subscribe.leftovers import Leftovers
 from torsync.subscribe.look import bytes_of
 from torsync.subscribe.prepare import Preparation
-from torsync.subscribe.stage import Stage, StagedRecord, staged_name
-from torsync.swarm.web_seeds import web_seeds_work
+from torsync.subscribe.stage import Stage, staged_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from torsync.model.assess import Matcher
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
+    from torsync.subscribe.cloning import Clone
     from torsync.subscribe.fetch import Fetcher
     from torsync.subscribe.patience import Patience
     from torsync.subscribe.state import TreeState
@@ -96,22 +98,34 @@ class Update:
         self._voice.stage(EventStage.STAGING)
         self._stage.prepare()
         self._open_up()  # first, as what it copies may end what was staged there
-        have = self._take_over_leftovers(placement)
-        self._clone()
-        placement = self._assemble(placement, have)
+        have = Leftovers(
+            self._stage,
+            self._plan,
+            record=self._state.get("staged"),
+            hash_pieces=partial(self._hash, EventStage.VERIFYING),
+        ).take_over(placement)
+        clones = self._stage.clone_sources(self._plan, present=self._stage.leftovers())
         # The disk takes what was copied while the rest is fetched, and what was fetched while
         # it is read back: the commit waits for less. A descriptor is told of an error once,
         # here and not in the commit.
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
-            syncs = [beside.submit(self._tree.sync)]
-            try:
-                if self._needed:
-                    self._fetch(metainfo, fetcher, placement, have, peers, web_seeds)
-                    syncs.append(beside.submit(self._tree.sync))
+        copying = self._copying(clones)
+        try:
+            with copying:
+                placement = self._assemble(placement, have)
+                self._fetch(metainfo, fetcher, placement, have, copying, peers, web_seeds)
+                if not copying.is_done:
+                    self._voice.stage(EventStage.STAGING)
+                copying.finish()
+        finally:
+            self._check_stored(copying.check_stored)
+            self._keep_record(have)
+        if self._needed:
+            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as beside:
+                fetched = beside.submit(self._tree.sync)
+                try:
                     self._read_back(placement)
-            finally:
-                for sync in syncs:
-                    self._check_stored(sync.result)
+                finally:
+                    self._check_stored(fetched.result)
 
     def prepare(self, *, synced: Synced, keep: Matcher) -> Preparation:
         """Give what turns the staged release into a journal; ``synced`` is the one before it."""
@@ -157,59 +171,6 @@ class Update:
 
     # --- steps ------------------------------------------------------------------------------
 
-    def _take_over_leftovers(self, placement: Placement) -> bytearray:
-        """Find which pieces an earlier, interrupted update of this release has staged."""
-        have = bytearray(placement.have)
-        names = self._stage.leftovers()
-        staged = {}
-        for index, place in enumerate(placement.places):
-            if place is Place.TREE:
-                continue
-            name = self._stage.path(index, place).rpartition("/")[2]
-            if name in names:
-                staged[index] = name
-        for name in set(names) - set(staged.values()):
-            self._stage.discard(name)
-        if not staged:
-            return have
-        doubtful = sorted(
-            {
-                piece
-                for index in staged
-                for piece in placement.manifest.pieces_of(index)
-                if placement.wanted[piece]
-            }
-        )
-        right = self._right_leftovers(placement, staged, doubtful)
-        for piece in doubtful:
-            have[piece] = piece in right
-        for index, name in staged.items():
-            pieces = placement.manifest.pieces_of(index)
-            expected = placement.have[pieces.start : pieces.stop]
-            found = have[pieces.start : pieces.stop]
-            is_wrong = any(was and not now for was, now in zip(expected, found, strict=True))
-            if is_wrong or not self._is_like_its_source(placement, index):
-                self._stage.discard(name)
-                have[pieces.start : pieces.stop] = expected
-        return have
-
-    def _is_like_its_source(self, placement: Placement, index: int) -> bool:
-        """Whether a staged clone has the content of pieces that cannot be hashed in the stage.
-
-        They are right in the tree, but a neighbour that is not staged has bytes in them.
-        """
-        planned, manifest = self._plan.files[index], placement.manifest
-        if not planned.is_cloned:
-            return True
-        runs = [
-            (segment.file_offset, segment.length)
-            for piece in manifest.pieces_of(index)
-            if self._plan.good[piece] and not placement.have[piece]
-            for segment in manifest.segments(piece)
-            if segment.file_index == index
-        ]
-        return self._stage.is_clone_at(index, planned.source, runs)
-
     def _check_stored(self, sync: Callable[[], None]) -> None:
         """See that the disk took what was staged; what it did not take is not used again.
 
@@ -225,26 +186,6 @@ class Update:
                 self._state.put(staged="")
                 self._stage.give_up(self._plan)
             raise
-
-    def _right_leftovers(
-        self, placement: Placement, staged: Container[int], doubtful: list[int]
-    ) -> set[int]:
-        record = StagedRecord.load(self._state.get("staged"))
-        if record is None or record != self._stage.record(record.have):
-            return self._hash(EventStage.VERIFYING, placement, doubtful).good
-
-        def has_all_files(piece: int) -> bool:
-            """A file that was where it belongs then may have been edited since."""
-            return all(
-                index in staged or placement.places[index] is Place.TREE
-                for index in placement.manifest.files_in(piece)
-            )
-
-        return {
-            piece
-            for piece in doubtful
-            if record.have[piece] and (placement.have[piece] or has_all_files(piece))
-        }
 
     def _open_up(self) -> None:
         """Save what users have edited of the files that are patched in place, and say which.
@@ -262,15 +203,11 @@ class Update:
                 begun[path] = self._plan.index.entries[path].inode
             self._state.begin_in_place(self._plan.wanted.name, begun)
 
-    def _clone(self) -> None:
-        total = sum(
-            self._plan.wanted.files[index].size
-            for index in self._plan.acting
-            if self._plan.files[index].is_cloned
-        )
-        self._stage.clone_sources(
-            self._plan,
-            present=self._stage.leftovers(),
+    def _copying(self, clones: Sequence[Clone]) -> Copying:
+        total = sum(length for clone in clones for _offset, length in clone.runs)
+        return Copying(
+            self._tree,
+            clones,
             stopping=self._stopping,
             on_bytes=self._voice.bytes_meter(EventStage.STAGING, total),
         )
@@ -302,6 +239,7 @@ class Update:
         fetcher: Fetcher,
         placement: Placement,
         have: bytearray,
+        copying: Copying,
         peers: tuple[tuple[str, int], ...],
         web_seeds: tuple[str, ...],
     ) -> None:
@@ -311,34 +249,25 @@ class Update:
 
         self._voice.stage(EventStage.DOWNLOADING)
         manifest = placement.manifest
-        use_web_seeds = web_seeds_work(manifest)
-        if not use_web_seeds and (manifest.web_seeds or web_seeds):
-            self._voice.notice(
-                Level.WARNING,
-                "web_seeds_unusable",
-                "web seeds are not used: libtorrent gets pieces of v2-only torrents wrong from "
-                f"them if they are as small as {manifest.piece_length // 1024} KiB",
-                "the publisher should use pieces of 1 MiB or more, or v1 or hybrid",
-            )
+        use_web_seeds = use_web_seeds_of(manifest, web_seeds, self._voice)
+        copied = (clone.number for clone in copying.clones)
+        claimed, wanted = without_files(
+            placement, bytes(have), copied, frozenset(self._plan.lacking)
+        )
         with self._stage.for_writing_by_name() as folder:
             request = AddRequest(
                 metainfo=metainfo,
                 save_path=str(self._tree.root),
                 paths=self._paths(placement, folder),
                 sizes=tuple(file.size for file in manifest.files),
-                have=bytes(have),
-                wanted=placement.wanted,
+                have=claimed,
+                wanted=wanted,
                 peers=peers,
                 web_seeds=web_seeds,
                 use_web_seeds=use_web_seeds,
             )
             self._state.put(staged="")
-            try:
-                fetcher.fetch(request, self._goal(placement, have), self.fetched)
-            except TorsyncError:
-                self._keep_record()
-                raise
-            self._keep_record()
+            fetcher.fetch(request, self._goal(placement, have), self.fetched, check=copying.check)
 
     def _paths(self, placement: Placement, stage: str) -> tuple[str, ...]:
         """Where each file is for now: relative to the tree, or absolute in the ``stage``."""
@@ -358,11 +287,12 @@ class Update:
             if place is Place.STAGE and manifest.files[index].size
         )
         missing = (piece for piece in self._needed if not have[piece])
-        return FetchGoal(content_bytes_of(manifest, missing), files)
+        return FetchGoal(content_bytes_of(manifest, missing), files, bytes(have))
 
-    def _keep_record(self) -> None:
+    def _keep_record(self, have: bytearray) -> None:
         if self.fetched.have:
-            self._state.put(staged=self._stage.record(self.fetched.have).dump())
+            staged = self._stage.record(either(self.fetched.have, bytes(have)))
+            self._state.put(staged=staged.dump())
 
     def _read_back(self, placement: Placement) -> None:
         """Hash what was fetched once more: "finished" does not mean "on disk"."""

@@ -56,7 +56,7 @@ class Verifying:
                 hint=f"run `torsync check-now {self._name}` first",
             )
         unread = quick and not repair
-        look = self._syncing.look(release.manifest, trust_ledger=quick, hashing=not unread)
+        look = self._syncing.first_look(release.manifest, trust_ledger=quick, hashing=not unread)
         if unread:
             report = judge_quick(self._name, look.assessment, keep=self._keep)
         else:
@@ -73,7 +73,9 @@ class Verifying:
         report.bytes_hashed = look.hashed.bytes_hashed
         report.dry_run = dry_run
         look = look.judged(report)
-        if not (repair or clean or quick):
+        if self._syncing.state.has_journal:
+            pass  # a dry run leaves it, and what it is about, to be finished
+        elif not (repair or clean or quick):
             self._syncing.admission.mark(self._syncing.tree)
             self._remember(release, look)
         elif (repair or clean) and not dry_run:
@@ -99,6 +101,10 @@ class Verifying:
                 "nothing was removed, as not everything in the tree could be read",
                 "make it readable, then try again",
             )
+        if repair:
+            read = look.hashed.bytes_hashed
+            look = self._syncing.look_further(look)
+            report.bytes_hashed += look.hashed.bytes_hashed - read
         plan = look.plan(keep=self._keep, clean=CleanMode.MIRROR if clean else CleanMode.OFF)
         if not repair:
             plan = plan.without_mending()

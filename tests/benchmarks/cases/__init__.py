@@ -20,6 +20,7 @@ CASES = (
     "nothing-changed",
     "update-large",
     "update-8g",
+    "staged-in-place",
     "one-of-many",
     "verify",
     "parse",

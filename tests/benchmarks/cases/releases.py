@@ -7,11 +7,11 @@ import shutil
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.measure import BenchmarkError, assert_equal_trees, read_tree
+from tests.benchmarks.measure import BenchmarkError, DiskMeter, assert_equal_trees, read_tree
 from tests.benchmarks.publisher import Publisher
 from tests.benchmarks.trees import differing_paths
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.cases.options import Options
     from tests.benchmarks.contestants.base import Contestant
+    from tests.benchmarks.measure import Run
     from tests.benchmarks.publisher import Published
     from tests.benchmarks.table import Row
 
@@ -33,12 +34,17 @@ class Releases:
     A contestant's folder is brought to the old release by the contestant itself, untimed: a
     copied tree would be another one to whoever looks at inodes and change times. All URLs that
     are polled stay the same; what is behind them is replaced.
+
+    Attributes:
+        disk: a mounted file system for the contestants' folders, which nobody else writes to, so
+            that what an update takes of it can be told; None for a folder in ``scratch``.
     """
 
     publisher: Publisher
     scratch: Path
     options: Options
     piece_size: int
+    disk: Path | None = None
     _offers: dict[tuple[Path, str], Published] = field(default_factory=dict)
     _places: dict[str, Path] = field(default_factory=dict)
     _at: dict[str, Path] = field(default_factory=dict)
@@ -61,11 +67,12 @@ class Releases:
         changed = self._changed[old, new]
         place = self._bring_to(contestant, old)
         self._compare(contestant, old, changed)
+        contestant.forget_past(self.published(contestant, old), place)
         self._settle(contestant, old)
         published = self.published(contestant, new)
         published.make_current()
         self._calm_down(contestant, new, changed)
-        row.runs.append(contestant.sync(published, place))
+        row.runs.append(self._watched(contestant, published, place))
         self._at[_key(contestant)] = new
         contestant.tidy(published, place)
         self._compare(contestant, new, None if is_last else changed)
@@ -81,18 +88,25 @@ class Releases:
             self._compare(contestant, release, None)
             row.compared += 1
 
-    def forget(self, *, but: frozenset[str]) -> None:
+    def forget(self, *, but: frozenset[str] = frozenset()) -> None:
         """Remove the folders of all other contestants: there are larger ones to come."""
         for key in self._places.keys() - but:
             shutil.rmtree(self._places.pop(key))
             del self._at[key]
+
+    def _watched(self, contestant: Contestant, published: Published, place: Path) -> Run:
+        if self.disk is None:
+            return contestant.sync(published, place)
+        with DiskMeter(self.disk) as meter:
+            run = contestant.sync(published, place)
+        return replace(run, extra_bytes=meter.extra_bytes)
 
     def _bring_to(self, contestant: Contestant, release: Path) -> Path:
         key = _key(contestant)
         published = self.published(contestant, release)
         if key not in self._places:
             self._places_made += 1
-            place = self.scratch / f"place{self._places_made}"
+            place = (self.disk or self.scratch) / f"place{self._places_made}"
             place.mkdir()
             published.make_current()
             contestant.prepare(published, place)

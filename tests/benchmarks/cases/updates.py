@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.benchmarks.cases.releases import published_releases
 from tests.benchmarks.cases.turns import chosen, judge, start_row, take_turns
@@ -19,11 +22,13 @@ from tests.benchmarks.contestants.peers import (
 )
 from tests.benchmarks.contestants.torsync import (
     Torsync,
+    TorsyncInPlace,
     TorsyncV2,
     TorsyncVerify,
     TorsyncVerifyV2,
 )
 from tests.benchmarks.trees import PAIR_FILES, write_release_pair, write_small_releases
+from tests.support.disks import SIZE, disk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -38,12 +43,13 @@ if TYPE_CHECKING:
 _PAIR_BYTES, _PAIR_PIECE = 2 * 1024**3, 256 * 1024
 _GROWTH = 4
 _SMALL_FILES, _SMALL_PIECE = 100_000, 64 * 1024
+_DISKS, _DISK_BYTES = ("ext4", "xfs"), 10 * 1024**3
 
 
 def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
-    """Measure the wanted ones of ``update-large``, ``update-8g``, ``verify``, ``one-of-many``."""
+    """Measure the wanted ones of the cases that are about a tree's next release."""
     rows: list[Row] = []
-    if {"update-large", "update-8g", "verify"} & set(wanted):
+    if {"update-large", "update-8g", "staged-in-place", "verify"} & set(wanted):
         with published_releases(options, piece_size=_PAIR_PIECE) as work:
             pair = _write_pair(work)
             if "update-large" in wanted:
@@ -53,6 +59,10 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
             if "update-8g" in wanted:
                 work.forget(but=frozenset({Torsync.name, Rsync.name}))
                 rows += _update_grown(work, pair)
+            if "staged-in-place" in wanted:
+                work.forget()
+                for kind in _DISKS:
+                    rows += _staged_in_place(work, pair, kind)
     if "one-of-many" in wanted:
         rows += _one_of_many(options)
     return rows
@@ -64,6 +74,7 @@ def _update_large(work: Releases, pair: tuple[Path, Path]) -> list[Row]:
         SyncedRsync(),
         FuzzyRsync(),
         Torsync(),
+        TorsyncInPlace(),
         TorsyncV2(),
         MirroringLibtorrent(),
         Aria2(),
@@ -73,6 +84,29 @@ def _update_large(work: Releases, pair: tuple[Path, Path]) -> list[Row]:
     take_turns(turns, work.options.repeat)
     rows = [row for row, _ in turns]
     judge(rows, reference=Rsync.name, goals={Torsync.name: goals, TorsyncV2.name: goals})
+    return rows
+
+
+def _staged_in_place(work: Releases, pair: tuple[Path, Path], kind: str) -> list[Row]:
+    """The same on a file system of its own, so that it shows what that has to have room for."""
+    contestants = (TorsyncInPlace(), Torsync(), Rsync())
+    size = work.options.scaled(_DISK_BYTES, least=SIZE)
+    turns = _update_turns(f"staged-in-place, {kind}", work, contestants, *pair)
+    rows = [row for row, _ in turns]
+    with ExitStack() as mounted:
+        image, target = work.scratch / f"{kind}.image", work.scratch / kind
+        try:
+            work.disk = mounted.enter_context(disk(kind, image, target, size=size))
+        except pytest.skip.Exception as reason:
+            for row in rows:
+                row.note = str(reason)
+            return rows
+        take_turns(turns, work.options.repeat)
+        work.forget()
+        work.disk = None
+    image.unlink()
+    goals = work.options.goals(ratio=1.5)
+    judge(rows, reference=TorsyncInPlace.name, goals={Torsync.name: goals})
     return rows
 
 

@@ -53,5 +53,8 @@ class Contestant(ABC):
         """Do the same where nothing is measured."""
         self.sync(published, place)
 
+    def forget_past(self, published: Published, place: Path) -> None:  # noqa: B027  for most
+        """Give up what it has of earlier releases, so that an update has to fetch them."""
+
     def tidy(self, published: Published, place: Path) -> None:  # noqa: B027  nothing for most
         """Do what it left undone, after its time was taken."""

@@ -27,6 +27,7 @@ class Torsync(Contestant):
     again_note = "polls over HTTP, stats every file"
     update_note = "staged"
     remembers = True
+    apply = "staged"
 
     def tree(self, place: Path, published: Published) -> Path:  # noqa: ARG002  overrides
         """The root name is dropped."""
@@ -44,6 +45,10 @@ class Torsync(Contestant):
         counts = {name: told[name] for name in _COUNTS}
         return run.telling(fetched=sent, hashed=told["bytes_hashed"], counts=counts)
 
+    def forget_past(self, published: Published, place: Path) -> None:
+        """Empty the trash."""
+        self._run(published, place, "trash", "empty")
+
     def url(self, published: Published) -> str:
         """What is polled."""
         return published.torrent_url
@@ -59,6 +64,7 @@ class Torsync(Contestant):
             f"url = {json.dumps(self.url(published))}\n"
             f"path = {json.dumps(str(self.tree(place, published)))}\n"
             f'peers = ["{HOST}:{published.seeder.port}"]\n'
+            f'apply = "{self.apply}"\n'
         )
         command = [sys.executable, "-m", "torsync", "--json", "--config", str(config)]
         run = run_process([*command, "--state-dir", str(place / "state"), *arguments], place)
@@ -75,6 +81,14 @@ class TorsyncFromFile(Torsync):
     def url(self, published: Published) -> str:
         """What is polled."""
         return published.torrent_file.as_uri()
+
+
+class TorsyncInPlace(Torsync):
+    """The same where files are patched where they are."""
+
+    name = "torsync, in place"
+    update_note = "patches files where they are"
+    apply = "in-place"
 
 
 class TorsyncV2(Torsync):
