@@ -630,3 +630,14 @@ def test_quiet_tells_nothing_of_the_trash_and_verbose_every_path() -> None:
         verbose.renderer.trash(report)
     assert quiet.lines() == []
     assert verbose.lines().count("skyrim: left: x") == 12
+
+
+def test_a_move_is_told_once() -> None:
+    output = Output()
+    report = plan_report()
+    report.actions = [
+        PlannedAction("move", "new/place", "old/place", 5, "the content of old/place")
+    ]
+    output.renderer.check(report)
+
+    assert "skyrim: move: old/place → new/place" in output.lines()

@@ -169,7 +169,7 @@ def test_a_first_sync_into_a_folder_with_unrelated_files_has_to_be_meant(
         outcome = updates.torsync.run("check-now")
         error = assert_refused(
             outcome,
-            "it holds 5 files that are not in the release: 'mine/0', 'mine/1', 'mine/2' and 2 more",
+            "holds 5 files that are not in the release: 'mine/0', 'mine/1', 'mine/2' and 2 more",
             'they would stay, unless clean = "mirror" is set',
             hint="check-now pack --adopt",
         )

@@ -85,7 +85,8 @@ def test_what_was_edited_in_the_trash_is_not_believed(updates: Updates) -> None:
 
 def test_after_a_rollback_it_stays_until_it_is_told_to_follow_again(updates: Updates) -> None:
     _two_releases(updates, "packed")
-    _rollback(updates)
+    outcome = updates.torsync.run("rollback", "pack").assert_ok()
+    assert outcome.notices[-1]["hint"] == "`torsync apply pack` follows the newest again"
     updates.publish(THIRD, "packed")
     outcome = updates.torsync.run("check-now").assert_ok()
     assert not outcome.subscription["changed"]

@@ -169,7 +169,7 @@ def refuse_empty(wanted: Manifest, synced_bytes: int) -> Refusal | None:
     return Refusal(
         Allowance.EMPTY,
         f"the release {wanted.name!r} is empty ({files}, no bytes), where the last one had "
-        f"{format_size(synced_bytes)}; is that a mistake of the publisher?",
+        f"{format_size(synced_bytes)} (a mistake of the publisher?)",
     )
 
 
@@ -186,16 +186,16 @@ def refuse_unrelated(plan: Plan, path: str, *, keep: Matcher, clean: CleanMode) 
     unrelated = [found for found in _files(plan.index) if found not in listed and not keep(found)]
     if not unrelated:
         return None
-    are = "file that is" if len(unrelated) == 1 else "files that are"
+    are, they = ("file that is", "it") if len(unrelated) == 1 else ("files that are", "they")
     fate = (
-        'they would go to the trash, as clean = "mirror" says'
+        f'{they} would go to the trash, as clean = "mirror" says'
         if clean is CleanMode.MIRROR
-        else 'they would stay, unless clean = "mirror" is set'
+        else f'{they} would stay, unless clean = "mirror" is set'
     )
     return Refusal(
         Allowance.ADOPT,
-        f"nothing was synced to {path!r} yet, and it holds {len(unrelated):,} {are} not in the "
-        f"release: {_named(unrelated)}; {fate}",
+        f"this would be the first sync of {path!r}, which holds {len(unrelated):,} {are} not in "
+        f"the release: {_named(unrelated)}; {fate}",
     )
 
 

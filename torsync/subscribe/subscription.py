@@ -168,7 +168,10 @@ class Subscription:
             )
         newest = self._releases.polled()
         is_newest = newest is not None and newest.is_same_content(release)
-        return self._go_to(release, pinned="" if is_newest else release.digest)
+        report = self._go_to(release, pinned="" if is_newest else release.digest)
+        if not is_newest:
+            self._tell_rolled_back(release, newest)
+        return report
 
     def _follow(self, release: Release) -> CheckReport:
         """Bring the tree to the newest release, and stay at none from now on."""
@@ -270,12 +273,15 @@ class Subscription:
             return newest
         if pinned.is_same_content(newest):
             return newest
-        name = self.config.name
-        said = f"it stays at {pinned.manifest.name}, and {newest.manifest.name} is the newest"
-        self._voice.notice(
-            Level.INFO, "rolled_back", said, f"`torsync apply {name}` follows the newest again"
-        )
+        self._tell_rolled_back(pinned, newest)
         return pinned
+
+    def _tell_rolled_back(self, pinned: Release, newest: Release | None) -> None:
+        said = f"it stays at {pinned.manifest.name}"
+        if newest is not None:
+            said += f", and {newest.manifest.name} is the newest"
+        hint = f"`torsync apply {self.config.name}` follows the newest again"
+        self._voice.notice(Level.INFO, "rolled_back", said, hint)
 
     def _look_out(self, current: Release) -> None:
         """See whether the release that is being fetched is still the newest."""

@@ -95,4 +95,6 @@ def _line(action: PlannedAction) -> PlanLine:
     path = printable(action.path)
     if action.source and action.source != action.path:
         path = f"{printable(action.source)} → {path}"
+        if action.reason == f"the content of {action.source}":
+            return PlanLine(path)  # that is said already
     return PlanLine(path, printable(action.reason))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
 
 
+_HASH_SHOWN = 12  # of 40 or 64 hex digits: `rollback` takes as many
+
+
 class Section(NamedTuple):
     """Paths that have something in common, under a label such as ``fetched``."""
 
@@ -202,10 +205,10 @@ def past_lines(report: PastReport, now_s: float) -> list[str]:
     """One line for each release that a tree can go back to; ``now_s`` in Unix seconds."""
     if not report.releases:
         return ["no release is kept yet"]
-    stays = ", and stays there" if report.pinned else ""
+    here = "(stays here)" if report.pinned else "(is here)"
     return [
-        f"{shortened(release.name)}  {release.info_hash}  {ago(release.at_s, now_s)}"
-        + (f"  (it is at this one{stays})" if release.digest == report.current else "")
+        f"{shortened(release.name)}  {release.info_hash[:_HASH_SHOWN]}  {ago(release.at_s, now_s)}"
+        + (f"  {here}" if release.digest == report.current else "")
         for release in report.releases
     ]
 
