@@ -182,3 +182,22 @@ def test_what_a_disk_lost_is_not_believed_later_because_it_can_be_read_from_memo
     with mounted(updates.tree, "-o", "loop", store / "image"):
         found, wanted = tree_bytes(updates.tree), tree_bytes(updates.folder)
         assert [path for path in wanted if found.get(path) != wanted[path]] == []
+
+
+def test_a_file_that_nobody_may_replace_leaves_the_tree_between_releases_and_says_so(
+    updates: Updates,
+) -> None:
+    updates.sync_first({"a/first": b"old", "b/second": b"old"}, "packed")
+    new = {"a/first": b"newer", "b/second": b"newer"}
+    updates.publish(new, "packed")
+    with immutable([updates.tree / "b"]):
+        outcome = updates.torsync.run("check-now")
+        assert (outcome.exit_code, len(outcome.errors)) == (1, 1)
+        assert "'b/second': Operation not permitted" in outcome.error["message"]
+        status = updates.torsync.run("status").assert_ok().subscription
+        assert status["stage"] == "between releases"
+        assert (status["release"], status["between"]) == ("release-1", "release-2")
+    report = updates.torsync.run("check-now").assert_ok().subscription
+    assert report["bytes_fetched"] == 0
+    assert tree_bytes(updates.tree) == new
+    assert updates.torsync.run("status").assert_ok().subscription["between"] == ""

@@ -192,5 +192,7 @@ def test_a_state_of_an_earlier_version_knows_no_earlier_release(updates: Updates
         )
     listed = updates.torsync.run("rollback", "pack", "--list").assert_ok().subscription
     assert listed["releases"] == []
+    status = updates.torsync.run("status").assert_ok().subscription
+    assert (status["stage"], status["release"]) == ("stopped", "release-1")
     updates.torsync.run("check-now").assert_ok()
     assert updates.torsync.run("rollback", "pack").exit_code == 2

@@ -245,8 +245,11 @@ def test_what_has_another_name_in_the_tree_is_not_moved_to_the_trash(
     _cut_off(monkeypatch, 1)
     with pytest.raises(CutOffError):
         site.update({"a": B, "b": A})
+    held = list((site.root / ".torsync/stage").rglob("*.moved"))
+    assert held
     assert rescue_held(site.tree, Trash(site.tree, "rescued")) == []
     assert not (site.root / ".torsync/trash").exists()
+    assert not any(path.exists() for path in held)
 
 
 # --- without hard links ---------------------------------------------------------------------

@@ -52,8 +52,10 @@ def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) ->
     from torsync.model.selection import selected_bytes, unselected_files
     from torsync.subscribe.patterns import selector
 
-    report.stage = state.noted_stage() if report.holder_pid else _stage_at_rest(config, state)
-    report.between, _paths = state.between()
+    journal = state.load_journal()
+    report.between = journal.report["release"] if journal else state.between()[0]
+    is_held = bool(report.holder_pid)
+    report.stage = state.noted_stage() if is_held else _stage_at_rest(config, state, report)
     report.pinned = bool(state.pinned)
     synced, seal = state.synced, state.load_seal()
     if seal is not None and seal.body == synced:
@@ -72,14 +74,14 @@ def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) ->
     report.last_error_hint = state.get("last_error_hint")
 
 
-def _stage_at_rest(config: SubscriptionConfig, state: TreeState) -> str:
+def _stage_at_rest(config: SubscriptionConfig, state: TreeState, report: StatusReport) -> str:
     """What may be said of a tree that nobody works on."""
+    if report.between:
+        return "between releases"
     poll = state.load_poll()
     waits = poll is not None and poll.url == config.url and poll.sha256 != state.synced
     if config.update is UpdateMode.ASK and waits:
         return Stage.NEEDS_APPROVAL.value
-    if state.between()[0] or state.has_journal:
-        return "between releases"
     if state.pinned:
         return "rolled back"
     return "stopped"

@@ -225,8 +225,9 @@ class StatusReport:
     """What is known of a subscription from its state directory; times are Unix seconds.
 
     ``pinned`` tells that it was rolled back to ``release``, and stays there. ``between`` is the
-    release that the tree is on its way to, where that is done in place: until it is there, the
-    tree is of no release. ``files`` and ``bytes_total`` are of what is selected.
+    release that the tree is on its way to, where that is done in place, or was cut off while it was
+    committed: until it is there, the tree is of no release. ``files`` and ``bytes_total`` are of
+    what is selected.
     """
 
     name: str

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def rescue_held(tree: Tree, trash: Trash) -> list[str]:
-    """Move to the trash what a commit had set aside, and that has no other name.
+    """Move to the trash what a commit had set aside, and that has no other name in the tree.
 
-    That is so where its journal is lost, or others have put something in its place since.
+    That is so where its journal is lost, or others have put something in its place since. What
+    has another name loses the one in the stage: now, as a look takes that for a change.
 
     Args:
         tree: to look at.
@@ -37,9 +38,15 @@ def rescue_held(tree: Tree, trash: Trash) -> list[str]:
         return []
     tree.forget_folders()
     seen = {entry.inode for entry in tree.scan().entries.values() if entry.kind is Kind.FILE}
-    rescued = [path for path, inode in held.items() if inode not in seen]
-    for path in rescued:
-        trash.take(path)
+    rescued = []
+    for path, inode in held.items():
+        if inode in seen:
+            with doing("remove", path):
+                folder_fd, name = tree.locate(path)
+                os.unlink(name, dir_fd=folder_fd)
+        else:
+            trash.take(path)
+            rescued.append(path)
     return rescued
 
 

@@ -277,7 +277,8 @@ class TreeState:
         """Read what a commit was about to do that was not recorded; None if there is none."""
 
         def read(database: sqlite3.Connection) -> Journal | None:
-            rows = database.execute("SELECT step FROM journal ORDER BY number")
+            query = "SELECT step FROM journal ORDER BY number"
+            rows = database.execute(query) if _has_table(database, "journal") else ()
             return Journal.load(row[0] for row in rows)
 
         return self._db.run(read)

@@ -190,7 +190,7 @@ def summarise_status(report: StatusReport, now_s: float) -> str:
     files = f"{counted(report.files, 'file')}, {format_size(report.bytes_total)}"
     at = f"at {shortened(report.release)} ({files})" if report.release else "never synced"
     if report.between:
-        at = f"on the way from {release_of(report)}, patched in place"
+        at = f"on the way from {release_of(report)}"
     parts = [
         f"{printable(report.stage)}, {at}",
         f"checked {ago(report.last_check_s, now_s)}",
