@@ -125,6 +125,8 @@ class Commit:
                 self._mend(kept)
         if journal.moves_anything:
             self._tree.sync()
+        if self._again:
+            self._recall_trashed()
         self._write_rows()
         return self._outcome
 
@@ -270,6 +272,15 @@ class Commit:
                 set_attributes(fd, kept.mode, kept.mtime_s)
             finally:
                 os.close(fd)
+
+    def _recall_trashed(self) -> None:
+        """Find the files of old releases that were in the trash when this was cut off."""
+        for gone in (*self._journal.cleared, *self._journal.removed):
+            if gone.released:
+                self._trash.recall(gone.path, gone.identity)
+        for placed in self._journal.placed:
+            if placed.over is not None:
+                self._trash.recall(placed.path, placed.over)
 
     def _write_rows(self) -> None:
         """Remember what is in the tree now.
