@@ -212,6 +212,13 @@ class TestByDigest:
         strays = {path: Item(content=C[:7] + b"-", stamp=99) for path in ("w", "x")}
         assert to_read(replace(situation, disk={**situation.disk, **strays})) == ["x"]
 
+    def test_a_file_that_is_known_to_be_the_old_releases_is_not_read(self) -> None:
+        layouts, digests = ("packed", "packed"), ("root", "root")
+        old = {"a": SMALL, "b": b"1234"}
+        situation = updated(old, {**old, "a": OTHER}, layouts=layouts, digests=digests)
+        assert situation.plan().needed == (0,)
+        assert to_read(situation) == []
+
     def test_without_digests_nothing_is_read_whole(self) -> None:
         assert to_read(found_in({"a": A}, {"x": C[:8], "y": A}, digests="")) == []
 

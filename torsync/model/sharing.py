@@ -106,9 +106,13 @@ class Sharing:
         budget = _READ_FOR_ONE_FETCHED * self._wanted.piece_length * len(self._missing)
         entries = self._found.index.entries
         chosen = []
-        for path in dict.fromkeys([*self._perhaps_right(), *self._unknown(kind, ledger)]):
-            if entries[path].size <= budget:
-                budget -= entries[path].size
+        for path in dict.fromkeys([*self._perhaps_right(), *self._of_their_size()]):
+            row, entry = ledger.get(path), entries[path]
+            is_known = row is not None and row.vouches_for(entry)
+            if is_known and row is not None and kind_of_digest(row.digest) == kind:
+                continue
+            if entry.size <= budget:
+                budget -= entry.size
                 chosen.append(path)
         return chosen
 
@@ -137,7 +141,7 @@ class Sharing:
         wrong = (piece for piece in wanted.pieces_of(index) if not self._good[piece])
         return any(all(other == index for other in wanted.files_in(piece)) for piece in wrong)
 
-    def _unknown(self, kind: str, ledger: Mapping[str, LedgerRow]) -> Iterator[str]:
+    def _of_their_size(self) -> Iterator[str]:
         found, wanted = self._found, self._wanted
         seekers: dict[int, set[int]] = {}
         refuted: dict[str, set[int]] = {}
@@ -153,9 +157,6 @@ class Sharing:
             if entry.size not in seekers or entry.kind is not Kind.FILE or path in known:
                 continue
             if path in found.index.problems or in_private(path):
-                continue
-            row = ledger.get(path)
-            if row is not None and row.vouches_for(entry) and kind_of_digest(row.digest) == kind:
                 continue
             if seekers[entry.size] - refuted.get(path, set()):
                 yield path

@@ -178,7 +178,7 @@ class Preparation:
     def _check_sources(self) -> None:
         for source in self._plan.moved:
             with doing("look at", source):
-                if self._tree.stat(source) != self._plan.index.entries[source]:
+                if self._tree.stat(source) != self._stage.expected(source, self._plan):
                     raise TreeError(
                         f"{source!r} changed while the update was under way",
                         path=source,

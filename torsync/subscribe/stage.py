@@ -202,7 +202,7 @@ class Stage:
                 continue
             if index in plan.in_place and self._link(index, planned.source, plan):
                 continue
-            expected = self._expected(planned.source, plan)
+            expected = self.expected(planned.source, plan)
             target = self.path(index, Place.STAGE)
             size = plan.wanted.files[index].size
             if not begin_clone(self._tree, planned.source, expected, target, size):
@@ -246,7 +246,7 @@ class Stage:
         copy = staged_path(self.info_hash, index)
         with doing("prepare to copy", path), suppress(FileNotFoundError):
             self._remove(*self._tree.locate(copy))
-        expected = self._expected(path, plan)
+        expected = self.expected(path, plan)
         if not begin_clone(self._tree, path, expected, copy, expected.size):
             clone = Clone(index, path, expected, copy, ((0, expected.size),))
             finish_clone(self._tree, clone, stopping, lambda _count: None)
@@ -255,7 +255,7 @@ class Stage:
             os.utime(name, ns=(expected.mtime_ns,) * 2, dir_fd=folder)
         return copy
 
-    def _expected(self, path: str, plan: Plan) -> DiskEntry:
+    def expected(self, path: str, plan: Plan) -> DiskEntry:
         """What a file is to be until it is copied; one may have lost a name here meanwhile."""
         expected = plan.index.entries[path]
         if expected.inode in self._lost_a_name:
