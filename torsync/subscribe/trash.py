@@ -140,15 +140,14 @@ class Trash:
             identity: of the old release's file.
 
         Raises:
-            OSError: the trash could not be looked at.
+            TreeError: the trash could not be looked at.
         """
         for number in range(1, _MOST_FOLDERS):
             folder = folder_name(self._stamp, released=True, number=number)
             target = f"{TRASH}/{folder}/{path}"
-            try:
+            found = None
+            with doing("look at", target), suppress(NotADirectoryError):
                 found = self._tree.stat(target)
-            except NotADirectoryError:
-                continue
             if found is None:
                 return
             if (found.size, found.mtime_ns, found.inode) == identity:
