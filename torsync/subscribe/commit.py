@@ -277,14 +277,10 @@ class Commit:
         """Find the files of old releases that were in the trash when this was cut off."""
         for gone in (*self._journal.cleared, *self._journal.removed):
             if gone.released:
-                self._recall(gone.path, gone.identity)
+                self._trash.recall(gone.path, gone.identity)
         for placed in self._journal.placed:
             if placed.over is not None:
-                self._recall(placed.path, placed.over)
-
-    def _recall(self, path: str, identity: Identity) -> None:
-        with doing("look in the trash for", path):
-            self._trash.recall(path, identity)
+                self._trash.recall(placed.path, placed.over)
 
     def _write_rows(self) -> None:
         """Remember what is in the tree now.
