@@ -122,14 +122,14 @@ def check(manifest: Manifest) -> None:
 
 def outcome(data: bytes, *, limit_s: float = LIMIT_S) -> Manifest | None:
     """Parse; None for a refusal. Anything else that is raised, and slowness, fails the test."""
-    start = time.perf_counter()
+    start = time.process_time()
     message = ""
     manifest = None
     try:
         manifest = parse_metainfo(data)
     except ManifestError as error:
         message = error.message
-    assert time.perf_counter() - start < limit_s
+    assert time.process_time() - start < limit_s
     if manifest is None:
         assert 0 < len(message) < 10_000, "a message is for people"
         message.encode()

@@ -313,11 +313,13 @@ def test_copying_that_failed_or_that_nobody_waits_for_ends(
     _refuse_to_share(monkeypatch)
     stage = _stage(tree, plan)
     clones = stage.clone_sources(plan, present=())
-    started = threading.Event()
+    started, known = threading.Event(), threading.Event()
+    running: list[Copying] = []
 
     def copy_file_range(*_arguments: int) -> int:
         started.set()
-        unneeded._ended.wait(60)
+        known.wait(60)
+        running[0]._ended.wait(60)
         return 1
 
     def copying() -> Copying:
@@ -325,6 +327,8 @@ def test_copying_that_failed_or_that_nobody_waits_for_ends(
 
     monkeypatch.setattr(os, "copy_file_range", copy_file_range)
     with copying() as unneeded:
+        running.append(unneeded)
+        known.set()
         assert started.wait(60)
         assert not unneeded.is_done
         unneeded.check()
