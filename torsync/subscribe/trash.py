@@ -145,9 +145,11 @@ class Trash:
         for number in range(1, _MOST_FOLDERS):
             folder = folder_name(self._stamp, released=True, number=number)
             target = f"{TRASH}/{folder}/{path}"
-            found = None
-            with doing("look at", target), suppress(NotADirectoryError):
-                found = self._tree.stat(target)
+            with doing("look at", target):
+                try:
+                    found = self._tree.stat(target)
+                except NotADirectoryError:  # a file is in the way of it
+                    continue
             if found is None:
                 return
             if (found.size, found.mtime_ns, found.inode) == identity:
