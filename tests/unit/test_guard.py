@@ -71,7 +71,7 @@ def removing(
 
 @pytest.mark.parametrize(
     ("count", "total", "is_refused"),
-    [(0, 3, False), (1, 2, False), (5, 10, False), (6, 11, True), (2, 3, True), (1, 1, True)],
+    [(0, 3, False), (1, 2, False), (5, 10, False), (6, 11, True), (2, 3, True), (1, 1, False)],
 )
 def test_half_of_the_files_may_go_and_no_more(count: int, total: int, is_refused: bool) -> None:
     assert (removing(count, total) is not None) == is_refused
@@ -114,11 +114,11 @@ def test_a_mirror_counts_all_files_in_the_folder() -> None:
 
 
 def test_files_that_are_gone_already_are_no_part_of_the_whole() -> None:
-    release = make_release({"kept": b"kept"}, layout="padded")
-    ledger = ledger_of("kept", "gone", "deleted by hand", "this too")
-    plan = Situation(release, files("kept", "gone"), ledger).plan()
+    release = make_release({"kept": b"kept", "kept too": b"kept too"}, layout="padded")
+    ledger = ledger_of("kept", "gone", "gone too", "kept too", "deleted by hand", "this too")
+    plan = Situation(release, files("kept", "kept too", "gone", "gone too"), ledger).plan()
     assert refuse_deletes(plan, ledger, HALF, mirror=False) is None
-    plan = Situation(release, files("gone"), ledger).plan()
+    plan = Situation(release, files("kept", "gone", "gone too"), ledger).plan()
     assert refuse_deletes(plan, ledger, HALF, mirror=False) is not None
 
 

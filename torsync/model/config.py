@@ -53,8 +53,13 @@ class MaxDelete(NamedTuple):
     is_percentage: bool
 
     def is_exceeded(self, count: int, total: int) -> bool:
-        """Whether to remove ``count`` of ``total`` files is too much."""
+        """Whether to remove ``count`` of ``total`` files is too much.
+
+        A part of the files may always be one: a release of one file may give it another name.
+        """
         if self.is_percentage:
+            if count == 1 and self.amount:
+                return False
             return count * 100 > self.amount * total
         return count > self.amount
 
