@@ -156,9 +156,10 @@ class Syncing:
         )
         name = journal.report["release"]
         said = f"the update to {name} had been cut off while it was put in place; it is finished"
-        if outcome.lost:
-            said += f", but for {outcome.lost[0]!r}"
-            said += f" and {len(outcome.lost) - 1} more" if outcome.lost[1:] else ""
+        left = [*outcome.lost, *outcome.locked]
+        if left:
+            said += f", but for {left[0]!r}"
+            said += f" and {len(left) - 1} more" if left[1:] else ""
         self.voice.notice(Level.INFO, "finished", said)
         return outcome
 
