@@ -12,6 +12,7 @@ import pytest
 from tests.support.cli import snapshot
 from tests.support.trees import write_tree
 from tests.unit.test_tree import mounted, tmpfs
+from torsync.disk.tree import Tree
 from torsync.model.errors import RefusedError, TreeError
 from torsync.model.guard import Allowance, Standing
 from torsync.model.tree_index import LedgerRow
@@ -21,7 +22,6 @@ from torsync.subscribe.marker import MARKER, adopt_folder, read_marker, write_ma
 from torsync.subscribe.override import Override
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from torsync.disk.lock import hold_tree
 from torsync.model.errors import (
     ExitCode,
     InterruptedByUserError,
@@ -15,7 +16,6 @@ from torsync.model.errors import (
 from torsync.model.guard import Allowance
 from torsync.model.reports import CheckReport
 from torsync.subscribe.approval import Approvals, approve_and_wait, is_approved
-from torsync.subscribe.lock import hold_tree
 from torsync.subscribe.state import TreeState
 
 if TYPE_CHECKING:

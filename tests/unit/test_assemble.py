@@ -13,6 +13,8 @@ import pytest
 from tests.support.releases import read_piece
 from tests.support.torrents import make_libtorrent, make_raw
 from tests.support.trees import edit_in_place, random_bytes, write_tree
+from torsync.disk import copying
+from torsync.disk.tree import Tree
 from torsync.model.config import CleanMode
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.known import Synced
@@ -20,12 +22,10 @@ from torsync.model.metainfo import parse_metainfo
 from torsync.model.placement import Place, Placement, place_for_fetch
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import ledger_row
-from torsync.subscribe import copying
 from torsync.subscribe.cloning import finish_clone
 from torsync.subscribe.look import take_look
 from torsync.subscribe.stage import Stage
 from torsync.subscribe.surroundings import Voice
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

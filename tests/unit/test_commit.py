@@ -16,6 +16,7 @@ import pytest
 from tests.support.torrents import RawFile, link
 from tests.support.trees import random_bytes, tree_bytes, write_tree
 from tests.unit.test_stage import ledger_of, plan_for, release
+from torsync.disk.tree import Tree
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
 from torsync.model.journal import Journal, Placed
@@ -29,7 +30,6 @@ from torsync.subscribe.prepare import Preparation
 from torsync.subscribe.recovery import rescue_held
 from torsync.subscribe.stage import Stage
 from torsync.subscribe.trash import Trash, trash_stamp
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

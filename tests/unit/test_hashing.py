@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from tests.support.torrents import make_libtorrent, make_raw
 from tests.support.trees import edit_in_place, random_bytes, write_tree
+from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.plan import content_bytes_of
 from torsync.subscribe.hashing import HashedPieces, HashProgress, hash_pieces
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,10 +11,10 @@ import pytest
 
 from tests.support.torrents import pieces_root
 from tests.support.trees import random_bytes, write_tree
+from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError
 from torsync.model.manifest import content_digest
 from torsync.subscribe.identifying import identify_files
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 import torsync
 
 ROOT = Path(torsync.__file__).parent
-LAYERS = ["cli", "service", "publish", "subscribe", "swarm", "model"]
+LAYERS = ["cli", "service", "publish", "subscribe", "swarm", "disk", "model"]
 MAX_LINES = 400
 
 PURE = {
@@ -21,8 +21,9 @@ PURE = {
     "json",
     *("math", "operator", "posixpath", "re", "string", "struct", "sys", "typing", "unicodedata"),
     *("urllib.parse", "warnings", "tomllib", "tomli", "tomli_w", "bencode2", "pathspec"),
+    "pathspec.patterns.gitignore.spec",
 }
-PATH_VALUES = {"model/config_parse.py", "model/config_values.py"}
+PATH_VALUES = {"model/config_parse.py", "model/config_checks.py", "model/config_values.py"}
 """Where paths of the configuration are taken apart, without looking at the disk."""
 PURE_PATH_NAMES = {
     *("os.path.isabs", "os.path.join", "os.path.normpath", "os.path.normcase"),
@@ -169,7 +170,7 @@ class TestTheRulesThemselves:
         ("layer", "source"),
         [
             ("model", "from torsync.swarm.session import SwarmPool"),
-            ("model", "def f():\n    import torsync.subscribe.tree"),
+            ("model", "def f():\n    import torsync.disk.tree"),
             ("swarm", "from torsync import subscribe"),
             ("subscribe", "if TYPE_CHECKING:\n    from torsync.publish.author import x"),
             ("publish", "from torsync.service.supervisor import Supervisor"),
@@ -183,7 +184,7 @@ class TestTheRulesThemselves:
     @pytest.mark.parametrize(
         ("layer", "source"),
         [
-            ("publish", "from torsync.subscribe.tree import Tree"),
+            ("publish", "from torsync.disk.tree import Tree"),
             ("publish", "from torsync.swarm.session import SwarmPool"),
             ("model", "from torsync.model import plan"),
             ("model", "from torsync import __version__"),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.test_tree import mounted, tmpfs
+from torsync.disk.lock import hold_tree, holder_pid
 from torsync.model.errors import BusyError, ExitCode, StateError
-from torsync.subscribe.lock import hold_tree, holder_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HOLD = """
 import sys
 from pathlib import Path
-from torsync.subscribe.lock import hold_tree
+from torsync.disk.lock import hold_tree
 
 with hold_tree(Path(sys.argv[1]), name="pack", command="torsync check-now"):
     print("held", flush=True)

@@ -8,12 +8,12 @@ import pytest
 
 from tests.support.torrents import make_libtorrent
 from tests.support.trees import edit_in_place, write_tree
+from torsync.disk.tree import Tree
 from torsync.model.events import Progress, Stage
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.verdict import judge
 from torsync.subscribe.look import Look, bytes_of, take_look
 from torsync.subscribe.surroundings import Voice
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

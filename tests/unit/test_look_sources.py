@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.trees import random_bytes, write_tree
 from tests.support.updates import MAKERS
+from torsync.disk.tree import Tree
 from torsync.model.assessment import Here
 from torsync.model.config import CleanMode
 from torsync.model.events import Level, Notice
@@ -20,7 +21,6 @@ from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import ledger_row
 from torsync.subscribe.look import Look, look_further, take_look
 from torsync.subscribe.surroundings import Voice
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,9 +20,9 @@ from torsync.subscribe.recovery import rescue_held
 from torsync.subscribe.trash import Trash
 
 if TYPE_CHECKING:
+    from torsync.disk.tree import Tree
     from torsync.model.journal import Placed
     from torsync.model.tree_index import DiskEntry
-    from torsync.subscribe.tree import Tree
 
 __all__ = ["links", "site"]  # fixtures
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.trees import write_tree
-from torsync.subscribe.copying import OpenFiles
-from torsync.subscribe.tree import Tree
+from torsync.disk.copying import OpenFiles
+from torsync.disk.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

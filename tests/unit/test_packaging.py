@@ -5,7 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from torsync.model.config import SessionConfig, SubscriptionConfig
+from torsync.model.config import (
+    FeedConfig,
+    PublicationConfig,
+    SessionConfig,
+    SubscriptionConfig,
+)
 from torsync.model.config_parse import parse_config
 from torsync.swarm.settings import setting_types
 
@@ -38,8 +43,12 @@ def test_the_example_configuration_has_every_key() -> None:
         "max_torrent_bytes": "max_torrent_size",
         "trash_age_s": "trash",
         "trash_limit": "trash_size",
+        "settle_s": "settle",
     }
-    expected = {
-        renamed.get(field.name, field.name) for field in dataclasses.fields(SubscriptionConfig)
-    }
-    assert set(raw["subscriptions"]["skyrim"]) == expected - {None}
+    for table, values in (
+        (raw["subscriptions"]["skyrim"], SubscriptionConfig),
+        (raw["publications"]["maps"], PublicationConfig),
+        (raw["feed"], FeedConfig),
+    ):
+        keys = {renamed.get(field.name, field.name) for field in dataclasses.fields(values)}
+        assert set(table) == keys - {None}

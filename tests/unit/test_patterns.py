@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from torsync.subscribe.patterns import selector
+from torsync.model.patterns import selector
 
 PACK = ("readme", "textures/a", "textures/4k/a", "textures/4k/b.esp", "d/textures/z", "d/x.esp")
 

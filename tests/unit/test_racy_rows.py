@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.test_tree import mounted, tmpfs
+from torsync.disk.tree import Tree
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, ledger_row
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

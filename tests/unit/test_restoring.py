@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tests.support.trees import Content, tree_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.cli.trash import meant_paths
+from torsync.disk.tree import Tree
 from torsync.model.errors import NotInTrashError, TreeError
+from torsync.model.patterns import matcher, pattern_of
 from torsync.model.trash_reports import TrashRestored
-from torsync.subscribe.patterns import matcher, pattern_of
 from torsync.subscribe.restoring import restore
 from torsync.subscribe.trash import Trash, trash_stamp
 from torsync.subscribe.trash_content import read_trash
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,13 +11,13 @@ from tests.support.cli import snapshot
 from tests.support.trees import write_tree
 from tests.unit.test_stage import _make_file_system
 from tests.unit.test_tree import mounted, tmpfs
+from torsync.disk.tree import Tree
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place
 from torsync.model.space import Staged
 from torsync.subscribe.preview import AbsentTree
 from torsync.subscribe.room import free_bytes, has_reflinks, measure_room
 from torsync.subscribe.stage import STAGES
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

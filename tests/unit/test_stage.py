@@ -15,6 +15,7 @@ import pytest
 from tests.support.torrents import make_raw
 from tests.support.trees import random_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
+from torsync.disk.tree import Tree
 from torsync.model.config import CleanMode
 from torsync.model.errors import DiskFullError, InterruptedByUserError, TreeError
 from torsync.model.metainfo import parse_metainfo
@@ -25,7 +26,6 @@ from torsync.subscribe.cloning import Copying, finish_clone
 from torsync.subscribe.look import take_look
 from torsync.subscribe.stage import Stage, StagedRecord
 from torsync.subscribe.surroundings import Voice
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

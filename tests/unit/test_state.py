@@ -15,8 +15,8 @@ from tests.unit.test_tree import mounted, tmpfs
 from torsync.model.errors import StateError
 from torsync.model.seal import Seal
 from torsync.model.tree_index import LedgerRow
-from torsync.subscribe.database import SCHEMA_VERSION
 from torsync.subscribe.state import PollState, TreeState, state_folder
+from torsync.subscribe.state_schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -305,7 +305,7 @@ def ruin(file: Path, damage: str) -> None:
             file.unlink()
         statement = {
             "other tables": "CREATE TABLE meta (x)",
-            "newer": f"PRAGMA user_version={SCHEMA_VERSION + 1}",
+            "newer": f"PRAGMA user_version={SCHEMA.version + 1}",
             "odd version": "PRAGMA user_version=-3",
             "no ledger": "DROP TABLE ledger",
             "other columns": "ALTER TABLE ledger RENAME COLUMN inode TO ino",
@@ -365,7 +365,7 @@ def test_a_useless_database_is_moved_aside_and_begun_anew(
     assert str(file) in message
     assert str(aside[0]) in message
     if damage == "newer":
-        assert f"it has version {SCHEMA_VERSION + 1}, this one knows" in message
+        assert f"it has version {SCHEMA.version + 1}, this one knows" in message
     assert "hashed once" in hint
 
 
@@ -374,7 +374,7 @@ def test_the_log_of_a_useless_database_is_not_read_into_the_new_one(state: TreeS
     file = state.folder / "state.sqlite"
     log = file.with_name("state.sqlite-wal")
     newer = sqlite3.connect(file)
-    newer.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    newer.execute(f"PRAGMA user_version={SCHEMA.version + 1}")
     cut_off = file.read_bytes(), log.read_bytes()  # as if killed now
     newer.close()
     state.close()
@@ -386,7 +386,7 @@ def test_the_log_of_a_useless_database_is_not_read_into_the_new_one(state: TreeS
     aside = next(state.folder.glob("state.sqlite.newer-*Z"))
     with sqlite3.connect(aside) as database:
         assert database.execute("SELECT count(*) FROM ledger").fetchone() == (300,)
-        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 1,)
+        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA.version + 1,)
     database.close()
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from tests.support.trees import tree_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
+from torsync.disk.tree import Tree
 from torsync.model.errors import DiskFullError, TreeError
 from torsync.model.names import MAX_DEPTH
 from torsync.subscribe.trash import Trash, remove_emptied_folders, trash_stamp
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.trees import Content, tree_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
+from torsync.disk.tree import Tree
 from torsync.model.config import SubscriptionConfig
 from torsync.model.errors import StateError
 from torsync.model.events import Event, Level, Notice
@@ -19,7 +20,6 @@ from torsync.subscribe.surroundings import Voice
 from torsync.subscribe.trash import Trash, trash_stamp
 from torsync.subscribe.trash_content import make_room, read_trash, remove_trashed, room_in_trash
 from torsync.subscribe.trash_keeper import TrashKeeper
-from torsync.subscribe.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

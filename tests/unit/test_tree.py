@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from tests.support.trees import write_tree
+from torsync.disk import syscalls
+from torsync.disk.tree import Tree, doing
 from torsync.model.errors import DiskFullError, TreeError
 from torsync.model.names import MAX_DEPTH
 from torsync.model.tree_index import Kind
-from torsync.subscribe import syscalls
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -42,7 +42,7 @@ def run_apply(context: Context, arguments: argparse.Namespace) -> ExitCode:
 
 
 def _apply(config: SubscriptionConfig, folder: Path, around: Surroundings) -> CheckReport:
-    from torsync.subscribe.lock import hold_tree, holder_command
+    from torsync.disk.lock import hold_tree, holder_command
     from torsync.subscribe.subscription import Subscription
 
     while True:

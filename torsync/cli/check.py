@@ -23,7 +23,7 @@ AT_ONCE = 8  # one without peers must not keep the others waiting
 
 def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Poll now, update, return when the trees are in sync."""
-    from torsync.subscribe.lock import hold_tree
+    from torsync.disk.lock import hold_tree
     from torsync.subscribe.preview import poll_and_preview
 
     config = context.load_config()

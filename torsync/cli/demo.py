@@ -142,7 +142,7 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 def _subscribe(
     context: Context, publisher: _Publisher, base: Path, around: Surroundings, story: _Story
 ) -> None:
-    from torsync.subscribe.lock import hold_tree
+    from torsync.disk.lock import hold_tree
     from torsync.subscribe.subscription import Subscription
 
     state = base / "state"

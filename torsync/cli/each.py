@@ -37,7 +37,7 @@ def for_each(
             threads.
         at_once: how many to work on at the same time.
     """
-    from torsync.subscribe.lock import hold_tree
+    from torsync.disk.lock import hold_tree
     from torsync.subscribe.subscription import Subscription
 
     def hold_and_act(config: SubscriptionConfig, folder: Path) -> ExitCode:

@@ -26,7 +26,7 @@ def run_status(context: Context, arguments: argparse.Namespace) -> ExitCode:
 
 
 def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
-    from torsync.subscribe.lock import holder_pid
+    from torsync.disk.lock import holder_pid
     from torsync.subscribe.remote.rules import mask_url
     from torsync.subscribe.state import TreeState, state_folder
 
@@ -49,8 +49,8 @@ def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
 
 def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) -> None:
     from torsync.model.metainfo import parse_metainfo
+    from torsync.model.patterns import selector
     from torsync.model.selection import selected_bytes, unselected_files
-    from torsync.subscribe.patterns import selector
 
     journal = state.load_journal()
     report.between = journal.report["release"] if journal else state.between()[0]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.cli.context import Context
+    from torsync.disk.tree import Tree
     from torsync.model.config import SubscriptionConfig
     from torsync.model.trash_reports import TrashRestored
     from torsync.model.tree_index import DiskEntry
     from torsync.subscribe.state import TreeState
-    from torsync.subscribe.tree import Tree
 
 
 def run_trash(context: Context, arguments: argparse.Namespace) -> ExitCode:
@@ -33,9 +33,9 @@ def run_trash(context: Context, arguments: argparse.Namespace) -> ExitCode:
 
 def _run_list(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Tell what is in the trash; nothing is held for that."""
+    from torsync.disk.tree import Tree
     from torsync.model.trash_reports import TrashListed
     from torsync.subscribe.trash_content import read_trash
-    from torsync.subscribe.tree import Tree
 
     def show(config: SubscriptionConfig, _folder: Path) -> ExitCode:
         report = TrashListed(config.name)
@@ -118,7 +118,7 @@ def _run_restore(context: Context, arguments: argparse.Namespace) -> ExitCode:
 
 def _for_now(report: TrashRestored, wanted: str, root: Path) -> Notice:
     """Say that something does not stay as it was restored, and how it would."""
-    from torsync.subscribe.patterns import pattern_of
+    from torsync.model.patterns import pattern_of
 
     paths = report.replaced_again
     meant = next((path for path in meant_paths(wanted, root) if path in paths), "")
@@ -160,9 +160,9 @@ def meant_paths(text: str, root: Path) -> Sequence[str]:
 
 @contextmanager
 def _held_tree(config: SubscriptionConfig, folder: Path, command: str) -> Iterator[Tree]:
+    from torsync.disk.lock import hold_tree
+    from torsync.disk.tree import Tree
     from torsync.subscribe.admission import refuse_other_folder
-    from torsync.subscribe.lock import hold_tree
-    from torsync.subscribe.tree import Tree
 
     with ExitStack() as held:
         held.enter_context(hold_tree(folder, name=config.name, command=command))

@@ -96,6 +96,8 @@ class SubscriptionConfig:
         keep: gitignore patterns of files never overwritten once there, never removed.
         select: gitignore patterns of the files that are fetched; none: all. The others are left
             alone, whatever is at their paths.
+        public_keys: minisign public keys, in base64; a release is to be signed with one of them.
+            None: releases need no signature.
         peers: host and port, besides those from trackers, DHT, LSD and PEX.
         headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
         max_torrent_bytes: the largest ``.torrent`` that is accepted.
@@ -122,6 +124,71 @@ class SubscriptionConfig:
     max_delete: MaxDelete = DEFAULT_MAX_DELETE
     trash_age_s: float = 14 * 86400.0
     trash_limit: SizeLimit = DEFAULT_TRASH_LIMIT
+    public_keys: tuple[str, ...] = ()
+
+
+class TorrentFormat(str, Enum):
+    """Which hashes a publication's ``.torrent`` has."""
+
+    V1 = "v1"
+    V2 = "v2"
+    HYBRID = "hybrid"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationConfig:
+    """A local folder turned into a ``.torrent``, seeded and served.
+
+    Attributes:
+        name: of the publication, and the root name in its torrents.
+        path: the tree; absolute, ``~`` and environment variables expanded.
+        torrent: where the ``.torrent`` is written; None: only the feed serves it.
+        trackers: announce URLs (BEP 3, BEP 15); each is a tier of its own (BEP 12).
+        web_seeds: BEP 19 URLs where somebody else serves the content.
+        piece_size: bytes, a power of two of at least 16 KiB; 0: decided by torsync.
+        ignore: gitignore patterns of what is not published, besides ``.torsync``.
+        private: the swarm is its trackers' to make known (BEP 27).
+        secret_key: file of a minisign secret key; None: releases are not signed.
+        watch: whether edits lead to a release by themselves.
+        settle_s: seconds without an edit before a release is made.
+        interval_s: seconds between looks at the folder where it is not watched, or besides.
+        super_seeding: BEP 16.
+        snapshot: seed from a reflinked clone of the folder.
+        skip_unreadable: leave out what cannot be published, instead of publishing nothing.
+        hints: whether content-defined chunks are published beside the ``.torrent``.
+    """
+
+    name: str
+    path: Path
+    torrent: Path | None = None
+    trackers: tuple[str, ...] = ()
+    web_seeds: tuple[str, ...] = ()
+    format: TorrentFormat = TorrentFormat.V1
+    piece_size: int = 0
+    ignore: tuple[str, ...] = ()
+    comment: str = ""
+    private: bool = False
+    secret_key: Path | None = None
+    watch: bool = True
+    settle_s: float = 2.0
+    interval_s: float = 600.0
+    super_seeding: bool = False
+    snapshot: bool = False
+    skip_unreadable: bool = False
+    hints: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FeedConfig:
+    """The public web server for publications.
+
+    Attributes:
+        listen: host and port; None: there is no feed.
+        url: where others reach it, without a slash at the end; empty: found out from ``listen``.
+    """
+
+    listen: tuple[str, int] | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +197,5 @@ class Config:
 
     session: SessionConfig
     subscriptions: Mapping[str, SubscriptionConfig]
+    publications: Mapping[str, PublicationConfig] = field(default_factory=dict)
+    feed: FeedConfig = FeedConfig()

@@ -22,6 +22,7 @@ from torsync.model.config import (
     LockedMode,
     MaxDelete,
     SettingValue,
+    TorrentFormat,
     UpdateMode,
 )
 from torsync.model.units import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _MIN_INTERVAL_S = 1
 _MAX_INTERVAL_S = 36500 * 86400  # Python's timers overflow at 292 years
+_MAX_SETTLE_S = 3600
 _MAX_INT32 = 2**31 - 1  # libtorrent's numbers are C ints
 _SHOWN_CHARS = 80
 _KINDS: tuple[tuple[type, str], ...] = (
@@ -57,6 +59,10 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _URL_SECRETS = re.compile(r"(?<=//)[^/?#]*@|(?<=[?#]).+", re.DOTALL)
 _POLL_SCHEMES = ("http", "https", "file")
 _WEB_SEED_SCHEMES = ("http", "https")
+_TRACKER_SCHEMES = ("http", "https", "udp")
+_PUBLIC_KEY = re.compile(r"RW[A-Za-z0-9+/]{54}")  # "Ed", a key id of 8 bytes, 32 of the key
+_MIN_PIECE_SIZE = 16 * 1024
+_MAX_PIECE_SIZE = 128 * 1024**2
 
 
 def to_text(value: object, what: str = "text") -> str:
@@ -112,6 +118,16 @@ def to_web_seed(value: object) -> str:
     return _url(value, _WEB_SEED_SCHEMES)
 
 
+def to_tracker(value: object) -> str:
+    """Take the announce URL of a tracker: http, https or udp (BEP 3, BEP 15)."""
+    return _url(value, _TRACKER_SCHEMES)
+
+
+def to_feed_url(value: object) -> str:
+    """Take the URL that others reach the feed at; "" leaves it to torsync to find out."""
+    return _url(value, _WEB_SEED_SCHEMES).rstrip("/") if value != "" else ""
+
+
 def _url(value: object, schemes: tuple[str, ...]) -> str:
     what = f"a full {', '.join(schemes[:-1])} or {schemes[-1]} URL"
     text = to_text(value, what)
@@ -132,9 +148,9 @@ def _url(value: object, schemes: tuple[str, ...]) -> str:
     return text
 
 
-def to_tree(value: object, home: str, environ: Mapping[str, str]) -> Path:
+def to_tree(value: object, home: str, environ: Mapping[str, str], *, what: str = "folder") -> Path:
     """Take an absolute folder, after ``~``, ``$VAR``, ``${VAR}`` and ``$$`` are replaced."""
-    text = to_text(value, "a folder")
+    text = to_text(value, f"a {what}")
     undefined: list[str] = []
 
     def expand(variable: re.Match[str]) -> str:
@@ -154,9 +170,14 @@ def to_tree(value: object, home: str, environ: Mapping[str, str]) -> Path:
         )
     if not os.path.isabs(expanded) or "\0" in expanded:
         raise ValueError(
-            f'expected an absolute folder, found {show(expanded)}; begin it with "/" or "~/"'
+            f'expected an absolute {what}, found {show(expanded)}; begin it with "/" or "~/"'
         )
     return Path(expanded)
+
+
+def to_file(value: object, home: str, environ: Mapping[str, str]) -> Path | None:
+    """Take an absolute file, as ``to_tree`` takes a folder; "" is none."""
+    return to_tree(value, home, environ, what="file") if value != "" else None
 
 
 def to_interval_s(value: object) -> float:
@@ -175,6 +196,37 @@ def to_age_s(value: object) -> float:
     if age_s > _MAX_INTERVAL_S:
         raise ValueError(f"expected at most 36500d, found {show(text)}; change it")
     return age_s
+
+
+def to_settle_s(value: object) -> float:
+    """Take a duration of at most an hour; "0s" is none."""
+    text = to_text(value, 'a duration such as "2s"')
+    settle_s = parse_duration_s(text)
+    if settle_s > _MAX_SETTLE_S:
+        raise ValueError(f"expected at most 1h, found {show(text)}; change it")
+    return settle_s
+
+
+def to_piece_size(value: object) -> int:
+    """Take a power of two of at least 16 KiB; "auto" is 0."""
+    what = '"auto", or a power of two from "16 KiB" to "128 MiB"'
+    text = to_text(value, what)
+    if text == "auto":
+        return 0
+    size = parse_size(text)
+    if not _MIN_PIECE_SIZE <= size <= _MAX_PIECE_SIZE or size & (size - 1):
+        raise ValueError(f"expected {what}, found {show(text)}; write one of these")
+    return size
+
+
+def to_public_key(value: object) -> str:
+    """Take a minisign public key: the second line of its file."""
+    what = "a minisign public key, 56 characters that begin with RW"
+    text = to_text(value, what).strip()
+    if not _PUBLIC_KEY.fullmatch(text):
+        advice = "write the second line of the .pub file"
+        raise ValueError(f"expected {what}, found {show(text)}; {advice}")
+    return text
 
 
 def to_size_limit(value: object) -> SizeLimit:
@@ -225,6 +277,11 @@ def to_locked_mode(value: object) -> LockedMode:
     return LockedMode(_one_of([mode.value for mode in LockedMode], value))
 
 
+def to_torrent_format(value: object) -> TorrentFormat:
+    """Take one of the names of :class:`TorrentFormat`."""
+    return TorrentFormat(_one_of([form.value for form in TorrentFormat], value))
+
+
 def to_update_mode(value: object) -> UpdateMode:
     """Take one of the names of :class:`UpdateMode`."""
     return UpdateMode(_one_of([mode.value for mode in UpdateMode], value))
@@ -264,6 +321,12 @@ def to_listen_address(value: object) -> str:
     text = to_text(value, what)
     _endpoint(text, what, min_port=0)
     return text
+
+
+def to_feed_address(value: object) -> tuple[str, int] | None:
+    """Take ``"host:port"`` or ``"[v6]:port"``, as ``to_peer`` does; "" is none."""
+    what = 'an address such as "0.0.0.0:8080" or "[::]:8080"'
+    return _endpoint(to_text(value, what), what, min_port=0) if value != "" else None
 
 
 def to_peer(value: object) -> tuple[str, int]:

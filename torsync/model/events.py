@@ -9,7 +9,7 @@ from typing import Union
 
 
 class Stage(str, Enum):
-    """The step of a cycle that a subscription is in."""
+    """The step of a cycle that a subscription or publication is in."""
 
     WAITING = "waiting"
     NEEDS_APPROVAL = "needs approval"
@@ -22,6 +22,9 @@ class Stage(str, Enum):
     COMMITTING = "committing"
     CLEANING = "cleaning"
     SEEDING = "seeding"
+    SCANNING = "scanning"
+    HASHING = "hashing"
+    CHECKING_RELEASE = "checking release"
 
 
 class Level(str, Enum):

@@ -8,10 +8,10 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.lock import hold_tree
 from torsync.model.errors import InterruptedByUserError, TorsyncError, TreeError
 from torsync.model.events import Level, Notice
 from torsync.subscribe.approval import is_approved
-from torsync.subscribe.lock import hold_tree
 from torsync.subscribe.state import state_folder
 from torsync.subscribe.subscription import Subscription
 

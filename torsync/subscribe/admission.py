@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.tree import Tree, doing
 from torsync.model.errors import RefusedError, TorsyncError, TreeError
 from torsync.model.guard import Standing, judge_marker, refuse_marker
 from torsync.subscribe.marker import read_marker, write_marker
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from pathlib import Path

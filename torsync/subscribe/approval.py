@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from torsync.disk.lock import holder_pid
 from torsync.model.errors import (
     ExitCode,
     InterruptedByUserError,
@@ -21,7 +22,6 @@ from torsync.model.errors import (
 )
 from torsync.model.guard import ALLOWABLE, Allowance
 from torsync.model.reports import CheckReport
-from torsync.subscribe.lock import holder_pid
 from torsync.subscribe.state import TreeState
 
 if TYPE_CHECKING:

@@ -12,17 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
+from torsync.disk.copying import copy_runs, share_blocks
+from torsync.disk.tree import doing
 from torsync.model.errors import TreeError
-from torsync.subscribe.copying import copy_runs, share_blocks
-from torsync.subscribe.tree import doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from typing_extensions import Self
 
+    from torsync.disk.tree import Tree
     from torsync.model.tree_index import DiskEntry
-    from torsync.subscribe.tree import Tree
 
 UNFINISHED = ".part"
 """What the name of a file ends in that says that its neighbour is no whole clone yet."""

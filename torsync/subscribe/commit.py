@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from torsync.disk.syscalls import exchange
+from torsync.disk.tree import Tree, doing
 from torsync.model.names import meeting_key
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
 from torsync.subscribe.attributes import set_attributes
 from torsync.subscribe.moves import Moves
 from torsync.subscribe.patience import Patience
 from torsync.subscribe.spelling import respell
-from torsync.subscribe.syscalls import exchange
 from torsync.subscribe.trash import NoHardLinks, Trash, remove_emptied_folders
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -20,6 +20,7 @@ from torsync.subscribe.room import has_reflinks, measure_room
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torsync.disk.tree import Tree
     from torsync.model.assess import Matcher
     from torsync.model.config import SubscriptionConfig
     from torsync.model.known import Synced
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from torsync.subscribe.override import Override
     from torsync.subscribe.release import Release
     from torsync.subscribe.surroundings import Voice
-    from torsync.subscribe.tree import Tree
 
 
 class Guard:

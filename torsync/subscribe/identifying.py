@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
+    from torsync.disk.tree import Tree
     from torsync.model.tree_index import DiskEntry
-    from torsync.subscribe.tree import Tree
 
 _PART_BYTES = 256 * 1024  # a multiple of the block size of BEP 52
 

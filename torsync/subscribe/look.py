@@ -22,12 +22,12 @@ from torsync.subscribe.identifying import identify_files
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from torsync.disk.tree import Tree
     from torsync.model.config import CleanMode
     from torsync.model.manifest import Manifest
     from torsync.model.reports import VerifyReport
     from torsync.model.tree_index import DiskEntry, LedgerRow
     from torsync.subscribe.surroundings import Voice
-    from torsync.subscribe.tree import Tree
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.tree import Tree, doing
 from torsync.model.guard import marker_id_in, marker_text
 from torsync.model.names import PRIVATE_FOLDER
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,10 +11,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.tree import Tree, doing
 from torsync.subscribe.attributes import set_attributes
 from torsync.subscribe.stage import STAGES, staged_path
 from torsync.subscribe.trash import NO_LINKS
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -9,6 +9,9 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from torsync.disk.copying import same_content
+from torsync.disk.scan import disk_entry
+from torsync.disk.tree import Tree, doing
 from torsync.model.assess import link_text
 from torsync.model.errors import TreeError
 from torsync.model.journal import Gone, Identity, Journal, Kept, Placed
@@ -17,9 +20,6 @@ from torsync.model.placement import Place
 from torsync.model.plan import FILLED, NOT_OURS, Action, Plan
 from torsync.model.tree_index import Kind
 from torsync.subscribe.attributes import Attributes, identity_of
-from torsync.subscribe.copying import same_content
-from torsync.subscribe.scan import disk_entry
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator

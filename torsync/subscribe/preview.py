@@ -9,23 +9,23 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from torsync.disk.scan import NO_ROWS
+from torsync.disk.tree import Tree
 from torsync.model.events import Stage
 from torsync.model.known import NEVER_SYNCED
+from torsync.model.patterns import matcher, selector
 from torsync.model.tree_index import DiskIndex
 from torsync.subscribe.admission import Admission, is_there
 from torsync.subscribe.foresight import foresee
 from torsync.subscribe.guarding import Guard
 from torsync.subscribe.look import look_further, take_look
 from torsync.subscribe.override import Override
-from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.room import free_bytes
-from torsync.subscribe.scan import NO_ROWS
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
 from torsync.subscribe.trash_content import room_in_trash
-from torsync.subscribe.tree import Tree
 from torsync.subscribe.unchanged import find_unchanged
 
 if TYPE_CHECKING:

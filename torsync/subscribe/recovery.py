@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.tree import Tree, doing
 from torsync.model.tree_index import Kind
 from torsync.subscribe.moves import HELD
 from torsync.subscribe.stage import STAGES
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

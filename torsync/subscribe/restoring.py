@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from torsync.disk.tree import doing
 from torsync.model.config import CleanMode
 from torsync.model.errors import NotInTrashError, TreeError
 from torsync.model.names import is_private
+from torsync.model.patterns import matcher
 from torsync.model.retention import Trashed, versions_of
 from torsync.model.tree_index import Kind
-from torsync.subscribe.patterns import matcher
 from torsync.subscribe.trash_content import read_trash, remove_empty_folders
-from torsync.subscribe.tree import doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from torsync.disk.tree import Tree
     from torsync.model.config import SubscriptionConfig
     from torsync.model.trash_reports import TrashRestored
     from torsync.model.tree_index import DiskEntry
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.trash import Trash
-    from torsync.subscribe.tree import Tree
 
 
 def restore(

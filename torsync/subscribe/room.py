@@ -8,13 +8,13 @@ import stat
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.copying import FICLONE
+from torsync.disk.tree import FOLDER_FLAGS, Tree, doing
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place
 from torsync.model.space import Room, Staged
 from torsync.subscribe.cloning import UNFINISHED
-from torsync.subscribe.copying import FICLONE
 from torsync.subscribe.stage import STAGES
-from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

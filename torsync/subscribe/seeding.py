@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
-from torsync.subscribe.patterns import nothing, selector
+from torsync.model.patterns import nothing, selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from torsync.disk.tree import Tree
     from torsync.model.config import SubscriptionConfig
     from torsync.model.manifest import Manifest
     from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings, Voice
-    from torsync.subscribe.tree import Tree
     from torsync.swarm.torrent import Torrent
 
 

@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.tree import Tree, doing
 from torsync.model.names import meeting_key
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from torsync.model.journal import Journal

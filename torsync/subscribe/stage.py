@@ -16,6 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torsync.disk.copying import OpenFiles, copy_run, same_content
+from torsync.disk.scan import disk_entry
+from torsync.disk.tree import FOLDER_FLAGS, Tree, doing
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place, Placement, matched_runs, runs_to_copy
@@ -26,10 +29,7 @@ from torsync.subscribe.cloning import (
     check_untouched,
     finish_clone,
 )
-from torsync.subscribe.copying import OpenFiles, copy_run, same_content
-from torsync.subscribe.scan import disk_entry
 from torsync.subscribe.trash import NO_LINKS
-from torsync.subscribe.tree import FOLDER_FLAGS, Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

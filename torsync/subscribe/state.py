@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from torsync.disk.database import Database
+from torsync.disk.durable import write_durably
 from torsync.model.errors import StateError
 from torsync.model.journal import Journal
 from torsync.model.past import PastRelease
 from torsync.model.seal import Seal
 from torsync.model.tree_index import LedgerRow
-from torsync.subscribe.database import Database
-from torsync.subscribe.durable import write_durably
 from torsync.subscribe.ledger_table import (
     SeenByFolder,
     read_ledger,
@@ -28,12 +28,12 @@ from torsync.subscribe.ledger_table import (
     replace_ledger,
     write_rows,
 )
+from torsync.subscribe.state_schema import SCHEMA
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
-
 
 _NOTHING_TRASHED: Mapping[str, LedgerRow] = {}
 _KEPT_RELEASES = 10
@@ -91,7 +91,7 @@ class TreeState:
         if not read_only:
             with self._in_words():
                 (folder / "releases").mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._db = Database(self._file, on_new=on_new, read_only=read_only)
+        self._db = Database(self._file, SCHEMA, on_new=on_new, read_only=read_only)
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

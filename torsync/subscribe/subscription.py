@@ -17,11 +17,11 @@ from torsync.model.errors import (
 )
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.past import find_release
+from torsync.model.patterns import matcher, selector
 from torsync.subscribe.admission import Admission, open_tree
 from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.override import Override
-from torsync.subscribe.patterns import matcher, selector
 from torsync.subscribe.release import not_polled, open_releases
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.seeding import Seeding

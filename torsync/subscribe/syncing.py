@@ -6,11 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from torsync.disk.tree import doing
 from torsync.model.config import LockedMode
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED
 from torsync.model.past import PastRelease
+from torsync.model.patterns import nothing
 from torsync.model.reports import CheckReport
 from torsync.model.retention import TRASH
 from torsync.subscribe.asking import Superseded
@@ -19,17 +21,16 @@ from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.foresight import foresee
 from torsync.subscribe.look import Look, look_further, rows_learned, take_look
 from torsync.subscribe.patience import Patience
-from torsync.subscribe.patterns import nothing
 from torsync.subscribe.recovery import rescue_held
 from torsync.subscribe.stage import Stage
 from torsync.subscribe.trash import Trash, trash_stamp
-from torsync.subscribe.tree import doing
 from torsync.subscribe.unchanged import seal_tree
 from torsync.subscribe.update import Update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from torsync.disk.tree import Tree
     from torsync.model.assess import Matcher
     from torsync.model.config import SubscriptionConfig
     from torsync.model.journal import Journal
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings, Voice
     from torsync.subscribe.trash_keeper import TrashKeeper
-    from torsync.subscribe.tree import Tree
 
 
 _DAY_S = 24 * 3600.0

@@ -13,9 +13,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.tree import Tree, doing
 from torsync.model.retention import TRASH, folder_name
 from torsync.model.tree_index import Kind
-from torsync.subscribe.tree import Tree, doing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from torsync.disk.scan import disk_entry, mounts_in
+from torsync.disk.tree import doing
 from torsync.model.retention import (
     TRASH,
     Trashed,
@@ -20,13 +22,11 @@ from torsync.model.retention import (
     plan_room,
 )
 from torsync.model.tree_index import Kind
-from torsync.subscribe.scan import disk_entry, mounts_in
-from torsync.subscribe.tree import doing
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from torsync.subscribe.tree import Tree
+    from torsync.disk.tree import Tree
 
 _BLOCK_BYTES = 512  # what st_blocks counts, whatever the file system's own blocks are
 

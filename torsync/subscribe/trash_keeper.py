@@ -17,10 +17,10 @@ from torsync.subscribe.trash_content import TrashRemoved, read_trash, remove_tra
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torsync.disk.tree import Tree
     from torsync.model.config import SubscriptionConfig
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
-    from torsync.subscribe.tree import Tree
 
 _EVERY_S = 24 * 3600.0
 _PATHS_TOLD = 3

@@ -7,16 +7,17 @@ import os
 from typing import TYPE_CHECKING
 
 from torsync import __version__
+from torsync.disk.scan import mounts_in
 from torsync.model.config import CleanMode
 from torsync.model.events import Stage
 from torsync.model.names import PRIVATE_FOLDER, is_private
 from torsync.model.reports import CheckReport
 from torsync.model.seal import Seal, seal_release
-from torsync.subscribe.scan import mounts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
+    from torsync.disk.tree import Tree
     from torsync.model.assess import Matcher
     from torsync.model.assessment import Assessment
     from torsync.model.config import SubscriptionConfig
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from torsync.subscribe.release import Release
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
-    from torsync.subscribe.tree import Tree
 
 
 def seal_tree(

@@ -24,6 +24,7 @@ from torsync.subscribe.stage import Stage, staged_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from torsync.disk.tree import Tree
     from torsync.model.assess import Matcher
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
     from torsync.subscribe.trash import Trash
-    from torsync.subscribe.tree import Tree
 
 
 class Update:

@@ -12,7 +12,7 @@ from torsync.model.errors import InterruptedByUserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from torsync.subscribe.tree import Tree
+    from torsync.disk.tree import Tree
 
 FICLONE = 0x40049409
 _COPY_BYTES = 16 * 1024**2

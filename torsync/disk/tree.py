@@ -18,10 +18,10 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.scan import NO_ROWS, disk_entry, mounts_in, scan_tree
+from torsync.disk.syscalls import sync_file_system
 from torsync.model.errors import BusyError, DiskFullError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
-from torsync.subscribe.scan import NO_ROWS, disk_entry, mounts_in, scan_tree
-from torsync.subscribe.syscalls import sync_file_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

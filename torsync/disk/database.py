@@ -1,7 +1,7 @@
-"""The file that a state is in: opened, used, and begun anew where it is no use any more.
+"""A SQLite file: opened, used, and begun anew where it is no use any more.
 
-A ledger can be had again by hashing, so nobody is asked when the file is damaged or from a
-newer torsync: it is moved aside, and a new one begun. Failures that are not the file's own,
+What torsync remembers can be had again by hashing, so nobody is asked when the file is damaged or
+from a newer torsync: it is moved aside, and a new one begun. Failures that are not the file's own,
 such as a full disk or missing permissions, leave it where it is.
 """
 
@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from torsync.model.errors import StateError
@@ -20,27 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_SCHEMAS = (
-    """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE ledger (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, digest TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE history (
-    at_s REAL NOT NULL, info_hash TEXT NOT NULL, release TEXT NOT NULL, report TEXT NOT NULL
-);
-""",
-    """
-CREATE TABLE journal (number INTEGER PRIMARY KEY, step TEXT NOT NULL);
-CREATE TABLE releases (
-    digest TEXT PRIMARY KEY, info_hash TEXT NOT NULL, name TEXT NOT NULL, at_s REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE trash (path TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
-""",
-)
-"""What each version adds to the one before it."""
-SCHEMA_VERSION = len(_SCHEMAS)
 _CORRUPT, _NOT_A_DATABASE = 11, 26  # primary result codes of SQLite
 _WORDS_OF_DAMAGE = (
     *("malformed", "not a database", "no such table", "no such column", "has no column"),
@@ -59,16 +38,41 @@ class _UselessError(Exception):
         self.kind = kind
 
 
+class Schema(NamedTuple):
+    """What is in a file.
+
+    Attributes:
+        what: the file in words, such as "the state".
+        steps: the statements that each version adds to the one before it.
+        anew: what becomes of it if the file is begun anew, for the hint.
+    """
+
+    what: str
+    steps: tuple[str, ...]
+    anew: str
+
+    @property
+    def version(self) -> int:
+        """The newest."""
+        return len(self.steps)
+
+
 class Database:
-    """The SQLite file of one state."""
+    """One SQLite file."""
 
     def __init__(
-        self, file: Path, *, on_new: Callable[[str, str], None], read_only: bool = False
+        self,
+        file: Path,
+        schema: Schema,
+        *,
+        on_new: Callable[[str, str], None],
+        read_only: bool = False,
     ) -> None:
         """Open the file, or make it.
 
         Args:
             file: its name; what is put aside goes beside it.
+            schema: what is in it.
             on_new: told what happened, and a hint, when a new one was begun in place of one
                 that is no use.
             read_only: change nothing, whatever is wrong with it; for those who only look.
@@ -77,6 +81,7 @@ class Database:
             StateError: it cannot be used.
         """
         self._file = file
+        self._schema = schema
         self._on_new = on_new
         self._read_only = read_only
         self._db: sqlite3.Connection | None = None
@@ -144,14 +149,14 @@ class Database:
         return self._db
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        if not self._read_only and 0 <= _version(database) < SCHEMA_VERSION:
-            _make_tables(database)
+        if not self._read_only and 0 <= _version(database) < self._schema.version:
+            _make_tables(database, self._schema)
         version = _version(database)
-        if version > SCHEMA_VERSION:
+        if version > self._schema.version:
             raise _UselessError(
                 "newer",
                 f"it is of a newer torsync: it has version {version}, this one knows version "
-                f"{SCHEMA_VERSION}",
+                f"{self._schema.version}",
             )
         if not version or version < 0:
             what = f"it has version {version}, which never was" if version else "it is empty"
@@ -167,9 +172,9 @@ class Database:
         aside = self._put_aside(kind)
         self._opened()
         self._on_new(
-            f"the state in {str(self._file)!r} could not be used: {error}; it was moved to "
-            f"{aside!r}, and a new one begun",
-            "the tree is hashed once; nothing is fetched that it has",
+            f"{self._schema.what} in {str(self._file)!r} could not be used: {error}; it was moved "
+            f"to {aside!r}, and a new one begun",
+            self._schema.anew,
         )
 
     def _put_aside(self, kind: str) -> str:
@@ -204,12 +209,9 @@ class Database:
         except (sqlite3.Error, OSError, _UselessError) as error:
             hint = "check the disk and the permissions of the state directory"
             if _is_useless(error):
-                hint = (
-                    "the next check moves it aside and begins a new one: the tree is then hashed "
-                    "once, and nothing is fetched that it has"
-                )
+                hint = f"the next check moves it aside and begins a new one: {self._schema.anew}"
             raise StateError(
-                f"the state in {str(self._file)!r} could not be used: {error}", hint=hint
+                f"{self._schema.what} in {str(self._file)!r} could not be used: {error}", hint=hint
             ) from error
 
 
@@ -232,14 +234,14 @@ def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _make_tables(database: sqlite3.Connection) -> None:
+def _make_tables(database: sqlite3.Connection, schema: Schema) -> None:
     """Make the tables that are not there yet, unless another process was faster."""
     database.execute("BEGIN IMMEDIATE")
     version = _version(database)
     if version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise _UselessError("damaged", "it has tables of someone else")
-    for schema in _SCHEMAS[version:]:
-        for statement in schema.split(";"):
+    for step in schema.steps[version:]:
+        for statement in step.split(";"):
             database.execute(statement)
-    database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    database.execute(f"PRAGMA user_version={schema.version}")
     database.execute("COMMIT")
