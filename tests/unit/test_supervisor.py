@@ -13,7 +13,7 @@ from torsync.model.config import SubscriptionConfig
 from torsync.model.errors import BusyError, NoPeersError, RefusedError, StateError, TreeError
 from torsync.model.events import Level, Notice
 from torsync.model.reports import CheckReport
-from torsync.service import supervisor
+from torsync.service import subscription_runner
 from torsync.service.supervisor import Supervisor
 from torsync.subscribe.approval import Approvals
 from torsync.subscribe.state import TreeState, state_folder
@@ -139,7 +139,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             pass
 
         Subscription.world = world
-        monkeypatch.setattr(supervisor, "Subscription", Subscription)
+        monkeypatch.setattr(subscription_runner, "Subscription", Subscription)
         url = "https://example.org/x.torrent"
         config = SubscriptionConfig("pack", url, tmp_path / "tree", interval_s=interval_s)
         around = Surroundings(
@@ -380,7 +380,7 @@ def test_the_others_end_in_order_when_one_crashes(
         waits.set()
         return stop.wait(seconds)
 
-    monkeypatch.setattr(supervisor, "Subscription", Subscription)
+    monkeypatch.setattr(subscription_runner, "Subscription", Subscription)
     around = Surroundings(
         pool=no_pool, sink=lambda _event: None, stopping=stop.is_set, wait=wait, seed=True
     )
