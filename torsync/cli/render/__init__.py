@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
+    from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
@@ -31,8 +32,13 @@ class Renderer(Protocol):
     def verify(self, report: VerifyReport) -> None:
         """Show what ``verify`` found in a subscription."""
 
-    def status(self, reports: Sequence[StatusReport]) -> None:
-        """Show what is known of the subscriptions."""
+    def status(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus] = ()
+    ) -> None:
+        """Show what is known of the subscriptions and publications."""
+
+    def publication(self, report: PublishReport, command: str) -> None:
+        """Show what a release of a publication did, or ``plan`` foretells."""
 
     def past(self, report: PastReport) -> None:
         """Show which releases a subscription can go back to."""
