@@ -65,7 +65,7 @@ def find_difference(previous: Manifest | None, new: Manifest) -> Difference:
 def _bytes_of_all(manifest: Manifest) -> int:
     """What peers send for a whole release: padding up to the end of a file's last block, too.
 
-    It is what ``sent_bytes`` of all pieces adds up to where padding goes on to the end of the piece.
+    It is what ``sent_bytes`` of all pieces adds up to where padding ends with its piece.
     """
     size = manifest.total_size
     if manifest.v1_hashes:

@@ -36,7 +36,7 @@ def find_unpublishable(files: Iterable[PublishedFile]) -> dict[str, str]:
             if file.link_target is not None:
                 checker.path(file.link_target.encode().split(b"/"), of="the target of the link: ")
         except ManifestError as error:
-            found[file.path] = error.message
+            found[file.path] = error.problem
         if file.size > MAX_FILE_BYTES:
             found[file.path] = f"{file.size} bytes are more than the {MAX_FILE_BYTES} of a torrent"
     paths = [file.path for file in ordered if file.path not in found]
