@@ -16,12 +16,12 @@ from torsync.publish.errors import EmptyFolderError, Problem, PublishError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from torsync.disk.stamps import FileStamp
     from torsync.disk.tree import Tree
     from torsync.model.manifest import Manifest
     from torsync.publish.hash_cache import HashCache
-    from pathlib import Path
 
 _FLAGS = lt.create_torrent.v1_only | lt.create_torrent.symlinks
 
@@ -108,7 +108,10 @@ def author(
     if not files:
         raise EmptyFolderError(f"there is nothing to publish in {str(tree.root)!r}")
     files.sort(key=lambda entry: os.fsencode(entry.filename))
-    kind = {TorrentFormat.V1: lt.create_torrent.v1_only, TorrentFormat.V2: lt.create_torrent.v2_only}
+    kind = {
+        TorrentFormat.V1: lt.create_torrent.v1_only,
+        TorrentFormat.V2: lt.create_torrent.v2_only,
+    }
     flags = lt.create_torrent.symlinks | kind.get(options.format, 0)
     maker = lt.create_torrent(files, options.piece_size or 16384, flags)
     maker.set_creation_date(0)

@@ -30,6 +30,14 @@ class Output:
         self._torrent = Path(os.path.realpath(torrent))
         self._signature = self._torrent.with_name(self._torrent.name + SIGNATURE_SUFFIX)
 
+    def read_torrent(self) -> bytes | None:
+        """What the ``.torrent`` holds; None if there is none.
+
+        Raises:
+            TreeError: it cannot be read.
+        """
+        return _read(self._torrent)
+
     def read_signature(self) -> bytes | None:
         """What the signature file holds; None if there is none.
 

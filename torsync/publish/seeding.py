@@ -58,6 +58,11 @@ class SeededRelease:
         """In the session; None if it is not."""
         return self._torrent
 
+    @property
+    def is_in(self) -> bool:
+        """Whether all that can be seeded is in the session."""
+        return self._torrent is not None or not self.release.manifest.num_pieces
+
     def enter(self, withdrawn: Collection[str] = ()) -> None:
         """Seed the release, but for some files; whatever was seeded of it before is replaced.
 
@@ -101,9 +106,10 @@ class SeededRelease:
                 self._torrent.super_seed()
 
     def follow(self, release: PublishedRelease) -> None:
-        """Use the trackers of a release with the same content."""
+        """Take a release with the same content for the one that is seeded: its trackers."""
+        is_other = self.release.manifest.trackers != release.manifest.trackers
         self.release = release
-        if self._torrent is not None:
+        if is_other and self._torrent is not None:
             self._torrent.replace_sources(release.manifest.trackers, ())
 
     def leave(self) -> None:

@@ -10,8 +10,7 @@ import json
 import os
 from array import array
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -71,18 +70,17 @@ class PublishedRelease:
         facts: about it.
         metainfo: the whole ``.torrent``.
         signature: the contents of its ``.minisig``; None if it is not signed.
-        stamps: what each file was when it was hashed, by path; links are left out.
+        stamps: what each file that is seeded was when it was hashed, by path; links are left out.
+        seen: the same of the files in the folder, where a snapshot is seeded instead of them.
+        manifest: what its ``.torrent`` says.
     """
 
     facts: Facts
-    metainfo: bytes
+    metainfo: bytes = field(repr=False)
     signature: bytes | None
-    stamps: Mapping[str, FileStamp]
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """What its ``.torrent`` says."""
-        return parse_metainfo(self.metainfo)
+    stamps: Mapping[str, FileStamp] = field(repr=False)
+    seen: Mapping[str, FileStamp] = field(repr=False)
+    manifest: Manifest = field(repr=False)
 
 
 class PublicationState:
@@ -149,8 +147,12 @@ class PublicationState:
             StateError: that was not possible.
         """
         with self._in_words():
-            data = _dump_stamps(release.manifest, release.stamps)
-            write_durably(self._file(release.facts.digest, "stamps"), data)
+            named = {"stamps": release.stamps}
+            if release.facts.snapshot:
+                named["seen"] = release.seen
+            for name, stamps in named.items():
+                data = _dump_stamps(release.manifest, stamps)
+                write_durably(self._file(release.facts.digest, name), data)
 
     def begin(self, release: PublishedRelease) -> None:
         """Note that a stored release is becoming public from now on.
@@ -234,16 +236,16 @@ class PublicationState:
         if metainfo is None or sha256(metainfo).hexdigest() != facts.digest:
             return None
         signature = self._read(self._file(facts.digest, "minisig")) if facts.signed else None
-        release = PublishedRelease(
-            replace(facts, signed=signature is not None), metainfo, signature, {}
-        )
         try:
-            stamps = _load_stamps(
-                release.manifest, self._read(self._file(facts.digest, "stamps")) or b""
-            )
+            manifest = parse_metainfo(metainfo)
         except ManifestError:
             return None
-        return replace(release, stamps=stamps)
+        stamps = _load_stamps(manifest, self._read(self._file(facts.digest, "stamps")))
+        seen = stamps
+        if facts.snapshot:
+            seen = _load_stamps(manifest, self._read(self._file(facts.digest, "seen")))
+        facts = replace(facts, signed=signature is not None)
+        return PublishedRelease(facts, metainfo, signature, stamps, seen, manifest)
 
     def _read(self, file: Path) -> bytes | None:
         with self._in_words():
@@ -278,10 +280,10 @@ def _dump_stamps(manifest: Manifest, stamps: Mapping[str, FileStamp]) -> bytes:
     return numbers.tobytes()
 
 
-def _load_stamps(manifest: Manifest, data: bytes) -> dict[str, FileStamp]:
+def _load_stamps(manifest: Manifest, data: bytes | None) -> dict[str, FileStamp]:
     """Read what ``_dump_stamps`` gave; nothing if it does not fit."""
     numbers = array("q")
-    if len(data) != len(manifest.files) * _FIELDS * numbers.itemsize:
+    if data is None or len(data) != len(manifest.files) * _FIELDS * numbers.itemsize:
         return {}
     numbers.frombytes(data)
     found = {}
