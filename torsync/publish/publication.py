@@ -68,7 +68,7 @@ class Publication:
         self._around = around
         self._ignored = matcher(config.ignore)
         self._looks_s = 0.0
-        self._others: frozenset[str] = frozenset()
+        self._seen: frozenset[str] = frozenset()
         self._is_recovered = False
         with ExitStack() as opened:
             self._state = PublicationState(folder)
@@ -215,6 +215,7 @@ class Publication:
         else:
             self._releasing.confirm(before, found.release)
             self._showing.show(found.release)
+        self._seen &= frozenset(found.report.skipped)
         self._showing.raise_unreadable()
         return found.report
 
@@ -305,9 +306,10 @@ class Publication:
         self._see_to_tree()
         standing = look_at_all(self._tree, release, self._ignored)
         self._withdraw(release, standing.changed)
-        news = standing.others - self._others
-        self._others |= news  # what a release leaves out is not news for ever
-        return bool(standing.changed or news)
+        found = standing.changed | standing.others
+        news = found - self._seen
+        self._seen |= found  # what a release leaves out, or fails for, is not news for ever
+        return bool(news)
 
     def _withdraw(self, release: PublishedRelease, paths: Collection[str]) -> None:
         if not release.facts.snapshot:  # edits do no harm to a clone

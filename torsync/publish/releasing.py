@@ -180,8 +180,8 @@ class Releasing:
         signed = self._signer is not None
         changed = (
             before is None
-            or is_other(before.manifest, authored.manifest)
-            or before.facts.signed < signed
+            or is_other(before.manifest, manifest)
+            or (signed and not before.facts.signed)
         )
         report = PublishReport(
             self._config.name,

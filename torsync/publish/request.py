@@ -26,8 +26,10 @@ from torsync.model.guard import ALLOWABLE, Allowance
 from torsync.model.publish_reports import PublishReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from pathlib import Path
+
+    from torsync.subscribe.surroundings import Surroundings
 
 _REQUEST, _ANSWER = ".json", ".answer"
 _LOOK_EVERY_S = 0.1
@@ -159,8 +161,7 @@ class Requests:
 
 def request_and_wait(
     folder: Path,
-    wait: Callable[[float], bool],
-    allowed: Collection[Allowance] = (),
+    around: Surroundings,
     *,
     dry_run: bool = False,
 ) -> PublishReport | None:
@@ -168,8 +169,7 @@ def request_and_wait(
 
     Args:
         folder: of the publication's state.
-        wait: sleeps so many seconds, True if the waiting shall end.
-        allowed: what guards shall let pass.
+        around: ``wait`` may end the waiting; ``allowed`` is what guards shall let pass.
         dry_run: only tell what the release would be.
 
     Returns:
@@ -178,13 +178,13 @@ def request_and_wait(
     Raises:
         RelayedError: it failed.
         StateError: the state cannot be written.
-        InterruptedByUserError: ``wait`` said so.
+        InterruptedByUserError: the waiting was ended; the request stays.
     """
     requests = Requests(folder)
-    request_id = requests.leave(allowed, dry_run=dry_run)
+    request_id = requests.leave(around.allowed, dry_run=dry_run)
     looks = 0
     while (report := requests.answer(request_id)) is None:
-        if wait(_LOOK_EVERY_S):
+        if around.wait(_LOOK_EVERY_S):
             raise InterruptedByUserError("stopped waiting; the service goes on with the request")
         looks += 1
         if looks % _LOOKS_PER_HOLDER == 0 and holder_pid(folder) is None:
