@@ -36,6 +36,7 @@ _COMMANDS = {
     "rollback": ("torsync.cli.rollback", "run_rollback"),
     "trash": ("torsync.cli.trash", "run_trash"),
     "run": ("torsync.cli.run", "run_service"),
+    "keygen": ("torsync.cli.keygen", "run_keygen"),
     "demo": ("torsync.cli.demo", "run_demo"),
 }
 
