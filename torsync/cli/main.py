@@ -37,6 +37,7 @@ _COMMANDS = {
     "trash": ("torsync.cli.trash", "run_trash"),
     "run": ("torsync.cli.run", "run_service"),
     "publish": ("torsync.cli.publish", "run_publish"),
+    "keygen": ("torsync.cli.keygen", "run_keygen"),
     "demo": ("torsync.cli.demo", "run_demo"),
 }
 

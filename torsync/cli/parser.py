@@ -31,6 +31,14 @@ def make_parser() -> argparse.ArgumentParser:
     init.add_argument("url", metavar="URL", help="of the .torrent: http, https or file")
     init.add_argument("path", metavar="PATH", help="the folder to keep equal to it")
     init.add_argument("--name", help="of the subscription (default: the torrent's name)")
+    init.add_argument(
+        "--public-key",
+        dest="public_keys",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="that releases must be signed with: a minisign key, or its .pub file (repeatable)",
+    )
     init.add_argument("--adopt", action="store_true", help=_ADOPT)
 
     check = add_command("check-now", "poll now, update, return when the tree is in sync")
@@ -92,6 +100,8 @@ def make_parser() -> argparse.ArgumentParser:
 
     trash = add_command("trash", "see, restore and remove what was replaced or removed")
     _add_trash(trash, anywhere)
+
+    _add_keygen(add_command("keygen", "make minisign keys for signing releases"))
 
     demo = add_command(
         "demo", "a publisher and a subscriber on this machine, with an update in between"
@@ -202,6 +212,24 @@ def _add_trash(trash: argparse.ArgumentParser, anywhere: argparse.ArgumentParser
         default=0.0,
         help="only what has been there for so long, such as 7d",
     )
+
+
+def _add_keygen(keygen: argparse.ArgumentParser) -> None:
+    keygen.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the secret key; the public one is FILE.pub (default: minisign.key beside the "
+        "configuration)",
+    )
+    keygen.add_argument(
+        "--encrypt",
+        action="store_true",
+        help="with the password in TORSYNC_KEY_PASSWORD, or in the file that "
+        "TORSYNC_KEY_PASSWORD_FILE names (default: not, so that a service can sign)",
+    )
+    keygen.add_argument("--force", action="store_true", help="overwrite keys that are there")
 
 
 def _add_names(parser: argparse.ArgumentParser, what: str = "subscriptions") -> None:

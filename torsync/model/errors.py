@@ -113,6 +113,20 @@ class ManifestError(RemoteInvalidError):
         )
 
 
+class UntrustedError(RemoteError):
+    """A release is not the publisher's newest: unsigned, forged, by another key, or older.
+
+    Attributes:
+        reason: which of these, as ``model.trust.Refusal`` names them.
+    """
+
+    code = "untrusted"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
 class SwarmError(TorsyncError):
     """The BitTorrent session failed, or no peer delivered."""
 
