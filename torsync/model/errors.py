@@ -111,6 +111,7 @@ class ManifestError(RemoteInvalidError):
             f"the .torrent cannot be used: {problem}",
             hint=hint or "the publisher has to mend the .torrent; the tree stays as it is",
         )
+        self.problem = problem
 
 
 class UntrustedError(RemoteError):
