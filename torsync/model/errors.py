@@ -169,6 +169,12 @@ class NotInTrashError(TorsyncError):
     code = "not_in_trash"
 
 
+class FeedError(TorsyncError):
+    """The feed cannot listen, or has failed."""
+
+    code = "feed"
+
+
 class UnfinishedError(TorsyncError):
     """An update was cut off in its commit, which has to be finished first; nothing was done."""
 
