@@ -126,8 +126,13 @@ class Releases:
 
     def polled(self) -> Release | None:
         """The newest release that a poll of this URL got; None before the first."""
+        poll = self.last_poll()
+        return self.load(poll.sha256) if poll is not None else None
+
+    def last_poll(self) -> PollState | None:
+        """What the last good poll of this URL got; None before the first."""
         poll = self._state.load_poll()
-        return self.load(poll.sha256) if poll is not None and poll.url == self._url else None
+        return poll if poll is not None and poll.url == self._url else None
 
     def load(self, digest: str) -> Release | None:
         """Load a stored release; None if its bytes are gone."""
