@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.authored import make_authored
+from tests.support.cli import is_report
+from tests.support.leecher import assert_seeds
+from tests.support.processes import wait_until
 from tests.support.torrents import info_hash
-from tests.support.trees import tree_bytes
+from tests.support.trees import tree_bytes, write_tree
 from torsync.model.authoring.difference import find_difference
 from torsync.model.metainfo import parse_metainfo
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.cli import Publisher, Torsync
     from tests.support.updates import Updates
 
 PIECE = 32 * 1024
@@ -82,3 +89,22 @@ def test_other_times_of_the_same_content_are_set_and_nothing_else_happens(
     updates.publisher.announce(first)
     updates.torsync.run("check-now").assert_ok()
     assert mtimes(updates)["small/007"] != 1_000_000_000
+
+
+def test_a_running_service_goes_on_seeding_when_only_the_times_change(
+    tmp_path: Path, torsync: Torsync, publisher: Publisher, port: int
+) -> None:
+    torsync.subscribe(interval="1s")
+    folder = write_tree(tmp_path / "release", SOME)
+    first = make_authored(folder, piece_size=PIECE)
+    publisher.publish(first, folder)
+    service = torsync.start("run")
+    service.wait_for(is_report, "the first sync is reported")
+    service.wait_for_stage("pack", "seeding")
+    os.utime(folder / "small/007", (1_000_000_000, 1_000_000_000))
+    publisher.announce(make_authored(folder, piece_size=PIECE))
+    tree = torsync.tree
+    wait_until(lambda: (tree / "small/007").stat().st_mtime == 1_000_000_000, "the time is set")
+    publisher.seeder.remove(first)
+    assert_seeds(port, first, folder, tmp_path / "leecher")
+    assert service.stop(signal.SIGTERM, within_s=2).exit_code == 0

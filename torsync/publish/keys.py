@@ -53,15 +53,15 @@ def generate_keys(path: Path, *, password: str = "", force: bool = False) -> Key
     public = f"untrusted comment: minisign public key {key_id(public_key)}\n{public_key}\n"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    try:
         _write(path, bytes(pair.secret_key) + b"\n", 0o600, force=force)
         _write(beside, public.encode(), 0o644, force=force)
     except FileExistsError as error:
         raise _present(Path(error.filename)) from None
     except OSError as error:
-        raise ConfigError(
-            f"cannot write the key {str(path)!r}: {error.strerror or error}",
-            hint="check the permissions of the folder, or choose another with -o",
-        ) from error
+        raise _not_written(path, error) from error
     return KeyReport(key_id(public_key), public_key, str(beside), str(path), bool(password))
 
 
@@ -163,4 +163,11 @@ def _present(path: Path) -> UsageError:
         f"{str(path)!r} is there already, and would be lost",
         hint="choose another file with -o; --force overwrites it: subscribers with its public key "
         "then refuse what is signed",
+    )
+
+
+def _not_written(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cannot write the key {str(path)!r}: {error.strerror or error}",
+        hint="check the permissions of the folder, or choose another with -o",
     )

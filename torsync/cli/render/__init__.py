@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
+    from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
@@ -48,6 +49,9 @@ class Renderer(Protocol):
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Show that ``init`` added a subscription to the configuration file ``config``."""
+
+    def key(self, report: KeyReport) -> None:
+        """Show the keys that ``keygen`` made, and where they go."""
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Show a failure, of one subscription or of the whole command."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
+    from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
@@ -88,6 +89,10 @@ class JsonRenderer:
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Write a ``subscription`` object."""
         self._subscription("init", {"name": name, "url": url, "path": path, "config": config})
+
+    def key(self, report: KeyReport) -> None:
+        """Write a ``key`` object."""
+        self._write(self._out, {"type": "key", "command": "keygen", **report.as_json()})
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write an ``error`` object, to standard error."""

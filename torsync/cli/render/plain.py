@@ -18,6 +18,7 @@ from torsync.cli.render.summaries import (
     check_sections,
     hint_added,
     hint_verify,
+    key_lines,
     past_lines,
     summarise_added,
     summarise_check,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event, Progress
+    from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
@@ -150,6 +152,12 @@ class PlainRenderer:
         if not self._quiet:
             self._say(self._out, name, summarise_added(url, path, config))
             self._say(self._out, name, "hint", hint_added(name))
+
+    def key(self, report: KeyReport) -> None:
+        """Write where the keys are, and the lines of configuration for both sides."""
+        if not self._quiet:
+            for label, text in key_lines(report):
+                self._say(self._out, label, text)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write the error, each of its problems and the hint on a line of its own."""

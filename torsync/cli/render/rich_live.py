@@ -29,6 +29,7 @@ from torsync.cli.render.summaries import (
     check_sections,
     hint_added,
     hint_verify,
+    key_lines,
     past_lines,
     summarise_added,
     summarise_check,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from torsync.cli.render import Renderer
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
+    from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
@@ -200,6 +202,18 @@ class RichRenderer:
         self._print(
             Text.assemble((printable(name), "bold"), "  ", summarise_added(url, path, config)),
             _hint(hint_added(name)),
+        )
+
+    def key(self, report: KeyReport) -> None:
+        """Print where the keys are, and the lines of configuration for both sides."""
+        if self._report_lines is not None:
+            self._report_lines.key(report)
+            return
+        self._print(
+            *(
+                _unbroken(Text.assemble((label, "bold"), f"  {text}"))
+                for label, text in key_lines(report)
+            )
         )
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
