@@ -15,7 +15,16 @@ LAYERS = ["cli", "service", "publish", "subscribe", "swarm", "disk", "model"]
 MAX_LINES = 400
 
 PURE = {
-    *("__future__", "abc", "array", "bisect", "calendar", "collections", "collections.abc"),
+    *(
+        "__future__",
+        "abc",
+        "array",
+        "base64",
+        "bisect",
+        "calendar",
+        "collections",
+        "collections.abc",
+    ),
     *("dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib", "heapq", "ipaddress"),
     "itertools",
     "json",

@@ -65,3 +65,26 @@ class PublishReport:
             else:
                 found[name] = round(value, 3) if isinstance(value, float) else value
         return found
+
+
+@dataclass(slots=True)
+class PublicationStatus:
+    """What is known of a publication from its state directory; times are Unix seconds."""
+
+    name: str
+    path: str
+    stage: str
+    torrent: str = ""
+    release: str = ""
+    info_hash: str = ""
+    number: int = 0
+    files: int = 0
+    bytes_total: int = 0
+    last_release_s: float | None = None
+    last_error: str = ""
+    last_error_hint: str = ""
+    holder_pid: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the object that ``--json`` prints, without its ``type``."""
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -162,6 +162,14 @@ def is_aligned(size: int, piece_length: int, format: TorrentFormat) -> bool:  # 
     return format is TorrentFormat.V1 and size >= piece_length
 
 
+def tree_order(file: PublishedFile) -> str:
+    """Give what files are sorted by, in the order of a BEP 52 file tree.
+
+    No name holds a NUL, which sorts before all else; and UTF-8 sorts as code points do.
+    """
+    return file.path.replace("/", "\0")
+
+
 def lay_out(
     files: Iterable[PublishedFile],
     piece_length: int,
@@ -180,8 +188,7 @@ def lay_out(
     is_power = not piece_length & (piece_length - 1)
     if not is_power or not BLOCK_SIZE <= piece_length <= MAX_PIECE_LENGTH:
         raise ValueError(f"a piece length must be a power of two from 16 KiB, not {piece_length}")
-    # No name holds a NUL, which sorts before all else; and UTF-8 sorts as the code points do.
-    ordered = tuple(sorted(files, key=lambda file: file.path.replace("/", "\0")))
+    ordered = tuple(sorted(files, key=tree_order))
     if format is TorrentFormat.V2:
         return _lay_out_v2(ordered, piece_length)
     # All files of a hybrid with bytes are aligned, of v1 those of a piece or more.

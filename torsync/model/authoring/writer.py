@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import bencode2
 
+from torsync.model.authoring.file_lists import encode_file_list, encode_file_tree
 from torsync.model.config import TorrentFormat
+from torsync.model.manifest import FileEntry, Manifest
+from torsync.model.metainfo_notes import label, nodes, optional_time, text, trackers, web_seeds
+from torsync.model.names import resolve_meeting_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torsync.model.authoring.content import FileHashes, PublishedFile
     from torsync.model.authoring.layout import Layout
-
-MAX_TIME_S = 253_402_300_799  # the last second of the year 9999; later ones count as unknown
 
 _Dict = dict[bytes, Any]
 
@@ -79,6 +81,9 @@ class Notes:
     creation_date_s: int | None = None
 
 
+NO_NOTES = Notes()
+
+
 def write_info(
     layout: Layout,
     hashes: Sequence[FileHashes],
@@ -99,20 +104,25 @@ def write_info(
     Raises:
         ValueError: the hashes are not those that the layout needs.
     """
+    _check_hashes(layout, hashes)
     v1_hashes = layout.v1_hashes(hashes, packed)
     has_v1, has_v2 = layout.format is not TorrentFormat.V2, layout.format is not TorrentFormat.V1
     if has_v1 and len(v1_hashes) != 20 * layout.num_pieces:
         raise ValueError(f"{layout.num_pieces} pieces, but {len(v1_hashes)} bytes of SHA-1")
-    info: _Dict = {b"name": name.encode(), b"piece length": layout.piece_length}
-    if private:
-        info[b"private"] = 1
-    if has_v1:
-        info[b"files"] = _v1_files(layout, hashes, roots=not has_v2)
-        info[b"pieces"] = v1_hashes
+    parts: list[bytes] = [b"d"]
     if has_v2:
-        info[b"file tree"] = _file_tree(layout, hashes)
-        info[b"meta version"] = 2
-    raw = bencode2.bencode(info)
+        parts += [b"9:file tree", encode_file_tree(layout, hashes)]
+    if has_v1:
+        parts += [b"5:files", encode_file_list(layout, hashes, roots=not has_v2)]
+    if has_v2:
+        parts.append(b"12:meta versioni2e")
+    rest: _Dict = {b"name": name.encode(), b"piece length": layout.piece_length}
+    if has_v1:
+        rest[b"pieces"] = v1_hashes
+    if private:
+        rest[b"private"] = 1
+    parts.append(bencode2.bencode(rest)[1:])
+    raw = b"".join(parts)
     return Info(
         raw=raw,
         name=name,
@@ -123,63 +133,20 @@ def write_info(
     )
 
 
-def _v1_files(layout: Layout, hashes: Sequence[FileHashes], *, roots: bool) -> list[_Dict]:
-    entries: list[_Dict] = []
-    pads = layout.pads
-    for index, file in enumerate(layout.files):
-        if index in pads:
-            entries.append(_pad_file(pads[index]))
-        entry: _Dict = {b"length": file.size, b"path": file.path.encode().split(b"/")}
-        if file.executable or file.hidden or file.link_target is not None:
-            entry |= _attributes(file)
-        if roots and file.size:
-            entry[b"pieces root"] = hashes[index].root
-        entries.append(entry)
-    if len(layout.files) in pads:
-        entries.append(_pad_file(pads[len(layout.files)]))
-    return entries
-
-
-def _pad_file(size: int) -> _Dict:
-    return {b"attr": b"p", b"length": size, b"path": [b".pad", b"%d" % size]}
-
-
-def _file_tree(layout: Layout, hashes: Sequence[FileHashes]) -> _Dict:
-    tree: _Dict = {}
-    folders: dict[bytes, _Dict] = {b"": tree}
-    for file, found in zip(layout.files, hashes, strict=True):
-        parent, _slash, name = file.path.encode().rpartition(b"/")
-        leaf: _Dict = {} if file.link_target is not None else {b"length": file.size}
-        if file.size:
-            leaf[b"pieces root"] = found.root
-        if file.executable or file.hidden or file.link_target is not None:
-            leaf |= _attributes(file)
-        _folder(folders, parent)[name] = {b"": leaf}
-    return tree
-
-
-def _folder(folders: dict[bytes, _Dict], path: bytes) -> _Dict:
-    """The node of a folder, made with those above it."""
-    if path not in folders:
-        parent, _slash, name = path.rpartition(b"/")
-        folders[path] = _folder(folders, parent)[name] = {}
-    return folders[path]
-
-
-def _attributes(file: PublishedFile) -> _Dict:
-    """The BEP 47 keys of a file that has any; letters in the order that libtorrent has."""
-    letters = b"h" * file.hidden + b"x" * file.executable
-    if file.link_target is None:
-        return {b"attr": letters}
-    return {b"attr": letters + b"l", b"symlink path": file.link_target.encode().split(b"/")}
-
-
-def _mtime_s(file: PublishedFile) -> int:
-    return file.mtime_s if file.link_target is None and 0 < file.mtime_s <= MAX_TIME_S else 0
+def _check_hashes(layout: Layout, hashes: Sequence[FileHashes]) -> None:
+    piece_length = layout.piece_length
+    has_layers = layout.format is not TorrentFormat.V1
+    for file, (root, layer, _v1) in zip(layout.files, hashes, strict=True):
+        size = file.size
+        if len(root) != (32 if size else 0):
+            raise ValueError(f"{file.path!r} of {size} bytes has a root of {len(root)} bytes")
+        needed = 32 * -(-size // piece_length) if size > piece_length else 0
+        if has_layers and len(layer) != needed:
+            raise ValueError(f"{file.path!r} needs {needed} bytes of layer, found {len(layer)}")
 
 
 def write_metainfo(
-    info: Info, layout: Layout, hashes: Sequence[FileHashes], notes: Notes = Notes()
+    info: Info, layout: Layout, hashes: Sequence[FileHashes], notes: Notes = NO_NOTES
 ) -> bytes:
     """Write a whole ``.torrent`` around an info dictionary.
 
@@ -190,23 +157,99 @@ def write_metainfo(
         notes: what else to say.
     """
     before: _Dict = {}
-    if notes.trackers:
-        before[b"announce"] = notes.trackers[0].encode()
-        before[b"announce-list"] = [[url.encode()] for url in notes.trackers]
-    if notes.comment:
-        before[b"comment"] = notes.comment.encode()
-    if notes.created_by:
-        before[b"created by"] = notes.created_by.encode()
-    if notes.creation_date_s is not None:
-        before[b"creation date"] = notes.creation_date_s
     after: _Dict = {}
-    if notes.nodes:
-        after[b"nodes"] = [[host.encode(), port] for host, port in notes.nodes]
-    if layout.format is not TorrentFormat.V1:
-        after[b"piece layers"] = {found.root: found.layer for found in hashes if found.layer}
-    after[b"torsync"] = {b"mtimes": [_mtime_s(file) for file in layout.files]}
-    if notes.web_seeds:
-        after[b"url-list"] = [url.encode() for url in notes.web_seeds]
+    for key, value in {**_outer(notes), **_outer_of_files(layout, hashes)}.items():
+        (before if key < b"info" else after)[key] = value
     # The keys of a dictionary are sorted, and the info dictionary goes in as it was hashed.
     head, tail = bencode2.bencode(before), bencode2.bencode(after)
     return b"".join([head[:-1], b"4:info", info.raw, tail[1:]])
+
+
+def _outer(notes: Notes) -> _Dict:
+    outer: _Dict = {}
+    if notes.trackers:
+        outer[b"announce"] = notes.trackers[0].encode()
+        outer[b"announce-list"] = [[url.encode()] for url in notes.trackers]
+    if notes.comment:
+        outer[b"comment"] = notes.comment.encode()
+    if notes.created_by:
+        outer[b"created by"] = notes.created_by.encode()
+    if notes.creation_date_s is not None:
+        outer[b"creation date"] = notes.creation_date_s
+    if notes.nodes:
+        outer[b"nodes"] = [[host.encode(), port] for host, port in notes.nodes]
+    if notes.web_seeds:
+        outer[b"url-list"] = [url.encode() for url in notes.web_seeds]
+    return outer
+
+
+def _outer_of_files(layout: Layout, hashes: Sequence[FileHashes]) -> _Dict:
+    outer: _Dict = {b"torsync": {b"mtimes": list(map(_mtime_s, layout.files))}}
+    if layout.format is not TorrentFormat.V1:
+        outer[b"piece layers"] = _piece_layers(layout, hashes)
+    return outer
+
+
+def _piece_layers(layout: Layout, hashes: Sequence[FileHashes]) -> dict[bytes, bytes]:
+    """The layers of the files of more than one piece; of no file in v1, where nobody reads them."""
+    if layout.format is TorrentFormat.V1:
+        return {}
+    return {
+        found.root: found.layer
+        for file, found in zip(layout.files, hashes, strict=True)
+        if file.size > layout.piece_length
+    }
+
+
+def _mtime_s(file: PublishedFile) -> int:
+    return (file.link_target is None and optional_time(file.mtime_s)) or 0
+
+
+def manifest_of(
+    info: Info, layout: Layout, hashes: Sequence[FileHashes], notes: Notes = NO_NOTES
+) -> Manifest:
+    """Give what ``parse_metainfo`` makes of ``write_metainfo``, several times as fast.
+
+    Args:
+        info: made of ``layout`` and ``hashes``.
+        layout: where the files lie.
+        hashes: of each of its files.
+        notes: what else the ``.torrent`` says.
+
+    Raises:
+        ManifestError: two files have names that meet, with no room for a suffix.
+    """
+    outer = _outer(notes)
+    paths = resolve_meeting_names([file.path for file in layout.files])
+    return Manifest(
+        name=label(info.name.encode()),
+        info_hash_v1=info.hash_v1,
+        info_hash_v2=info.hash_v2,
+        piece_length=layout.piece_length,
+        layout_size=layout.size,
+        files=tuple(
+            FileEntry(
+                path,
+                file.size,
+                offset,
+                file.executable,
+                file.hidden,
+                file.link_target,
+                _mtime_s(file) or None,
+                None,
+                found.root or None,
+            )
+            for path, file, offset, found in zip(
+                paths, layout.files, layout.offsets, hashes, strict=True
+            )
+        ),
+        v1_hashes=info.v1_hashes,
+        piece_layers=_piece_layers(layout, hashes),
+        trackers=trackers(outer),
+        web_seeds=web_seeds(outer),
+        nodes=nodes(outer),
+        private=info.private,
+        comment=text(outer.get(b"comment")),
+        created_by=text(outer.get(b"created by")),
+        creation_date_s=optional_time(outer.get(b"creation date")),
+    )

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.remote.rules import Timeouts
 
 _CHUNK_BYTES = 64 * 1024
+_CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ def get(
     Args:
         url: http or https.
         headers: what the subscription configures, resolved.
-        conditions: ``If-None-Match`` and ``If-Modified-Since``, or nothing.
+        conditions: ``If-None-Match`` and ``If-Modified-Since``, or nothing; and what else is to be
+            sent wherever a redirect leads.
         max_bytes: the largest decoded body that is accepted.
         timeouts: of the connection and of silence.
         deadline: on ``time.monotonic``'s clock; nothing is waited for after it.
@@ -119,7 +121,10 @@ def get(
                 ) as response:
                     if response.status_code not in REDIRECTS:
                         return _read_answer(
-                            response, shown, max_bytes, conditional=bool(conditions)
+                            response,
+                            shown,
+                            max_bytes,
+                            conditional=bool(_CONDITIONS & {*conditions}),
                         )
                     location = response.headers.get("Location", "")
             except (OSError, urllib3.exceptions.HTTPError) as error:
