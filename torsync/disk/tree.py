@@ -222,9 +222,7 @@ class Tree:
         """Look at everything in the tree but ``.torsync``, by stat alone; see ``scan_tree``."""
         clock_ns = self.clock_ns()
         mounts = mounts_in(self.root)
-        return scan_tree(
-            self.folder_fd, self.device, clock_ns, mounts, like, on_entries, leave_out
-        )
+        return scan_tree(self.folder_fd, self.device, clock_ns, mounts, like, on_entries, leave_out)
 
     def is_current(self) -> bool:
         """Whether the folder that is open is still the one at its path."""

@@ -20,13 +20,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import ManifestError
-from torsync.model.names import (
-    NameChecker,
-    is_private,
-    meeting_key,
-    resolve_meeting_names,
-)
+from torsync.model.authoring.content import PublishedFile
+from torsync.model.authoring.names import find_unpublishable
+from torsync.model.names import is_private, meeting_key
 from torsync.model.patterns import matcher
 from torsync.model.tree_index import Kind
 from torsync.publish.errors import Problem
@@ -37,8 +33,7 @@ if TYPE_CHECKING:
     from torsync.disk.tree import Tree
     from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
 
-_SURELY_SHORT = 63  # characters: no name in it is too long, whatever they are in UTF-8
-_SURELY_SHORT_ASCII = 198  # neither are there too many
+_SURELY_SHORT = 198  # characters of ASCII: no name in it is too long, nor is it too deep
 _NO_ROWS: Mapping[str, LedgerRow] = {}
 
 
@@ -89,64 +84,75 @@ def sort_out(index: DiskIndex, ignored: Callable[[str], bool]) -> Content:
     """
     content = Content(clock_ns=index.clock_ns)
     problems = content.problems
-    wrong_names: set[str] = set()
+    wrong: set[str] = set()  # names that are not UTF-8
     folders: list[str] = []
-    checker = NameChecker(windows=False)
-    files, plain = content.files, Kind.FILE
+    are_plain = True
+    files, file = content.files, Kind.FILE
     for path, entry in index.entries.items():
-        if not (
-            path.isascii() and len(path) <= _SURELY_SHORT_ASCII
-        ) and not _has_right_name(path, checker, wrong_names, problems):
-            continue
-        if entry.kind is plain:
+        if not path.isascii() or len(path) > _SURELY_SHORT:
+            are_plain = False
+            if not _is_unicode(path):
+                if not _is_below(path, wrong):
+                    wrong.add(path)
+                    problems.append(Problem(path, "has a name that is not UTF-8"))
+                continue
+        kind = entry.kind
+        if kind is file:
             files[path] = entry
-        elif entry.kind is Kind.FOLDER:
+        elif kind is Kind.FOLDER:
             folders.append(path)
-        elif entry.kind is Kind.LINK:
+        elif kind is Kind.LINK:
             target = _link_target(path, entry.link_target, index, ignored)
             if isinstance(target, Problem):
                 problems.append(target)
             else:
                 content.links[path] = target
-        elif entry.kind is Kind.MOUNT:
+        elif kind is Kind.MOUNT:
             problems.append(Problem(path, "is a mount point of another file system"))
         else:
             problems.append(Problem(path, "is no file, folder or link, but a special file"))
     for path, reason in index.problems.items():
-        if not _is_below(path, wrong_names):
+        if not _is_below(path, wrong):
             problems.append(Problem(path or ".", f"could not be read: {reason}"))
-    _leave_out_meeting(content, folders)
+    if not are_plain or _may_meet(content, folders):
+        _leave_out_wrong_names(content)
     return content
 
 
-def _has_right_name(
-    path: str, checker: NameChecker, wrong_names: set[str], problems: list[Problem]
-) -> bool:
-    """Whether subscribers take a name; of a folder that is wrong, nothing in it is named."""
-    if wrong_names and _is_below(path, wrong_names):
-        return False
-    reason = ""
+def _is_unicode(path: str) -> bool:
     try:
-        raw = path.encode()
-        if len(path) > _SURELY_SHORT:
-            checker.path(raw.split(b"/"))
+        path.encode()
     except UnicodeEncodeError:
-        reason = "has a name that is not UTF-8"
-    except ManifestError as error:
-        reason = f"has a name that subscribers refuse: {error.message.partition(': ')[2]}"
-    if reason:
-        wrong_names.add(path)
-        problems.append(Problem(path, reason))
-    return not reason
+        return False
+    return True
 
 
 def _is_below(path: str, folders: set[str]) -> bool:
     """Whether a path is one of ``folders``, or in one."""
-    while path:
+    while folders and path:
         if path in folders:
             return True
         path = path.rpartition("/")[0]
     return False
+
+
+def _may_meet(content: Content, folders: Iterable[str]) -> bool:
+    """Whether some names may be the same on some system."""
+    keys = set(map(meeting_key, content.files))
+    keys.update(map(meeting_key, content.links))
+    is_each_once = len(keys) == len(content.files) + len(content.links)
+    return not is_each_once or not keys.isdisjoint(map(meeting_key, folders))
+
+
+def _leave_out_wrong_names(content: Content) -> None:
+    """Find names that subscribers would refuse or change."""
+    files, links = content.files, content.links
+    found = [PublishedFile(path, entry.size) for path, entry in files.items()]
+    found += [PublishedFile(path, 0, link_target=target) for path, target in links.items()]
+    for path, reason in find_unpublishable(found).items():
+        content.problems.append(Problem(path, f"is refused by subscribers: {reason}"))
+        files.pop(path, None)
+        links.pop(path, None)
 
 
 def _link_target(
@@ -177,31 +183,4 @@ def _link_target(
     above = ["/".join(names[:count]) + "/" for count in range(1, len(names) + 1)]
     if any(map(ignored, [*above, target])):
         return Problem(path, f"{shown} is ignored")
-    try:
-        target.encode()
-    except UnicodeEncodeError:
-        return Problem(path, f"{shown} is not UTF-8")
-    return target
-
-
-def _leave_out_meeting(content: Content, folders: Iterable[str]) -> None:
-    """Find names that meet; see ``torsync.model.names``."""
-    paths = [*content.files, *content.links]
-    keys = set(map(meeting_key, paths))
-    if len(keys) == len(paths) and keys.isdisjoint(map(meeting_key, folders)):
-        return
-    paths.sort(key=lambda path: path.replace("/", "\0"))  # as in the torrent
-    first = {meeting_key(path): path for path in reversed(paths)}
-    for path, safe in zip(paths, resolve_meeting_names(paths), strict=True):
-        if safe != path:
-            other = first[meeting_key(path)]
-            with_what = f"{other!r}" if other != path else "a folder"
-            content.problems.append(
-                Problem(
-                    path,
-                    f"has the same name as {with_what} but for case or Unicode form; subscribers "
-                    f"would have it as {safe!r}",
-                )
-            )
-            content.files.pop(path, None)
-            content.links.pop(path, None)
+    return target if _is_unicode(target) else Problem(path, f"{shown} is not UTF-8")

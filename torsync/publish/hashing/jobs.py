@@ -133,7 +133,9 @@ def packed_work(
                     work.cost_bytes += length
                 continue
             path, size = layout.files[index][:2]
-            work.add(FilePart(index, start, length), path, size, ROOT if index in wanted else STREAM)
+            work.add(
+                FilePart(index, start, length), path, size, ROOT if index in wanted else STREAM
+            )
             wanted.discard(index)
         work.add_zeros(piece.zeros)
         work.packed.append(piece)
@@ -147,20 +149,14 @@ def _new(piece_length: int, *, with_sha1: bool) -> Work:
     return Work((piece_length, with_sha1, reads))
 
 
-def unknown_pieces(
-    layout: Layout, roots: Sequence[bytes], known: Collection[bytes]
-) -> Iterator[tuple[PackedPiece, bytes]]:
-    """Give the packed pieces whose SHA-1 is not known, with the key that their content has.
+def keys_of(pieces: Iterable[PackedPiece], roots: Sequence[bytes]) -> list[bytes]:
+    """Give the keys of packed pieces; empty for those in which a file's root is not known.
 
     Args:
-        layout: where the files lie.
-        roots: of each of its files; empty where it is not known, and so is the key.
-        known: keys.
+        pieces: of a layout.
+        roots: of each of its files; empty where it is not known.
     """
-    for piece in layout.packed_pieces:
-        if all([roots[part[0]] for part in piece.parts]):
-            key = piece.key(roots)
-            if key not in known:
-                yield piece, key
-        else:
-            yield piece, b""
+    return [
+        b"" if b"" in [roots[part[0]] for part in piece.parts] else piece.key(roots)
+        for piece in pieces
+    ]

@@ -10,11 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 from fcntl import ioctl
 from hashlib import sha1, sha256
+from typing import TYPE_CHECKING
 
 from torsync.model.merkle import BLOCK_SIZE, block_hashes, merkle_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STREAM, ROOT, LAYER = 0, 1, 2
 """What a ``Read`` is for besides the SHA-1 of pieces: nothing, or the BEP 52 root of a file of at
@@ -29,7 +32,7 @@ Read = tuple[str, int, int, int, int]
 With an empty path it stands for so many zeros. ``LAYER`` begins on a piece boundary."""
 
 Job = tuple[int, bool, list[Read]]
-"""Piece length, whether SHA-1 is wanted, and what to read; the pieces are what is read, in a row."""
+"""Piece length, whether SHA-1 is wanted, and what to read: pieces are cut from it, in a row."""
 
 Seen = tuple[int, int, int, int]
 FileResult = tuple[Seen, int, bytes] | int

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from torsync.publish.hashing.kernel import Job, JobResult
+    from torsync.publish.hashing.jobs import Work
+    from torsync.publish.hashing.kernel import JobResult
 
 _PROGRAM = (
     "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1]); "
     "from torsync.publish.hashing.worker import main; main()"
 )
+_PLACE = str(Path(torsync.__file__).parents[1])
 _AHEAD = 2  # jobs that a worker has: one to do, and one to go on with
 _POLL_MS = 100
 _READ_BYTES = 1 << 20
@@ -67,11 +69,13 @@ class WorkerPool:
             self._workers.pop().end()
 
     def run(
-        self, jobs: Iterator[Job], stopping: Callable[[], bool]
-    ) -> Iterator[tuple[Job, JobResult]]:
-        """Have jobs done; give each with its result, in the order in which they are done.
+        self, works: Iterator[Work], heed: Callable[[], None]
+    ) -> Iterator[tuple[Work, JobResult]]:
+        """Have work done; give each with its result, in the order in which they are done.
 
-        It ends early when ``stopping`` says so, at most 0.1 s later.
+        Args:
+            works: what is to be done.
+            heed: called several times a second; may raise to end it.
 
         Raises:
             HashingError: a worker has ended.
@@ -83,8 +87,9 @@ class WorkerPool:
             poll.register(worker.results_fd, select.POLLIN)
         for _ in range(_AHEAD):
             for worker in self._workers:
-                worker.give(next(jobs, None))
+                worker.give(next(works, None))
         while any(worker.pending for worker in self._workers):
+            heed()
             for worker in self._workers:
                 if worker.is_behind:
                     poll.register(worker.jobs_fd, select.POLLOUT)
@@ -97,10 +102,8 @@ class WorkerPool:
                     worker.push()
                     continue
                 for done in worker.receive():
-                    worker.give(next(jobs, None))
+                    worker.give(next(works, None))
                     yield done
-            if stopping():
-                return
 
 
 class _Worker:
@@ -119,7 +122,14 @@ class _Worker:
         try:
             self._pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", "-c", _PROGRAM, str(Path(torsync.__file__).parents[1])],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    _PROGRAM,
+                    str(Path(torsync.__file__).parents[1]),
+                ],
                 {},
                 file_actions=[
                     *((os.POSIX_SPAWN_DUP2, fd, its) for fd, its in to_its),
@@ -136,7 +146,7 @@ class _Worker:
             for fd in (jobs_read, results_write, root):
                 os.close(fd)
         os.set_blocking(self.jobs_fd, False)
-        self.pending: deque[Job] = deque()
+        self.pending: deque[Work] = deque()
         self._outgoing = bytearray()
         self._incoming = bytearray()
 
@@ -145,13 +155,13 @@ class _Worker:
         """Whether it has not been told everything that it was given."""
         return bool(self._outgoing)
 
-    def give(self, job: Job | None) -> None:
-        """Give it a job, if there is one."""
-        if job is None:
+    def give(self, work: Work | None) -> None:
+        """Give it something to do, if there is anything."""
+        if work is None:
             return
-        body = marshal.dumps(job)
+        body = marshal.dumps(work.job)
         self._outgoing += len(body).to_bytes(LENGTH_BYTES, "little") + body
-        self.pending.append(job)
+        self.pending.append(work)
         self.push()
 
     def push(self) -> None:
@@ -164,7 +174,7 @@ class _Worker:
         except OSError:
             self._fail()
 
-    def receive(self) -> Iterator[tuple[Job, JobResult]]:
+    def receive(self) -> Iterator[tuple[Work, JobResult]]:
         """Take what it has to tell: once, and whole results."""
         data = os.read(self.results_fd, _READ_BYTES)
         if not data:
@@ -186,7 +196,7 @@ class _Worker:
         """
         status = self._reap()
         how = f"was ended by signal {-status}" if status < 0 else f"ended with {status}"
-        paths = [read[0] for read in (self.pending[0][2] if self.pending else ()) if read[0]]
+        paths = [read[0] for read in (self.pending[0].job[2] if self.pending else ()) if read[0]]
         more = f" or one of the {len(paths) - 1} files after it" if len(paths) > 1 else ""
         at = f"{paths[0]!r}{more}" if paths else "nothing"
         raise HashingError(
