@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -89,12 +90,29 @@ class _Publisher:
 
     def release(self, name: str) -> None:
         """Publish the folder as it is now: seed first, then replace the ``.torrent``."""
-        from torsync.model.metainfo import parse_metainfo
-        from torsync.publish.author import author_v1
+        from contextlib import closing
+
+        from torsync.disk.tree import Tree
+        from torsync.publish.author import AuthorOptions, Sources, author
+        from torsync.publish.hash_cache import HashCache
         from torsync.swarm.torrent import AddRequest
 
-        metainfo = author_v1(self.folder, name=name, piece_size=_PIECE_SIZE)
-        manifest = parse_metainfo(metainfo)
+        file = self.folder.with_name("hashes.sqlite")
+        with (
+            closing(Tree(self.folder)) as tree,
+            closing(HashCache(file, on_new=lambda _message, _hint: None)) as cache,
+        ):
+            authored = author(
+                tree,
+                AuthorOptions(name, piece_size=_PIECE_SIZE),
+                cache,
+                previous=None,
+                sources=lambda _info_hash: Sources(),
+                progress=lambda _progress: None,
+                stopping=lambda: False,
+                now_s=time.time,
+            )
+        metainfo, manifest = authored.metainfo, authored.manifest
         if self._torrent is not None:
             self._torrent.remove()
         everything = b"\1" * manifest.num_pieces
