@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings, Voice
 
 
-_LISTEN_PATIENCE_S = 2.0
+_LISTEN_PATIENCE_S = 1.0
 _LISTEN_POLL_S = 0.01
 
 
@@ -144,6 +144,7 @@ class Releasing:
         if pending is not None:
             self._restore(pending)
             self._state.finish(pending)
+        self._state.abandon()  # what was kept, and never came to be public
         if self._output is not None:
             self._output.discard()
         release = self._state.published()
