@@ -30,5 +30,8 @@ def serve(context: Context, config: Config) -> ExitCode:
             context.state_dir,
             around,
             on_report=context.renderer.check,
+            publications=list(config.publications.values()),
+            feed=config.feed,
+            on_release=lambda report: context.renderer.publication(report, "run"),
         ).run(context.stop)
     return ExitCode.OK

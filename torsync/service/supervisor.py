@@ -38,6 +38,9 @@ class Work(NamedTuple):
     run: Callable[[], None]
 
 
+_NO_FEED = FeedConfig()
+
+
 def _say_nothing(_report: PublishReport) -> None:
     pass
 
@@ -53,7 +56,7 @@ class Supervisor:
         *,
         on_report: Callable[[CheckReport], None],
         publications: Sequence[PublicationConfig] = (),
-        feed: FeedConfig = FeedConfig(),
+        feed: FeedConfig = _NO_FEED,
         on_release: Callable[[PublishReport], None] = _say_nothing,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
