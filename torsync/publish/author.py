@@ -84,6 +84,15 @@ class Authored:
     skipped: tuple[Problem, ...]
     bytes_hashed: int
 
+    def says_the_same_as(self, previous: Manifest | None) -> bool:
+        """Stand-in."""
+        return self.manifest == previous
+
+
+def events_of(name: str, sink: Callable[..., None]) -> Callable[..., None]:  # noqa: ARG001
+    """Stand-in."""
+    return lambda *_: None
+
 
 def author(
     tree: Tree,
@@ -94,7 +103,7 @@ def author(
     sources: Callable[[str], Sources],
     progress: Callable[..., None],  # noqa: ARG001
     stopping: Callable[[], bool],  # noqa: ARG001
-    now_s: float,  # noqa: ARG001
+    now_s: Callable[[], float],  # noqa: ARG001
 ) -> Authored:
     """Stand-in."""
     ignored = matcher(options.ignore)
