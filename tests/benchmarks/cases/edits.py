@@ -46,10 +46,8 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
         f"2 subscribers, besides the settle time of {_SETTLE_S:g} s",
         goals=options.goals(seconds=2.0),
     )
-    with (
-        tempfile.TemporaryDirectory(prefix="edits-", dir=options.folder) as name,
-        ExitStack() as on,
-    ):
+    scratch = tempfile.TemporaryDirectory(prefix="edits-", dir=options.folder)
+    with ExitStack() as on:
         base = Path(on.enter_context(scratch))
         folder = base / "maps"
         write_mixed_tree(folder, files=_FILES, total=options.scaled(_TOTAL, least=10_000_000))
