@@ -121,7 +121,7 @@ def test_a_release_without_digests_is_compared_by_pieces() -> None:
 names = st.sampled_from([f"{folder}/{name}" for folder in "abc" for name in "12345678"])
 bodies = st.tuples(
     st.integers(0, 6), st.sampled_from([0, 1, 3000, BLOCK, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
-).map(lambda found: content(*found))
+)
 releases = st.dictionaries(names, bodies, min_size=1, max_size=20)
 
 
@@ -133,11 +133,14 @@ releases = st.dictionaries(names, bodies, min_size=1, max_size=20)
     formats=st.tuples(*[st.sampled_from(TorrentFormat)] * 2),
 )
 def test_what_is_left_out_does_not_matter_to_what_is_fetched(
-    before: dict[str, bytes],
-    edits: dict[str, bytes],
+    before: dict[str, tuple[int, int]],
+    edits: dict[str, tuple[int, int]],
     gone: set[str],
     formats: tuple[TorrentFormat, TorrentFormat],
 ) -> None:
     after = {path: body for path, body in {**before, **edits}.items() if path not in gone}
-    old, new = release(before, formats[0]), release(after or {"x": b"x"}, formats[1])
+    old, new = (
+        release({path: content(*body) for path, body in bodies.items()}, format_)
+        for bodies, format_ in zip([before, after or {"x": (1, 1)}], formats, strict=True)
+    )
     assert find_difference(old, new).bytes_to_fetch == bytes_to_fetch(old, new)
