@@ -70,9 +70,9 @@ def test_paths_are_compared_by_their_content(format_: TorrentFormat) -> None:
 def test_of_several_files_of_the_same_content_those_of_the_same_name_have_moved() -> None:
     same = content("same", 50)
     before = release({"x/a": same, "x/b": same, "x/c": same, "stays": b"1"})
-    after = release({"y/b": same, "y/other": same, "stays": b"1", "y/empty": b""})
+    after = release({"y/a": same, "y/other": same, "stays": b"1", "y/empty": b""})
     found = find_difference(before, after)
-    assert (found.moved, found.removed) == (("y/b", "y/other"), ("x/c",))
+    assert (found.moved, found.removed) == (("y/a", "y/other"), ("x/c",))
     assert found.added == ("y/empty",)
     assert found.bytes_to_fetch == 0
 
@@ -116,6 +116,15 @@ def test_a_release_without_digests_is_compared_by_pieces() -> None:
     found = find_difference(stripped(release(SOME)), stripped(release(after)))
     assert (found.modified, found.unchanged) == (("large/a",), len(SOME) - 1)
     assert found.bytes_to_fetch == BLOCK  # the rest of the last piece
+
+
+def test_a_move_is_found_by_any_digest_that_both_releases_have() -> None:
+    """The release before is of another author, who records no roots."""
+    large = content("large", 3 * PIECE)
+    before = release({"a": large})
+    files = tuple(file._replace(pieces_root=None) for file in before.files)
+    found = find_difference(replace(before, files=files), release({"b": large}))
+    assert (found.moved, found.removed, found.bytes_to_fetch) == (("b",), (), 0)
 
 
 names = st.sampled_from([f"{folder}/{name}" for folder in "abc" for name in "12345678"])
