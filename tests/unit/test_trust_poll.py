@@ -409,6 +409,14 @@ class TestReplacedOneAfterTheOther:
         site.put(THREE, SIGNED_THREE)
         assert synced.poll() == THREE
 
+    def test_a_page_that_says_not_found_in_ever_other_words_is_waited_for_once(
+        self, site: Site, synced: Subscriber
+    ) -> None:
+        for number in range(3):
+            site.put(THREE, f"<html>Not found, request {number}</html>".encode())
+            assert synced.refuses().reason == "malformed"
+        assert sum(synced.waits) == 7
+
     def test_a_stop_ends_the_wait(self, site: Site, synced: Subscriber) -> None:
         site.put(THREE, SIGNED_TWO)
         synced.on_wait = lambda number: number == 2
@@ -528,7 +536,7 @@ class TestOverHttp:
             s.scripts *= 8
             synced.url = f"{s.url}/a.torrent"
             assert synced.refuses().reason == "malformed"
-            assert s.connections == 16
+            assert s.connections == 10
 
     def test_a_server_that_cannot_give_the_signature_is_unreachable_not_forged(
         self, subscriber: Subscriber

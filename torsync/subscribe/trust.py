@@ -9,7 +9,6 @@ from __future__ import annotations
 from base64 import b64decode
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from torsync.model.errors import (
@@ -174,11 +173,11 @@ class Trust:
                 refusals.append(Refusal(error.reason))
                 if again is None:
                     raise
-                files = f"{found.sha256} {sha256(signature or b'').hexdigest()}"
-                is_known = self._facts.get("untrusted") == files
+                given_up = f"{refusals[-1].value} {found.sha256}"
+                is_known = self._facts.get("untrusted") == given_up
                 wait_s = next_wait_s(refusals, is_known=is_known)
                 if wait_s is None:
-                    self._facts.put(untrusted=files)
+                    self._facts.put(untrusted=given_up)
                     raise
                 reason = error.message
             self._wait(wait_s, reason, is_first=len(refusals) == 2)
