@@ -334,6 +334,17 @@ class TestKeysChange:
         synced.url, synced.keys = other.torrent.as_uri(), (signer("other").public_key,)
         assert synced.poll() == ONE
 
+    def test_a_rotation_some_time_after_a_change_of_the_url_is_no_other_publication(
+        self, tmp_path: Path, synced: Subscriber
+    ) -> None:
+        mirror = Site(tmp_path / "mirror")
+        mirror.put(TWO, SIGNED_TWO)
+        synced.url = mirror.torrent.as_uri()
+        assert synced.poll() == TWO
+        synced.keys = (signer("new").public_key,)
+        mirror.put(ONE, sign(ONE, by="new", number=1, time_s=SIGNED_S))
+        assert synced.refuses().reason == "older"
+
     def test_without_keys_nothing_is_asked(self, site: Site, synced: Subscriber) -> None:
         synced.keys = ()
         site.put(ONE, None)

@@ -165,7 +165,7 @@ class Trust:
         while True:
             newest = self.newest
             if newest is not None and newest.covers(found.sha256, self._keys) and not force:
-                return found, newest
+                return found, newest._replace(url=self._url)
             signature = self._fetch_signature(timeouts, uncached=bool(refusals))
             try:
                 return found, self._judge(found, signature, newest)
@@ -220,7 +220,7 @@ class Trust:
                 f"{shown}: expected a signed release, as public_keys are configured, "
                 f"found no signature at {mask_url(signature_url(self._url))}",
                 reason=Refusal.UNSIGNED,
-                hint="the publisher has to sign it; remove public_keys to take it unsigned",
+                hint="the publisher has to sign it; if they never do, remove public_keys",
             )
         key, comment = check_signature(found.body, signature, self._keys, shown)
         order = read_order(comment)
