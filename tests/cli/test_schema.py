@@ -25,6 +25,7 @@ from tests.cli.render_samples import (
 from torsync.cli.render.json_lines import JsonRenderer
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Stage, StageStarted
+from torsync.model.key_report import KeyReport
 from torsync.model.publish_reports import PublicationStatus
 from torsync.model.reports import CheckReport, StatusReport, VerifyReport
 
@@ -35,6 +36,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LINE_TYPES = (
     *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
     *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
+    "key",
 )
 
 
@@ -63,6 +65,7 @@ def samples() -> list[dict[str, Any]]:
     for report in trash_reports():
         renderer.trash(report)
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
+    renderer.key(KeyReport("0A1B", "RWQ", "/k.pub", "/k", encrypted=False))
     renderer.error(RemoteUnreachableError("no answer", hint="try later"), "skyrim")
     renderer.error(ConfigError("1 problem", problems=("line 3: a",)))
     for code in ExitCode:
@@ -105,6 +108,7 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription trash list",
         "subscription trash restore",
         "subscription trash empty",
+        "key keygen",
         "result",
         "error",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from torsync.model.config_values import to_public_key
 from torsync.model.trust import (
     Order,
     Refusal,
@@ -163,3 +164,23 @@ def test_a_key_id_is_as_minisign_prints_it() -> None:
     # From minisign's documentation.
     key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
     assert key_id(key) == "E7620F1842B4E81F"
+
+
+class TestPublicKeysInTheConfiguration:
+    KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+
+    def test_the_second_line_of_a_pub_file_is_taken(self) -> None:
+        assert to_public_key(f" {self.KEY}\n") == self.KEY
+
+    @pytest.mark.parametrize(
+        "found", ["", KEY[:-1], f"{KEY}A", f"RWa{KEY[3:]}", f"{KEY[:-1]}=", "untrusted comment: x"]
+    )
+    def test_anything_else_is_refused(self, found: str) -> None:
+        with pytest.raises(ValueError, match="expected a minisign public key, 56 characters"):
+            to_public_key(found)
+
+    @pytest.mark.parametrize("begins", ["RWRTY0Iy", "RWQAAEIy"])
+    def test_a_secret_key_by_mistake_is_not_shown(self, begins: str) -> None:
+        with pytest.raises(ValueError, match="found a secret key") as caught:
+            to_public_key(begins + "s3cret" * 34)
+        assert "s3cret" not in str(caught.value)

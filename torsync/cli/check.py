@@ -53,9 +53,7 @@ def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
             jobs = state_jobs(context, subscriptions, foretell)
         else:
             jobs = opened_jobs(context, subscriptions, around, "torsync check-now", check)
-        jobs += release_jobs(
-            context, config, publications, around, "check-now", dry_run=arguments.dry_run
-        )
+        jobs += release_jobs(context, publications, around, "check-now", dry_run=arguments.dry_run)
         return run_jobs(context, jobs, at_once=AT_ONCE)
 
 
@@ -75,7 +73,7 @@ def run_plan(context: Context, arguments: argparse.Namespace) -> ExitCode:
             return exit_code(report)
 
         jobs = state_jobs(context, subscriptions, foretell)
-        jobs += release_jobs(context, config, publications, around, "plan", dry_run=True)
+        jobs += release_jobs(context, publications, around, "plan", dry_run=True)
         return run_jobs(context, jobs)
 
 

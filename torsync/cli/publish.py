@@ -35,9 +35,7 @@ def run_publish(context: Context, arguments: argparse.Namespace) -> ExitCode:
 
         return serve(context, config)
     with context.surroundings(config.session) as around:
-        jobs = release_jobs(
-            context, config, [publication], around, "publish", dry_run=arguments.dry_run
-        )
+        jobs = release_jobs(context, [publication], around, "publish", dry_run=arguments.dry_run)
         return run_jobs(context, jobs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ExitCode
@@ -30,5 +31,8 @@ def serve(context: Context, config: Config) -> ExitCode:
             context.state_dir,
             around,
             on_report=context.renderer.check,
+            publications=list(config.publications.values()),
+            feed=config.feed,
+            on_release=partial(context.renderer.publication, command="run"),
         ).run(context.stop)
     return ExitCode.OK

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _COUNTED = ("added", "modified", "moved", "removed", "skipped")
 
@@ -65,6 +68,13 @@ class PublishReport:
             else:
                 found[name] = round(value, 3) if isinstance(value, float) else value
         return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> PublishReport:
+        """Read what ``as_json`` gave."""
+        return cls(
+            **{name: found[f"{name}_paths" if name in _COUNTED else name] for name in cls.__slots__}
+        )
 
 
 @dataclass(slots=True)

@@ -156,8 +156,13 @@ class Releases:
 
     def polled(self) -> Release | None:
         """The newest release that a poll of this URL got; None before the first."""
+        poll = self.last_poll()
+        return self.load(poll.sha256) if poll is not None else None
+
+    def last_poll(self) -> PollState | None:
+        """What the last good poll of this URL got; None before the first."""
         poll = self._state.load_poll()
-        return self.load(poll.sha256) if poll is not None and poll.url == self._url else None
+        return poll if poll is not None and poll.url == self._url else None
 
     def trusted(self, release: Release, name: str) -> Release:
         """Give back what a poll of the subscription ``name`` got, if it may be applied.

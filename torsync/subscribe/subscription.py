@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torsync.model.config import SubscriptionConfig
     from torsync.model.reports import CheckReport, VerifyReport
     from torsync.subscribe.release import Release
+    from torsync.subscribe.state import PollState
     from torsync.subscribe.syncing import Syncing
     from torsync.subscribe.trash_keeper import TrashKeeper
 
@@ -114,6 +115,15 @@ class Subscription:
     def is_approved(self) -> bool:
         """Whether another process left an approval: ``apply_approved`` is to be called."""
         return self._asking.is_approved
+
+    @property
+    def last_poll(self) -> PollState | None:
+        """What the last good poll of the URL got; None before the first.
+
+        Raises:
+            StateError: the state cannot be read.
+        """
+        return self._releases.last_poll()
 
     # --- check ------------------------------------------------------------------------------
 

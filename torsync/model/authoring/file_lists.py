@@ -31,7 +31,7 @@ def encode_file_list(layout: Layout, hashes: Sequence[FileHashes], *, roots: boo
             out.append(_pad_file(pads[index]))
         parent, _slash, name = file.path.rpartition("/")
         if parent != last_parent:
-            last_parent, parent_names = parent, _strings(parent)
+            last_parent, parent_names = parent, _strings(parent) if parent else b""
         raw = name.encode()
         attributes, link = _attributes(file), b""
         if file.link_target is not None:

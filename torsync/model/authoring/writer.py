@@ -11,7 +11,7 @@ A folder is always written in the shape of many files, also if it holds a single
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1, sha256
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +45,12 @@ class Info:
         v1_hashes: the value of ``pieces``; empty for v2.
     """
 
-    raw: bytes
+    raw: bytes = field(repr=False)
     name: str
     private: bool
     hash_v1: bytes | None
     hash_v2: bytes | None
-    v1_hashes: bytes
+    v1_hashes: bytes = field(repr=False)
 
     @property
     def info_hash(self) -> str:

@@ -9,13 +9,13 @@ import asyncio
 import html
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from torsync.model.units import format_size
-from torsync.publish.feed.catalogue import TORRENT, Absence
+from torsync.publish.feed.catalogue import TORRENT, Absence, Pad, PublishedFile
 from torsync.publish.feed.content import CHUNK_BYTES, EditedError, read_first
 from torsync.publish.feed.request import (
     Span,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from torsync.publish.feed.catalogue import Catalogue, Document, PublishedFile
+    from torsync.publish.feed.catalogue import Catalogue, Document
     from torsync.publish.feed.content import Content
 
 MAX_WAIT_S = 300
@@ -86,9 +86,11 @@ class FeedApp:
             return await self._answer_document(request, components[0])
         if components is not None and len(components) > 3 and components[0] == _CONTENT:
             found = self._catalogue.file(components[1], components[2], "/".join(components[3:]))
-            if isinstance(found, Absence):
-                return _plain(found.value)
-            return await self._answer_file(request, found)
+            if isinstance(found, PublishedFile):
+                return await self._answer_file(request, found)
+            if isinstance(found, Pad):
+                return _answer_pad(request, found)
+            return _plain(found.value)
         return _plain(404)
 
     # --- .torrent and signature -----------------------------------------------------------
@@ -162,33 +164,19 @@ class FeedApp:
     # --- content --------------------------------------------------------------------------
 
     async def _answer_file(self, request: Request, file: PublishedFile) -> Response:
-        size = file.stamp.size
-        headers = {"Accept-Ranges": "bytes", "ETag": file.etag, **_PLAIN}
-        if is_match(request.headers.get("if-none-match", ""), file.etag):
-            return Response(status_code=304, headers=headers)
-        asked = None
-        if request.method == "GET" and allows_range(request.headers.get("if-range", ""), file.etag):
-            try:
-                asked = parse_range(request.headers.get("range", ""), size)
-            except UnsatisfiableRangeError:
-                return _plain(416, {"Content-Range": f"bytes */{size}", **headers})
-        span = asked or Span(0, size)
-        if asked is not None:
-            headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
-        headers["Content-Length"] = str(span.end - span.start)
-        headers["Content-Type"] = "application/octet-stream"
-        if request.method == "HEAD":
-            span = Span(0, 0)
+        wanted = _wanted(request, file.etag, file.stamp.size)
+        if isinstance(wanted, Response):
+            return wanted
         try:
-            first, content = await self._in_reader(read_first, file, span, about=file)
+            first, content = await self._in_reader(read_first, file, wanted.span, about=file)
         except EditedError:
             return _plain(Absence.GONE.value)
         except OSError:
             return _plain(503, {"Retry-After": _RETRY_AFTER_S})
-        status = 200 if asked is None else 206
         if content is None:
-            return Response(first, status, headers)
-        return _Parts(status, headers, self._rest_of(file, content, first, span))
+            return Response(first, wanted.status, wanted.headers)
+        parts = self._rest_of(file, content, first, wanted.span)
+        return _Parts(wanted.status, wanted.headers, parts)
 
     async def _rest_of(
         self, file: PublishedFile, content: Content, first: bytes, span: Span
@@ -224,6 +212,42 @@ class FeedApp:
                 raise
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+
+class _Wanted(NamedTuple):
+    """What is to be sent of a file; nothing of it for HEAD."""
+
+    status: int
+    headers: dict[str, str]
+    span: Span
+
+
+def _wanted(request: Request, etag: str, size_bytes: int) -> _Wanted | Response:
+    """Decide what a request for a file gets; an answer where that is nothing of the file."""
+    headers = {"Accept-Ranges": "bytes", "ETag": etag, **_PLAIN}
+    if is_match(request.headers.get("if-none-match", ""), etag):
+        return Response(status_code=304, headers=headers)
+    asked = None
+    if request.method == "GET" and allows_range(request.headers.get("if-range", ""), etag):
+        try:
+            asked = parse_range(request.headers.get("range", ""), size_bytes)
+        except UnsatisfiableRangeError:
+            return _plain(416, {"Content-Range": f"bytes */{size_bytes}", **headers})
+    span = asked or Span(0, size_bytes)
+    if asked is not None:
+        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size_bytes}"
+    headers["Content-Length"] = str(span.end - span.start)
+    headers["Content-Type"] = "application/octet-stream"
+    if request.method == "HEAD":
+        span = Span(0, 0)
+    return _Wanted(200 if asked is None else 206, headers, span)
+
+
+def _answer_pad(request: Request, pad: Pad) -> Response:
+    wanted = _wanted(request, f'"pad-{pad.size_bytes}"', pad.size_bytes)
+    if isinstance(wanted, Response):
+        return wanted
+    return _Parts(wanted.status, wanted.headers, _zeros(wanted.span))
 
 
 class _Parts(Response):
@@ -262,6 +286,12 @@ async def _slices(body: bytes) -> AsyncGenerator[bytes, None]:
     view = memoryview(body)
     for start in range(0, len(body), CHUNK_BYTES):
         yield bytes(view[start : start + CHUNK_BYTES])
+
+
+async def _zeros(span: Span) -> AsyncGenerator[bytes, None]:
+    zeros = bytes(CHUNK_BYTES)
+    for start in range(span.start, span.end, CHUNK_BYTES):
+        yield zeros[: span.end - start]
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 TORRENT = ".torrent"
 _SIGNATURE = ".torrent.minisig"
 _SUFFIXES = (TORRENT, _SIGNATURE)
+_PAD = re.compile(r"\.pad/([0-9]{1,9})", re.ASCII)
+_LARGEST_PAD_BYTES = 128 * 1024**2  # no piece is larger
 _KEPT_RELEASES = 4
 _MOST_DIFFERENCES = 200_000  # paths that are remembered for all older releases of a publication
 
@@ -72,6 +75,12 @@ class PublishedFile(NamedTuple):
     path: str
     stamp: FileStamp
     etag: str
+
+
+class Pad(NamedTuple):
+    """A pad file (BEP 47): zeros, and nowhere on disk; clients that know none ask for it."""
+
+    size_bytes: int
 
 
 class Absence(Enum):
@@ -162,11 +171,11 @@ class Catalogue:
                 return publication.served.documents.get(file_name)
         return None
 
-    def file(self, info_hash: str, root_name: str, path: str) -> PublishedFile | Absence:
+    def file(self, info_hash: str, root_name: str, path: str) -> PublishedFile | Pad | Absence:
         """Find a file of a release by its exact name in the release's own list."""
         if is_private(path.partition("/")[0]):
             return Absence.UNKNOWN
-        found = Absence.UNKNOWN
+        found: Pad | Absence = Absence.UNKNOWN
         for name, publication in self._publications.items():
             with self._lock:
                 served, older = publication.served, publication.older
@@ -184,6 +193,8 @@ class Catalogue:
                 found = Absence.GONE
             elif stamp is not None:
                 return PublishedFile(name, release.root, path, stamp, _etag_of(path, stamp))
+            elif (pad := _PAD.fullmatch(path)) and int(pad[1]) <= _LARGEST_PAD_BYTES:
+                found = Pad(int(pad[1]))
         return found
 
     def is_withdrawn(self, file: PublishedFile) -> bool:
