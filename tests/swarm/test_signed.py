@@ -58,14 +58,11 @@ class Signed:
         assert_same_tree(self.tree, self.updates.folder)
         return torrent
 
-    def give_up(self) -> None:
-        """Note that a minute was waited for what is at the URL now."""
-        files = self.updates.publisher.file, self.signature
-        digests = [
-            sha256(file.read_bytes() if file.exists() else b"").hexdigest() for file in files
-        ]
+    def give_up(self, reason: str) -> None:
+        """Note that what is at the URL now was waited for in vain."""
+        digest = sha256(self.updates.publisher.file.read_bytes()).hexdigest()
         state = TreeState(state_folder(self.torsync.state_dir, self.tree))
-        state.put(untrusted=" ".join(digests))
+        state.put(untrusted=f"{reason} {digest}")
         state.close()
 
     def refuses(self, *command: str) -> Outcome:
@@ -96,7 +93,7 @@ def test_signed_releases_sync_one_after_the_other(signed: Signed) -> None:
 def test_a_forged_release_leaves_the_tree_as_it_was(signed: Signed) -> None:
     first = signed.sync(1, FIRST)
     forged = signed.updates.publish(SECOND, "packed")
-    signed.give_up()
+    signed.give_up("forged")
     outcome = signed.refuses()
     assert signed.updates.publisher.url in outcome.error["message"]
     known = signed.torsync.run("status").assert_ok().subscription
@@ -114,7 +111,7 @@ def test_a_forged_release_leaves_the_tree_as_it_was(signed: Signed) -> None:
 
 def test_nothing_of_an_unsigned_first_release_is_fetched(signed: Signed) -> None:
     signed.updates.publish(FIRST, "packed")
-    signed.give_up()
+    signed.give_up("unsigned")
     outcome = signed.torsync.run("check-now")
     assert outcome.exit_code == 3
     assert outcome.error["code"] == "untrusted"
@@ -168,7 +165,7 @@ def test_the_service_refuses_what_was_approved_under_other_keys(signed: Signed) 
     signed.publish(1, FIRST)
     assert signed.torsync.run("check-now").exit_code == 4
     signed.trust(signer("mallory").public_key)
-    signed.give_up()
+    signed.give_up("other_key")
     before = visible(signed.tree)
     service = signed.torsync.start("run")
     service.wait_for(

@@ -31,6 +31,8 @@ from torsync.swarm.memory import return_freed_memory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from torsync.swarm.share import Share
+
 _REMOVAL_DEADLINE_S = 60.0
 _MOST_PEERS = 200
 
@@ -109,11 +111,13 @@ class Torrent:
         handle: lt.torrent_handle,
         discard: Callable[[lt.torrent_handle], None],
         forget: Callable[[], None],
+        share: Share,
         endpoints: Callable[[], tuple[tuple[str, int], ...]] = tuple,
     ) -> None:
         self._handle = handle
         self._discard = discard
         self._forget = forget
+        self._share = share
         self.endpoints = endpoints
         """Gives where its session listens for peers: address and TCP port of each socket."""
         self._changed = threading.Condition()
@@ -163,10 +167,14 @@ class Torrent:
     def wait(self, timeout_s: float) -> bool:
         """Wait until every wanted piece has arrived; False after ``timeout_s``.
 
+        Each call looks at which other subscribers there are to share the fetching with.
+
         Raises:
             TreeError: a file could not be read or written; the first such error.
             SwarmError: the torrent cannot go on.
         """
+        if not self._finished:
+            self._share.update()
         with self._changed:
             self._changed.wait_for(
                 lambda: self._finished or self._failure is not None, timeout=timeout_s

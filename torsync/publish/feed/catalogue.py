@@ -205,10 +205,10 @@ class Catalogue:
         """Tell the owner, once per release, that a file is not what was published."""
         with self._lock:
             served = self._publications[file.name].served
-            is_news = (
-                served.release.stamps.get(file.path) == file.stamp and file.path not in served.told
-            )
-            served.told.add(file.path)
+            is_newest = served.release.stamps.get(file.path) == file.stamp
+            is_news = is_newest and file.path not in served.told
+            if is_news:
+                served.told.add(file.path)
         if is_news:
             served.on_edited(file.name, file.path)
 
