@@ -297,6 +297,7 @@ class Publication:
         if Look.FOLDER_GONE in found.values():
             return self._look_around(release)
         self._withdraw(release, [path for path, look in found.items() if look is Look.CHANGED])
+        self._seen |= {path for path, look in found.items() if look is not Look.SAME}
         return any(look is not Look.SAME for look in found.values())
 
     def _look_around(self, release: PublishedRelease) -> bool:

@@ -165,22 +165,19 @@ class Seeding:
                 self._seeded = release
                 return
             self.stop()
-        from torsync.model.placement import place_for_seeding  # noqa: PLC0415 - not needed where nothing has changed
-        from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
+        from torsync.swarm.seed_request import seed_request  # noqa: PLC0415 - libtorrent, when needed
 
-        placement = place_for_seeding(manifest, right)
-        self._torrent = self._around.pool().add(
-            AddRequest(
-                metainfo=release.read,
-                save_path=str(self._tree.root),
-                paths=tuple(file.path for file in manifest.files),
-                sizes=tuple(file.size for file in manifest.files),
-                have=placement.have,
-                wanted=placement.wanted,
-                peers=self.peers(manifest),
-                web_seeds=self._config.web_seeds,
-            )
+        request = seed_request(
+            release.read,
+            manifest,
+            str(self._tree.root),
+            right,
+            peers=self.peers(manifest),
+            web_seeds=self._config.web_seeds,
         )
+        if request is None:
+            return
+        self._torrent = self._around.pool().add(request)
         self._seeded, self._right = release, right
         self._looks_s = time.monotonic() + _LOOK_EVERY_S
         self._voice.stage(Stage.SEEDING)
