@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.cases import parsing, updates, whole_trees
+from tests.benchmarks.cases import parsing, publishing, updates, whole_trees
 from tests.benchmarks.cases.options import Options
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ CASES = (
     "one-of-many",
     "verify",
     "parse",
+    "first-release",
+    "next-release",
 )
 
 
@@ -34,6 +36,7 @@ def run_cases(names: Sequence[str], options: Options) -> list[Row]:
         *whole_trees.run_cases(wanted, options),
         *updates.run_cases(wanted, options),
         *parsing.run_cases(wanted, options),
+        *publishing.run_cases(wanted, options),
     ]
     order = {name: number for number, name in enumerate(CASES)}
     return sorted(rows, key=lambda row: order[row.case.partition(",")[0]])
