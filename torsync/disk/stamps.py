@@ -1,4 +1,4 @@
-"""What stat says of a file that tells whether it was touched since."""
+"""What stat says of a file that tells whether it is still the same content."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import os
 
+    from torsync.model.tree_index import DiskEntry
+
 
 class FileStamp(NamedTuple):
-    """A file is taken to be what it was as long as all of these are what they were."""
+    """A regular file as it was at one moment; times in nanoseconds since 1970.
+
+    It is equal to the tuple that ``hashing.kernel`` gives for a file.
+    """
 
     size: int
     mtime_ns: int
@@ -17,6 +22,11 @@ class FileStamp(NamedTuple):
     inode: int
 
 
-def stamp_of(status: os.stat_result) -> FileStamp:
-    """Take the stamp out of what stat gave."""
-    return FileStamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+def stamp_of(found: os.stat_result) -> FileStamp:
+    """Give the stamp of what stat saw."""
+    return FileStamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def stamp_of_entry(entry: DiskEntry) -> FileStamp:
+    """Give the stamp of what a scan saw."""
+    return FileStamp(*entry[1:5])

@@ -72,7 +72,7 @@ class Subscription:
             self._unnoted = around.sink
             self._around = replace(around, sink=noting_stages(self._state, around.sink))
             self._voice = Voice(config.name, self._around.sink)
-            self._releases = open_releases(config, around.wait, self._state)
+            self._releases = open_releases(config, around.wait, self._state, self._voice)
             self._asking = Asking(
                 config, self._state, self._releases, self._voice, glance=self._look_out
             )
@@ -185,7 +185,7 @@ class Subscription:
 
     def _follow(self, release: Release) -> CheckReport:
         """Bring the tree to the newest release, and stay at none from now on."""
-        return self._go_to(release, pinned="")
+        return self._go_to(self._releases.trusted(release, self.config.name), pinned="")
 
     def _go_to(self, release: Release, *, pinned: str) -> CheckReport:
         before = self._state.pinned

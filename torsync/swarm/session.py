@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from torsync.swarm.alerts import best_hash, info_hash_of, translate
 from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed, TorrentFailed
 from torsync.swarm.memory import return_freed_memory
 from torsync.swarm.settings import session_settings
+from torsync.swarm.share import PEER_ID_SIZE, Share
 from torsync.swarm.torrent import AddRequest, Torrent
 
 if TYPE_CHECKING:
@@ -44,11 +46,14 @@ class Swarm:
         self._torrents: dict[bytes, Torrent] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._endpoints: dict[str, int] = {}
         self._ports = {int(listen.rpartition(":")[2]) for listen in config.listen}
+        settings = session_settings(config)
+        # Given in full, so that it is known which id other peers see.
+        settings["peer_fingerprint"] = peer_id = _peer_id(str(settings["peer_fingerprint"]))
+        self._peer_id = peer_id.encode()
         try:
-            self._session: lt.session = lt.session(
-                lt.session_params(cast("Any", session_settings(config)))
-            )
+            self._session: lt.session = lt.session(lt.session_params(cast("Any", settings)))
         except (RuntimeError, KeyError, TypeError) as error:
             raise SwarmError(f"libtorrent refused its settings: {error}") from error
         _limit_local_peers_too(self._session)
@@ -85,13 +90,21 @@ class Swarm:
                 with self._lock:
                     self._torrents.pop(key, None)
 
-            torrent = Torrent(handle, self._take_out, forget)
+            share = Share(handle, request.wanted, self._peer_id)
+            torrent = Torrent(handle, self._take_out, forget, share, self.endpoints)
             self._torrents[key] = torrent
         return torrent
 
     def listen_port(self) -> int:
         """The TCP port that peers can connect to; 0 if there is none."""
         return self._session.listen_port()
+
+    def endpoints(self) -> tuple[tuple[str, int], ...]:
+        """Where peers can connect to: address and TCP port of each socket.
+
+        libtorrent listens on each address of the machine where it is told to on all of them.
+        """
+        return tuple(self._endpoints.copy().items())
 
     def close(self) -> None:
         """Stop the session; its torrents are gone."""
@@ -135,6 +148,7 @@ class Swarm:
                 "peers cannot connect to this machine; set another port in [session] listen",
             )
         elif isinstance(event, Listening):
+            self._endpoints[event.address] = event.port
             self._check_port(event.port)
         elif isinstance(event, AlertsDropped):
             self._notice("alerts_dropped", "libtorrent reported more than could be taken in", "")
@@ -181,6 +195,17 @@ class SwarmPool:
             self._swarms.append(swarm)
             return swarm.add(request)
 
+    def endpoints(self) -> tuple[tuple[str, int], ...]:
+        """Where the first session listens, which is started if there is none; see ``Swarm``.
+
+        Raises:
+            SwarmError: libtorrent refused the settings.
+        """
+        with self._lock:
+            if not self._swarms:
+                self._swarms.append(Swarm(self._config, sink=self._sink))
+            return self._swarms[0].endpoints()
+
     def close(self) -> None:
         """Stop all sessions."""
         with self._lock:
@@ -226,6 +251,8 @@ def _parameters(request: AddRequest) -> lt.add_torrent_params:
         | lt.torrent_flags.duplicate_is_error
         | lt.torrent_flags.update_subscribe
     )
+    if request.upload_only:
+        parameters.flags |= lt.torrent_flags.upload_mode
     parameters.peers = list(request.peers)
     web_seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
     parameters.url_seeds = web_seeds
@@ -245,6 +272,11 @@ def _renamed(layout: lt.file_storage, request: AddRequest) -> dict[int, str]:
     if at != len(request.sizes):
         raise ManifestError(f"libtorrent reads {at} files, torsync {len(request.sizes)}")
     return renamed
+
+
+def _peer_id(fingerprint: str) -> str:
+    """A peer id (BEP 20) that begins with the program's fingerprint, and is random after it."""
+    return (fingerprint + secrets.token_hex(PEER_ID_SIZE))[:PEER_ID_SIZE]
 
 
 def _limit_local_peers_too(session: lt.session) -> None:

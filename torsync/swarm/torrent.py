@@ -31,6 +31,8 @@ from torsync.swarm.memory import return_freed_memory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from torsync.swarm.share import Share
+
 _REMOVAL_DEADLINE_S = 60.0
 _MOST_PEERS = 200
 
@@ -49,6 +51,7 @@ class AddRequest:
         peers: host and port of peers to try besides those found.
         web_seeds: URLs besides those in the torrent.
         use_web_seeds: False to use none, not even the torrent's own.
+        upload_only: never ask anybody for anything, so that nothing is ever written.
     """
 
     metainfo: Callable[[], bytes]
@@ -60,6 +63,7 @@ class AddRequest:
     peers: tuple[tuple[str, int], ...] = ()
     web_seeds: tuple[str, ...] = ()
     use_web_seeds: bool = True
+    upload_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +111,15 @@ class Torrent:
         handle: lt.torrent_handle,
         discard: Callable[[lt.torrent_handle], None],
         forget: Callable[[], None],
+        share: Share,
+        endpoints: Callable[[], tuple[tuple[str, int], ...]] = tuple,
     ) -> None:
         self._handle = handle
         self._discard = discard
         self._forget = forget
+        self._share = share
+        self.endpoints = endpoints
+        """Gives where its session listens for peers: address and TCP port of each socket."""
         self._changed = threading.Condition()
         self._finished = False
         self._removed = False
@@ -158,10 +167,14 @@ class Torrent:
     def wait(self, timeout_s: float) -> bool:
         """Wait until every wanted piece has arrived; False after ``timeout_s``.
 
+        Each call looks at which other subscribers there are to share the fetching with.
+
         Raises:
             TreeError: a file could not be read or written; the first such error.
             SwarmError: the torrent cannot go on.
         """
+        if not self._finished:
+            self._share.update()
         with self._changed:
             self._changed.wait_for(
                 lambda: self._finished or self._failure is not None, timeout=timeout_s
@@ -231,6 +244,10 @@ class Torrent:
         for url in wanted - present:
             self._handle.add_url_seed(url)
         self._handle.force_reannounce()
+
+    def super_seed(self) -> None:
+        """Show each peer few pieces, so that they get them from one another (BEP 16)."""
+        self._handle.set_flags(lt.torrent_flags.super_seeding)
 
     def sources(self) -> tuple[set[str], set[str]]:
         """The trackers and web seeds in use."""

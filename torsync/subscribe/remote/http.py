@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.remote.rules import Timeouts
 
 _CHUNK_BYTES = 64 * 1024
+_CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def get(
     Args:
         url: http or https.
         headers: what the subscription configures, resolved.
-        conditions: ``If-None-Match`` and ``If-Modified-Since``, or nothing.
+        conditions: ``If-None-Match`` and ``If-Modified-Since``, or nothing; and what else is to be
+            sent wherever a redirect leads.
         max_bytes: the largest decoded body that is accepted.
         timeouts: of the connection and of silence.
         deadline: on ``time.monotonic``'s clock; nothing is waited for after it.
@@ -95,7 +97,8 @@ def get(
         "GET", url, headers=headers, conditions=conditions, timeouts=timeouts, deadline=deadline
     )
     with asking as (response, shown):
-        return _read_answer(response, shown, max_bytes, conditional=bool(conditions))
+        is_conditional = bool(_CONDITIONS & {*conditions})
+        return _read_answer(response, shown, max_bytes, conditional=is_conditional)
 
 
 @dataclass(frozen=True, slots=True)
