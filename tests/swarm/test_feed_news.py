@@ -61,6 +61,18 @@ def test_releases_are_noticed_at_once_and_the_service_stops_at_once(
         assert not [one for one in service.objects() if one["type"] == "notice"]
 
 
+def test_a_release_ends_the_download_of_the_one_before(tmp_path: Path, torsync: Torsync) -> None:
+    with running_feed() as feed:
+        nobody_has = make(tmp_path / "one", {"a.bin": 40 * KIB})
+        feed.show(released(tmp_path / "one", nobody_has))
+        torsync.subscribe(url=feed.torrent_url(), interval="1h")
+        service = torsync.start("run")
+        service.wait_for_stage("pack", "downloading")
+        wait_for_release(service, release(feed, tmp_path / "two", 50 * KIB))
+        assert_same_tree(torsync.tree, tmp_path / "two")
+        assert service.stop(signal.SIGTERM, within_s=2).exit_code == 0
+
+
 def test_a_release_after_the_feed_was_restarted_is_noticed(
     tmp_path: Path, torsync: Torsync
 ) -> None:
