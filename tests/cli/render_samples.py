@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from torsync.model.events import Progress, Stage
+from torsync.model.publish_reports import PublicationStatus, PublishReport
 from torsync.model.reports import CheckReport, PlannedAction, StatusReport, VerifyReport
 from torsync.model.retention import Trashed
 from torsync.model.trash_reports import TrashEmptied, TrashListed, TrashReport, TrashRestored
@@ -127,6 +130,71 @@ def trash_reports() -> list[TrashReport]:
         TrashRestored("wiki", "mine", ["b"]),
         TrashEmptied("skyrim", removed=1204, bytes_freed=2_100_000_000, left=["x"] * 12),
         TrashEmptied("wiki"),
+    ]
+
+
+def publish_reports() -> list[PublishReport]:
+    first = PublishReport(
+        "maps",
+        release="maps",
+        info_hash="ab" * 20,
+        number=1,
+        changed=True,
+        format="v1",
+        piece_size=65536,
+        torrent="/srv/www/maps.torrent",
+        files=1219,
+        added=[f"new/{index:04}.dds" for index in range(1219)],
+        bytes_total=2_100_000_000,
+        bytes_hashed=2_100_000_000,
+        bytes_to_fetch=2_100_000_000,
+        torrent_bytes=123_000,
+        seconds=1.25,
+    )
+    second = dataclasses.replace(
+        first,
+        number=2,
+        signed=True,
+        url="http://192.0.2.1:8080/maps.torrent",
+        unchanged=1204,
+        added=["new/a"],
+        modified=[HOSTILE],
+        moved=["b/moved"],
+        removed=["old/1", "old/2"],
+        skipped=["a pipe"],
+        bytes_hashed=34_100_000,
+        bytes_to_fetch=3_400_000,
+        seconds=0.25,
+    )
+    plan = dataclasses.replace(second, dry_run=True)
+    same = dataclasses.replace(
+        first, changed=False, unchanged=1219, added=[], bytes_to_fetch=0, bytes_hashed=0
+    )
+    return [first, second, plan, same, PublishReport("empty")]
+
+
+def publication_statuses() -> list[PublicationStatus]:
+    return [
+        PublicationStatus(
+            "maps",
+            "/srv/maps",
+            "seeding",
+            torrent="/srv/www/maps.torrent",
+            release="maps",
+            info_hash="ab" * 20,
+            number=12,
+            files=1219,
+            bytes_total=2_100_000_000,
+            last_release_s=NOW_S - 200,
+            holder_pid=4711,
+        ),
+        PublicationStatus(
+            "wiki-dump",
+            "/srv/dump",
+            "never published",
+            last_error="a name is not UTF-8: 'x\udcff'",
+            last_error_hint="rename it",
+        ),
     ]
 
 

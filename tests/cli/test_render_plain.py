@@ -35,6 +35,7 @@ from torsync.cli.render.text import (
 )
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
+from torsync.model.key_report import KeyReport
 from torsync.model.reports import CheckReport, PlannedAction, VerifyReport
 
 
@@ -341,6 +342,7 @@ def test_quiet_leaves_warnings_and_errors_only() -> None:
     output.renderer.verify(verify_report())
     output.renderer.status(status_reports())
     output.renderer.added("skyrim", "u", "p", "c")
+    output.renderer.key(KeyReport("0A1B", "RWQx", "/k.pub", "/k", encrypted=False))
     output.renderer.error(RemoteUnreachableError("no answer"))
     output.renderer.result(ExitCode.REMOTE, 1.0)
 
@@ -510,6 +512,18 @@ def test_added_tells_what_comes_next() -> None:
     ]
 
 
+def test_keys_come_with_the_lines_for_both_configurations() -> None:
+    output = Output()
+    output.renderer.key(KeyReport("0A1B", "RWQx", '/a $"b".pub', '/a $"b"', encrypted=True))
+
+    assert output.lines() == [
+        'secret key: /a $"b" (encrypted; for you alone: keep a copy safe)',
+        'public key: RWQx (in /a $"b".pub)',
+        r'in your [publications.NAME]: secret_key = "/a $$\"b\""',
+        'in subscribers\' [subscriptions.NAME]: public_keys = ["RWQx"]',
+    ]
+
+
 def test_an_error_is_followed_by_its_problems_and_the_hint() -> None:
     output = Output()
     output.renderer.error(
@@ -539,6 +553,7 @@ def test_nothing_hostile_gets_through() -> None:
     output.renderer.verify(verify)
     output.renderer.status(status)
     output.renderer.added(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    output.renderer.key(KeyReport("0A1B", "RWQx", HOSTILE, HOSTILE, encrypted=False))
     output.renderer.event(StageStarted(HOSTILE, Stage.DOWNLOADING, HOSTILE))
     output.clock.now_s += 60
     output.renderer.event(downloading(HOSTILE))

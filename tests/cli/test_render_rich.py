@@ -28,6 +28,7 @@ from torsync.cli.render.rich_live import RichRenderer
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
+from torsync.model.key_report import KeyReport
 from torsync.model.reports import CheckReport, PlannedAction, StatusReport
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -411,6 +412,18 @@ def test_added_tells_what_comes_next() -> None:
     ]
 
 
+def test_keys_come_with_the_lines_for_both_configurations() -> None:
+    terminal = Terminal()
+    terminal.renderer.key(KeyReport("0A1B", "RWQx", "/k.pub", "/k", encrypted=False))
+
+    assert terminal.lines() == [
+        "secret key  /k (for you alone: keep a copy safe)",
+        "public key  RWQx (in /k.pub)",
+        'in your [publications.NAME]  secret_key = "/k"',
+        'in subscribers\' [subscriptions.NAME]  public_keys = ["RWQx"]',
+    ]
+
+
 @pytest.mark.parametrize("width", [20, 40, 80])
 def test_nothing_hostile_gets_through(width: int) -> None:
     terminal = Terminal(width, verbose=True)
@@ -428,6 +441,7 @@ def test_nothing_hostile_gets_through(width: int) -> None:
     renderer.verify(verify)
     renderer.status([StatusReport(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, last_error=HOSTILE)])
     renderer.added(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    renderer.key(KeyReport("0A1B", "RWQx", HOSTILE, HOSTILE, encrypted=False))
     renderer.error(ConfigError(HOSTILE, problems=(HOSTILE,), hint=HOSTILE), HOSTILE)
     renderer.close()
 
@@ -451,11 +465,13 @@ def test_reports_go_to_a_redirected_standard_output_as_plain_lines() -> None:
     terminal.renderer.verify(verify_report())
     terminal.renderer.status(status_reports())
     terminal.renderer.added("new", "u", "p", "c")
+    terminal.renderer.key(KeyReport("0A1B", "RWQx", "/k.pub", "/k", encrypted=False))
     terminal.renderer.error(RemoteUnreachableError("no answer"))
 
     assert terminal.lines() == ["error: no answer"]
     assert terminal.stdout.getvalue().startswith("skyrim: in sync with pack-1.3: 12 files")
     assert "new: added: u into p (in c)\n" in terminal.stdout.getvalue()
+    assert "public key: RWQx (in /k.pub)\n" in terminal.stdout.getvalue()
 
 
 def test_messages_go_to_a_redirected_standard_error_as_plain_lines() -> None:

@@ -16,6 +16,8 @@ from tests.cli.render_samples import (
     check_report,
     downloading,
     plan_report,
+    publication_statuses,
+    publish_reports,
     status_reports,
     trash_reports,
     verify_report,
@@ -23,6 +25,8 @@ from tests.cli.render_samples import (
 from torsync.cli.render.json_lines import JsonRenderer
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Stage, StageStarted
+from torsync.model.key_report import KeyReport
+from torsync.model.publish_reports import PublicationStatus
 from torsync.model.reports import CheckReport, StatusReport, VerifyReport
 
 SCHEMA: dict[str, Any] = json.loads(
@@ -31,7 +35,8 @@ SCHEMA: dict[str, Any] = json.loads(
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LINE_TYPES = (
     *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
-    *("trash_list", "trash_restore", "trash_empty"),
+    *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
+    "key",
 )
 
 
@@ -50,10 +55,17 @@ def samples() -> list[dict[str, Any]]:
     renderer.check(check_report(), "apply")
     renderer.verify(verify_report())
     renderer.verify(VerifyReport("empty"))
-    renderer.status([*status_reports(), StatusReport("empty", "", "", "")])
+    renderer.status(
+        [*status_reports(), StatusReport("empty", "", "", "")],
+        [*publication_statuses(), PublicationStatus("empty", "", "")],
+    )
+    for published in publish_reports():
+        for command in ("publish", "check-now", "plan", "run"):
+            renderer.publication(published, command)
     for report in trash_reports():
         renderer.trash(report)
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
+    renderer.key(KeyReport("0A1B", "RWQ", "/k.pub", "/k", encrypted=False))
     renderer.error(RemoteUnreachableError("no answer", hint="try later"), "skyrim")
     renderer.error(ConfigError("1 problem", problems=("line 3: a",)))
     for code in ExitCode:
@@ -88,9 +100,15 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription verify",
         "subscription status",
         "subscription init",
+        "publication publish",
+        "publication check-now",
+        "publication plan",
+        "publication run",
+        "publication status",
         "subscription trash list",
         "subscription trash restore",
         "subscription trash empty",
+        "key keygen",
         "result",
         "error",
     }
@@ -136,6 +154,8 @@ def test_every_field_is_required_described_and_nothing_else_allowed(line_type: s
         ("plan", plan_report().as_json()),
         ("verify", verify_report().as_json()),
         ("status", status_reports()[0].as_json()),
+        ("release", publish_reports()[0].as_json()),
+        ("publication_status", publication_statuses()[0].as_json()),
         *((report.command.replace(" ", "_"), report.as_json()) for report in trash_reports()),
     ],
 )

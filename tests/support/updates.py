@@ -9,6 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from tests.support.authored import make_authored
 from tests.support.cli import Publisher, Torsync, staged, trash_contents
 from tests.support.packed import make_packed
 from tests.support.processes import wait_until
@@ -34,6 +35,12 @@ MAKERS: dict[str, Callable[..., bytes]] = {
     "mktorrent": make_mktorrent,  # v1 without digests, files side by side; 32 KiB at least
     **{
         name: lambda folder, *, piece_size, name=name: make_libtorrent(
+            folder, format=name, piece_size=piece_size
+        )
+        for name in ("v1", "v2", "hybrid")
+    },
+    **{
+        f"authored {name}": lambda folder, *, piece_size, name=name: make_authored(
             folder, format=name, piece_size=piece_size
         )
         for name in ("v1", "v2", "hybrid")

@@ -57,6 +57,13 @@ def test_any_values_are_quoted_so_that_they_read_the_same(
     assert subscriptions(extended) == {name: {"url": url, "path": path}}
 
 
+def test_public_keys_are_written_where_there_are_some() -> None:
+    extended = add_subscription("", "pack", URL, "/srv", ["RWQx", "RWQy"])
+    assert subscriptions(extended) == {
+        "pack": {"url": URL, "path": "/srv", "public_keys": ["RWQx", "RWQy"]}
+    }
+
+
 @given(st.lists(st.text(), unique=True, min_size=2, max_size=5))
 def test_several_can_be_added_one_after_the_other(names: list[str]) -> None:
     assume(all(names))

@@ -61,6 +61,7 @@ class TestErrors:
             ("RemoteUnreachableError", 3),
             ("RemoteInvalidError", 3),
             ("ManifestError", 3),
+            ("UntrustedError", 3),
             ("NoPeersError", 3),
             ("NotSyncedError", 4),
             ("BusyError", 6),

@@ -15,7 +15,16 @@ LAYERS = ["cli", "service", "publish", "subscribe", "swarm", "disk", "model"]
 MAX_LINES = 400
 
 PURE = {
-    *("__future__", "abc", "array", "bisect", "calendar", "collections", "collections.abc"),
+    *(
+        "__future__",
+        "abc",
+        "array",
+        "base64",
+        "bisect",
+        "calendar",
+        "collections",
+        "collections.abc",
+    ),
     *("dataclasses", "difflib", "enum", "fnmatch", "functools", "hashlib", "heapq", "ipaddress"),
     "itertools",
     "json",
@@ -37,7 +46,7 @@ IMPURE_METHODS = {
     *("stat", "symlink_to", "touch", "unlink", "write_bytes", "write_text"),
 }
 IMPURE_FUNCTIONS = {"open", "print", "input", "exec", "eval", "__import__"}
-LIBTORRENT = {"swarm", "publish/author.py"}
+LIBTORRENT = {"swarm"}
 
 
 class Import(NamedTuple):

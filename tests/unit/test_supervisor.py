@@ -112,6 +112,8 @@ class FakeSubscription:
     def rest(self) -> None:
         pass
 
+    last_poll = None
+
     @property
     def is_approved(self) -> bool:
         return self.world.is_approved()
@@ -369,6 +371,7 @@ def test_the_others_end_in_order_when_one_crashes(
             pass
 
         is_approved = False
+        last_poll = None
 
         def heed(self) -> None:
             pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torsync.cli.context import allowances
-from torsync.cli.each import for_each, for_each_state
+from torsync.cli.each import opened_jobs, run_jobs, state_jobs
 from torsync.model.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ AT_ONCE = 8  # one without peers must not keep the others waiting
 
 
 def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
-    """Poll now, update, return when the trees are in sync."""
+    """Poll now, update, return when the trees are in sync; release what changed."""
+    from torsync.cli.publications import release_jobs
     from torsync.disk.lock import hold_tree
-    from torsync.subscribe.preview import poll_and_preview
 
     config = context.load_config()
-    chosen = context.chosen(config, arguments.names)
+    subscriptions, publications = context.chosen_of_both(config, arguments.names)
 
     def check(subscription: Subscription) -> ExitCode:
         report = subscription.check_now(force=arguments.force)
@@ -42,30 +42,39 @@ def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
     ) as around:
 
         def foretell(config: SubscriptionConfig, folder: Path) -> ExitCode:
+            from torsync.subscribe.preview import poll_and_preview
+
             with hold_tree(folder, name=config.name, command="torsync check-now --dry-run"):
                 report = poll_and_preview(config, folder, around, force=arguments.force)
             context.renderer.check(report)
             return exit_code(report)
 
         if arguments.dry_run:
-            return for_each_state(context, chosen, foretell, at_once=AT_ONCE)
-        return for_each(context, chosen, around, "torsync check-now", check, at_once=AT_ONCE)
+            jobs = state_jobs(context, subscriptions, foretell)
+        else:
+            jobs = opened_jobs(context, subscriptions, around, "torsync check-now", check)
+        jobs += release_jobs(context, publications, around, "check-now", dry_run=arguments.dry_run)
+        return run_jobs(context, jobs, at_once=AT_ONCE)
 
 
 def run_plan(context: Context, arguments: argparse.Namespace) -> ExitCode:
-    """Tell what an update to the release that was last polled would do."""
-    from torsync.subscribe.preview import preview
+    """Tell what an update to the release that was last polled, or a new release, would do."""
+    from torsync.cli.publications import release_jobs
 
     config = context.load_config()
-    chosen = context.chosen(config, arguments.names)
+    subscriptions, publications = context.chosen_of_both(config, arguments.names)
     with context.surroundings(config.session) as around:
 
         def foretell(config: SubscriptionConfig, folder: Path) -> ExitCode:
+            from torsync.subscribe.preview import preview
+
             report = preview(config, folder, around)
             context.renderer.check(report, "plan")
             return exit_code(report)
 
-        return for_each_state(context, chosen, foretell)
+        jobs = state_jobs(context, subscriptions, foretell)
+        jobs += release_jobs(context, publications, around, "plan", dry_run=True)
+        return run_jobs(context, jobs)
 
 
 def exit_code(report: CheckReport) -> ExitCode:

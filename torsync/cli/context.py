@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.cli.render import Renderer
-    from torsync.model.config import Config, SessionConfig, SubscriptionConfig
+    from torsync.model.config import Config, PublicationConfig, SessionConfig, SubscriptionConfig
     from torsync.model.events import EventSink
     from torsync.model.guard import Allowance
     from torsync.subscribe.surroundings import Surroundings
@@ -62,13 +62,40 @@ class Context:
                 f"there is no subscription in {str(self.config_path)!r}",
                 hint="add one with `torsync init URL PATH`",
             )
-        unknown = [name for name in names if name not in config.subscriptions]
-        if unknown:
+        published = [name for name in names if name in config.publications]
+        if published:
             raise UsageError(
-                f"there is no subscription {unknown[0]!r}",
+                f"{published[0]!r} is a publication, and this command is for subscriptions",
                 hint=f"there are: {', '.join(config.subscriptions)}",
             )
-        return [config.subscriptions[name] for name in names or config.subscriptions]
+        return self.chosen_of_both(config, names)[0] if names else [*config.subscriptions.values()]
+
+    def chosen_of_both(
+        self, config: Config, names: list[str]
+    ) -> tuple[list[SubscriptionConfig], list[PublicationConfig]]:
+        """Find the subscriptions and publications that were named; all if none was.
+
+        Raises:
+            UsageError: there is none of such a name, or none at all.
+        """
+        known = [*config.subscriptions, *config.publications]
+        if not known:
+            raise UsageError(
+                f"there is no subscription and no publication in {str(self.config_path)!r}",
+                hint="add a subscription with `torsync init URL PATH`, or a table "
+                "[publications.NAME] with the path of a folder",
+            )
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise UsageError(
+                f"there is no subscription or publication {unknown[0]!r}",
+                hint=f"there are: {', '.join(known)}",
+            )
+        wanted = names or known
+        return (
+            [config.subscriptions[name] for name in wanted if name in config.subscriptions],
+            [config.publications[name] for name in wanted if name in config.publications],
+        )
 
     @contextmanager
     def surroundings(

@@ -1,14 +1,14 @@
-"""Run something for each chosen subscription; a failure of one does not stop the others."""
+"""Run something for each chosen subscription or publication; a failure stops no other."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError, most_severe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from torsync.cli.context import Context
@@ -17,25 +17,75 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings
 
 
+class Job(NamedTuple):
+    """What is to be done for one subscription or publication; gives its exit code."""
+
+    name: str
+    act: Callable[[], ExitCode]
+
+
+def run_jobs(context: Context, jobs: Sequence[Job], *, at_once: int = 1) -> ExitCode:
+    """Do all of them; the most severe exit code wins.
+
+    Args:
+        context: of the command.
+        jobs: in the order they are begun.
+        at_once: how many to work on at the same time, each in a thread of its own.
+    """
+
+    def work_on(job: Job) -> ExitCode:
+        try:
+            return job.act()
+        except InterruptedByUserError:
+            raise
+        except TorsyncError as error:
+            context.renderer.error(error, job.name)
+            return error.exit_code
+
+    if len(jobs) == 1:
+        return work_on(jobs[0])
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        return most_severe(list(pool.map(work_on, jobs)))
+
+
 def for_each(
     context: Context,
     subscriptions: Iterable[SubscriptionConfig],
     around: Surroundings,
     command: str,
     action: Callable[[Subscription], ExitCode],
+) -> ExitCode:
+    """Hold each tree, open its subscription, act, one after the other; see ``opened_jobs``."""
+    return run_jobs(context, opened_jobs(context, subscriptions, around, command, action))
+
+
+def for_each_state(
+    context: Context,
+    subscriptions: Iterable[SubscriptionConfig],
+    action: Callable[[SubscriptionConfig, Path], ExitCode],
     *,
     at_once: int = 1,
 ) -> ExitCode:
-    """Hold each tree, open its subscription, act; the most severe exit code wins.
+    """Act on each subscription and the folder of its state; nothing is held or opened."""
+    return run_jobs(context, state_jobs(context, subscriptions, action), at_once=at_once)
+
+
+def opened_jobs(
+    context: Context,
+    subscriptions: Iterable[SubscriptionConfig],
+    around: Surroundings,
+    command: str,
+    action: Callable[[Subscription], ExitCode],
+) -> list[Job]:
+    """Hold a tree, open its subscription, act: a job for each.
 
     Args:
         context: of the command.
-        subscriptions: in the order they are worked on.
+        subscriptions: in the order of the jobs.
         around: what subscriptions need.
         command: told to others who want a tree meanwhile.
         action: on one open subscription; gives its exit code. It may be called from several
             threads.
-        at_once: how many to work on at the same time.
     """
     from torsync.disk.lock import hold_tree
     from torsync.subscribe.subscription import Subscription
@@ -48,37 +98,19 @@ def for_each(
             finally:
                 subscription.close()
 
-    return for_each_state(context, subscriptions, hold_and_act, at_once=at_once)
+    return state_jobs(context, subscriptions, hold_and_act)
 
 
-def for_each_state(
+def state_jobs(
     context: Context,
     subscriptions: Iterable[SubscriptionConfig],
     action: Callable[[SubscriptionConfig, Path], ExitCode],
-    *,
-    at_once: int = 1,
-) -> ExitCode:
-    """Act on each subscription and the folder of its state; nothing is held or opened.
-
-    Args:
-        context: of the command.
-        subscriptions: in the order they are worked on.
-        action: gives the exit code. It may be called from several threads.
-        at_once: how many to work on at the same time.
-    """
+) -> list[Job]:
+    """Act on a subscription and the folder of its state: a job for each."""
     from torsync.subscribe.state import state_folder
 
-    def work_on(config: SubscriptionConfig) -> ExitCode:
-        try:
-            return action(config, state_folder(context.state_dir, config.path))
-        except InterruptedByUserError:
-            raise
-        except TorsyncError as error:
-            context.renderer.error(error, config.name)
-            return error.exit_code
+    def job(config: SubscriptionConfig) -> Job:
+        folder = state_folder(context.state_dir, config.path)
+        return Job(config.name, lambda: action(config, folder))
 
-    chosen = list(subscriptions)
-    if len(chosen) == 1:
-        return work_on(chosen[0])
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return most_severe(list(pool.map(work_on, chosen)))
+    return [job(config) for config in subscriptions]

@@ -36,6 +36,8 @@ _COMMANDS = {
     "rollback": ("torsync.cli.rollback", "run_rollback"),
     "trash": ("torsync.cli.trash", "run_trash"),
     "run": ("torsync.cli.run", "run_service"),
+    "publish": ("torsync.cli.publish", "run_publish"),
+    "keygen": ("torsync.cli.keygen", "run_keygen"),
     "demo": ("torsync.cli.demo", "run_demo"),
 }
 

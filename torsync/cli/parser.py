@@ -31,10 +31,18 @@ def make_parser() -> argparse.ArgumentParser:
     init.add_argument("url", metavar="URL", help="of the .torrent: http, https or file")
     init.add_argument("path", metavar="PATH", help="the folder to keep equal to it")
     init.add_argument("--name", help="of the subscription (default: the torrent's name)")
+    init.add_argument(
+        "--public-key",
+        dest="public_keys",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="that releases must be signed with: a minisign key, or its .pub file (repeatable)",
+    )
     init.add_argument("--adopt", action="store_true", help=_ADOPT)
 
     check = add_command("check-now", "poll now, update, return when the tree is in sync")
-    _add_names(check)
+    _add_names(check, "subscriptions or publications")
     check.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     check.add_argument(
         "--force", action="store_true", help="fetch the .torrent even if it seems unchanged"
@@ -43,8 +51,10 @@ def make_parser() -> argparse.ArgumentParser:
     check.add_argument("--adopt", action="store_true", help=_ADOPT)
     _add_timeout(check)
 
-    plan = add_command("plan", "what an update to the release that was last polled would do")
-    _add_names(plan)
+    plan = add_command(
+        "plan", "what an update to the release that was last polled, or a new release, would do"
+    )
+    _add_names(plan, "subscriptions or publications")
 
     apply = add_command("apply", "update to the release that was last polled, as planned")
     apply.add_argument("names", nargs="+", metavar="NAME", help="subscriptions")
@@ -67,7 +77,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_allowances(rollback)
     _add_timeout(rollback)
 
-    add_command("run", "the service: poll, update and seed until stopped")
+    add_command("run", "the service: poll, update, publish and seed until stopped")
+
+    publish = add_command("publish", "make a .torrent of a folder, without configuration")
+    _add_publish(publish)
 
     verify = add_command("verify", "hash everything; report missing, damaged and unlisted files")
     _add_names(verify)
@@ -83,13 +96,15 @@ def make_parser() -> argparse.ArgumentParser:
     _add_timeout(verify)
 
     status = add_command("status", "what is going on")
-    _add_names(status)
+    _add_names(status, "subscriptions or publications")
 
     trash = add_command("trash", "see, restore and remove what was replaced or removed")
     _add_trash(trash, anywhere)
 
+    _add_keygen(add_command("keygen", "make minisign keys for signing releases"))
+
     demo = add_command(
-        "demo", "a publisher and a subscriber on this machine, with an update in between"
+        "demo", "a publisher and two subscribers on this machine, with an update in between"
     )
     demo.add_argument("--keep", type=Path, metavar="DIR", help="work in DIR and leave it there")
     return parser
@@ -118,6 +133,55 @@ def _add_globals(parser: argparse.ArgumentParser, *, with_defaults: bool) -> Non
     volume.add_argument(
         "-v", "--verbose", action="store_true", default=false, help="everything, every path"
     )
+
+
+def _add_publish(publish: argparse.ArgumentParser) -> None:
+    publish.add_argument("path", metavar="PATH", help="the folder")
+    publish.add_argument(
+        "-o", "--output", metavar="FILE", help="the .torrent (default: NAME.torrent, here)"
+    )
+    publish.add_argument("--name", help="the torrent's root name (default: the folder's name)")
+    publish.add_argument(
+        "--tracker",
+        action="append",
+        dest="trackers",
+        default=[],
+        metavar="URL",
+        help="announce URL (repeatable)",
+    )
+    publish.add_argument(
+        "--web-seed",
+        action="append",
+        dest="web_seeds",
+        default=[],
+        metavar="URL",
+        help="where a web server has the content (repeatable)",
+    )
+    publish.add_argument("--format", default="v1", help="v1 (default), v2 or hybrid")
+    publish.add_argument(
+        "--piece-size", default="auto", metavar="SIZE", help="such as '256 KiB' (default: auto)"
+    )
+    publish.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="gitignore pattern of what is left out (repeatable)",
+    )
+    publish.add_argument("--comment", default="", help="for people")
+    publish.add_argument(
+        "--private", action="store_true", help="only trackers make peers known (BEP 27)"
+    )
+    publish.add_argument(
+        "--secret-key", default="", metavar="FILE", help="sign with it; see `torsync keygen`"
+    )
+    publish.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="leave out what cannot be published, instead of publishing nothing",
+    )
+    publish.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+    publish.add_argument("--seed", action="store_true", help="then seed it, until stopped")
 
 
 def _add_trash(trash: argparse.ArgumentParser, anywhere: argparse.ArgumentParser) -> None:
@@ -150,8 +214,26 @@ def _add_trash(trash: argparse.ArgumentParser, anywhere: argparse.ArgumentParser
     )
 
 
-def _add_names(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help="subscriptions (default: all)")
+def _add_keygen(keygen: argparse.ArgumentParser) -> None:
+    keygen.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the secret key; the public one is FILE.pub (default: minisign.key beside the "
+        "configuration)",
+    )
+    keygen.add_argument(
+        "--encrypt",
+        action="store_true",
+        help="with the password in TORSYNC_KEY_PASSWORD, or in the file that "
+        "TORSYNC_KEY_PASSWORD_FILE names (default: not, so that a service can sign)",
+    )
+    keygen.add_argument("--force", action="store_true", help="overwrite keys that are there")
+
+
+def _add_names(parser: argparse.ArgumentParser, what: str = "subscriptions") -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{what} (default: all)")
 
 
 def _add_allowances(parser: argparse.ArgumentParser) -> None:

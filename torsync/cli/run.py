@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ExitCode
@@ -10,16 +11,28 @@ if TYPE_CHECKING:
     import argparse
 
     from torsync.cli.context import Context
+    from torsync.model.config import Config
 
 
 def run_service(context: Context, arguments: argparse.Namespace) -> ExitCode:  # noqa: ARG001
-    """Poll, update and seed until a signal comes."""
+    """Poll, update, publish and seed until a signal comes."""
+    config = context.load_config()
+    context.chosen_of_both(config, [])
+    return serve(context, config)
+
+
+def serve(context: Context, config: Config) -> ExitCode:
+    """Work on everything that a configuration names until a signal comes."""
     from torsync.service.supervisor import Supervisor
 
-    config = context.load_config()
-    chosen = context.chosen(config, [])
     with context.surroundings(config.session, seed=True) as around:
-        Supervisor(chosen, context.state_dir, around, on_report=context.renderer.check).run(
-            context.stop
-        )
+        Supervisor(
+            list(config.subscriptions.values()),
+            context.state_dir,
+            around,
+            on_report=context.renderer.check,
+            publications=list(config.publications.values()),
+            feed=config.feed,
+            on_release=partial(context.renderer.publication, command="run"),
+        ).run(context.stop)
     return ExitCode.OK

@@ -7,22 +7,54 @@ from typing import TYPE_CHECKING
 from torsync.model.config import UpdateMode
 from torsync.model.errors import ExitCode, StateError
 from torsync.model.events import Stage
+from torsync.model.publish_reports import PublicationStatus
 from torsync.model.reports import StatusReport
 
 if TYPE_CHECKING:
     import argparse
 
     from torsync.cli.context import Context
-    from torsync.model.config import SubscriptionConfig
+    from torsync.model.config import PublicationConfig, SubscriptionConfig
     from torsync.subscribe.state import TreeState
 
 
 def run_status(context: Context, arguments: argparse.Namespace) -> ExitCode:
-    """Tell what the state directory knows of each subscription."""
+    """Tell what the state directory knows of each subscription and publication."""
     config = context.load_config()
-    chosen = context.chosen(config, arguments.names)
-    context.renderer.status([_status(context, subscription) for subscription in chosen])
+    subscriptions, publications = context.chosen_of_both(config, arguments.names)
+    context.renderer.status(
+        [_status(context, subscription) for subscription in subscriptions],
+        [_publication(context, publication) for publication in publications],
+    )
     return ExitCode.OK
+
+
+def _publication(context: Context, config: PublicationConfig) -> PublicationStatus:
+    from torsync.disk.lock import holder_pid
+    from torsync.publish.state import PublicationState, publication_folder
+
+    folder = publication_folder(context.state_dir, config.path)
+    report = PublicationStatus(config.name, str(config.path), "never published")
+    report.torrent = str(config.torrent or "")
+    if not folder.is_dir():
+        return report
+    report.holder_pid = holder_pid(folder)
+    try:
+        state = PublicationState(folder, read_only=True)
+        facts = state.facts()
+    except StateError as error:
+        report.stage = "unknown"
+        report.last_error, report.last_error_hint = error.message, error.hint
+        return report
+    if facts.number:
+        report.stage = "stopped"
+        report.release, report.info_hash, report.number = facts.name, facts.info_hash, facts.number
+        report.files, report.bytes_total = facts.files, facts.bytes_total
+        report.last_release_s = float(facts.time_s)
+    if report.holder_pid:
+        report.stage = state.noted_stage() or report.stage
+    report.last_error, report.last_error_hint = state.noted_error()
+    return report
 
 
 def _status(context: Context, config: SubscriptionConfig) -> StatusReport:

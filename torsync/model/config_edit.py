@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torsync.model.errors import ConfigError, UsageError
 from torsync.model.toml_lines import parse_toml
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def add_subscription(text: str, name: str, url: str, path: str) -> str:
+
+def add_subscription(
+    text: str, name: str, url: str, path: str, public_keys: Sequence[str] = ()
+) -> str:
     """Append a ``[subscriptions.NAME]`` table to a configuration.
 
     Args:
@@ -15,6 +22,7 @@ def add_subscription(text: str, name: str, url: str, path: str) -> str:
         name: of the new subscription.
         url: of its ``.torrent``.
         path: of its tree, written as it is given.
+        public_keys: that its releases must be signed with; none: they need no signature.
 
     Raises:
         UsageError: there is a subscription of that name, or TOML cannot hold what is given.
@@ -36,7 +44,9 @@ def add_subscription(text: str, name: str, url: str, path: str) -> str:
             f"expected name, URL and path in UTF-8, found other bytes: {name!a} {url!a} {path!a}",
             hint="rename the folder, or reach it by a symbolic link with another name",
         ) from None
-    table = {"url": url, "path": path}
+    table: dict[str, str | list[str]] = {"url": url, "path": path}
+    if public_keys:
+        table["public_keys"] = list(public_keys)
     added = tomli_w.dumps({"subscriptions": {name: table}})
     if "\r\n" in text:
         added = added.replace("\n", "\r\n")

@@ -60,7 +60,8 @@ _URL_SECRETS = re.compile(r"(?<=//)[^/?#]*@|(?<=[?#]).+", re.DOTALL)
 _POLL_SCHEMES = ("http", "https", "file")
 _WEB_SEED_SCHEMES = ("http", "https")
 _TRACKER_SCHEMES = ("http", "https", "udp")
-_PUBLIC_KEY = re.compile(r"RW[A-Za-z0-9+/]{54}")  # "Ed", a key id of 8 bytes, 32 of the key
+_PUBLIC_KEY = re.compile(r"RW[QRST][A-Za-z0-9+/]{53}")  # "Ed", a key id of 8 bytes, 32 of the key
+_SECRET_KEYS = ("RWRTY0Iy", "RWQAAEIy")  # encrypted or not
 _MIN_PIECE_SIZE = 16 * 1024
 _MAX_PIECE_SIZE = 128 * 1024**2
 
@@ -223,6 +224,8 @@ def to_public_key(value: object) -> str:
     """Take a minisign public key: the second line of its file."""
     what = "a minisign public key, 56 characters that begin with RW"
     text = to_text(value, what).strip()
+    if text.startswith(_SECRET_KEYS) and len(text) > 56:
+        raise ValueError(f"expected {what}, found a secret key; keep that to the publisher")
     if not _PUBLIC_KEY.fullmatch(text):
         advice = "write the second line of the .pub file"
         raise ValueError(f"expected {what}, found {show(text)}; {advice}")

@@ -111,6 +111,21 @@ class ManifestError(RemoteInvalidError):
             f"the .torrent cannot be used: {problem}",
             hint=hint or "the publisher has to mend the .torrent; the tree stays as it is",
         )
+        self.problem = problem
+
+
+class UntrustedError(RemoteError):
+    """A release is not the publisher's newest: unsigned, forged, by another key, or older.
+
+    Attributes:
+        reason: which of these, as ``model.trust.Refusal`` names them.
+    """
+
+    code = "untrusted"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class SwarmError(TorsyncError):
@@ -152,6 +167,12 @@ class NotInTrashError(TorsyncError):
     """There is no such file or folder in the trash."""
 
     code = "not_in_trash"
+
+
+class FeedError(TorsyncError):
+    """The feed cannot listen, or has failed."""
+
+    code = "feed"
 
 
 class UnfinishedError(TorsyncError):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _COUNTED = ("added", "modified", "moved", "removed", "skipped")
 
@@ -65,3 +68,33 @@ class PublishReport:
             else:
                 found[name] = round(value, 3) if isinstance(value, float) else value
         return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> PublishReport:
+        """Read what ``as_json`` gave."""
+        return cls(
+            **{name: found[f"{name}_paths" if name in _COUNTED else name] for name in cls.__slots__}
+        )
+
+
+@dataclass(slots=True)
+class PublicationStatus:
+    """What is known of a publication from its state directory; times are Unix seconds."""
+
+    name: str
+    path: str
+    stage: str
+    torrent: str = ""
+    release: str = ""
+    info_hash: str = ""
+    number: int = 0
+    files: int = 0
+    bytes_total: int = 0
+    last_release_s: float | None = None
+    last_error: str = ""
+    last_error_hint: str = ""
+    holder_pid: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the object that ``--json`` prints, without its ``type``."""
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -15,7 +15,7 @@ from torsync.model.config_parse import parse_config
 from torsync.model.errors import BusyError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torsync.model.config import Config
 
@@ -78,7 +78,15 @@ def load_config(
     return _parse(text, path, state_dir, setting_types)
 
 
-def write_subscription(path: Path, name: str, url: str, tree: str, *, state_dir: Path) -> Config:
+def write_subscription(
+    path: Path,
+    name: str,
+    url: str,
+    tree: str,
+    *,
+    state_dir: Path,
+    public_keys: Sequence[str] = (),
+) -> Config:
     """Add a subscription to a configuration file, which is made if it does not exist.
 
     The file changes in one atomic step, and only if the result is a valid configuration. A
@@ -90,6 +98,7 @@ def write_subscription(path: Path, name: str, url: str, tree: str, *, state_dir:
         url: of its ``.torrent``.
         tree: its folder, as it is to stand in the file.
         state_dir: the state directory: no tree may contain it, nor the file itself.
+        public_keys: that its releases must be signed with; none: they need no signature.
 
     Returns:
         The configuration with the new subscription.
@@ -108,7 +117,7 @@ def write_subscription(path: Path, name: str, url: str, tree: str, *, state_dir:
         with lock:
             text = _read_text(path) or ""
             _parse(text, path, state_dir, None)
-            extended = add_subscription(text, name, url, tree)
+            extended = add_subscription(text, name, url, tree, public_keys)
             config = _parse(extended, path, state_dir, None)
             _replace(target, extended.encode())
     except Timeout:

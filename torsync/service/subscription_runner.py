@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import InterruptedByUserError, TorsyncError, TreeError
 from torsync.model.events import Level, Notice
 from torsync.subscribe.approval import is_approved
+from torsync.subscribe.remote.long_poll import LongPoll
+from torsync.subscribe.remote.poll import Validators
 from torsync.subscribe.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _FIRST_RETRY_S = 10.0
 _JITTER = 0.1
 _HEED_S = 1.0
+_LISTEN_S = 0.1
 
 
 class SubscriptionRunner:
@@ -54,6 +57,7 @@ class SubscriptionRunner:
         self._on_report = on_report
         self._jitter = jitter
         self._clock = clock
+        self._news = LongPoll(config.url, config.headers)
 
     def run(self) -> None:
         """Work until the service stops."""
@@ -69,6 +73,7 @@ class SubscriptionRunner:
             try:
                 self._loop(subscription)
             finally:
+                self._news.close()
                 subscription.close()
             return
 
@@ -88,6 +93,7 @@ class SubscriptionRunner:
                 failures = 0
             else:
                 failures += 1
+            self._listen(subscription)
             subscription.rest()
             alarmed = self._wait(subscription, self._delay_s(failures), alarms)
             alarms = alarms + 1 if alarmed else 0
@@ -95,16 +101,34 @@ class SubscriptionRunner:
     def _wait(self, subscription: Subscription, delay_s: float, alarms: int) -> bool:
         """Wait for the next check; True if what is seeded changed or failed before.
 
-        An approval ends the wait. Alarms in a row are answered ever later.
+        An approval or a new release ends the wait. Alarms in a row are answered ever later.
         """
         ends = self._clock() + delay_s
         heeds = self._clock() + (_FIRST_RETRY_S * 2.0 ** min(alarms - 1, 10) if alarms else 0.0)
         while (left := ends - self._clock()) > 0:
-            if self._around.wait(min(left, _HEED_S)):
+            if self._doze(min(left, _HEED_S)):
                 return False
             if self._is_approved(subscription):
                 return False
             if self._clock() >= heeds and not self._attempt(subscription.heed):
+                return True
+        return False
+
+    def _listen(self, subscription: Subscription) -> None:
+        """Have the server tell of the next release, if it does such things."""
+        with suppress(TorsyncError):  # a state that cannot be read is told of by the next check
+            poll = subscription.last_poll
+            if poll is not None:
+                self._news.arm(Validators(poll.etag, poll.last_modified), poll.sha256)
+
+    def _doze(self, seconds: float) -> bool:
+        """Sleep; True if the work shall stop, or there is a new release."""
+        ends = self._clock() + seconds
+        while (left := ends - self._clock()) > 0:
+            is_listening = self._news.is_listening
+            if self._news.take_news():
+                return True
+            if self._around.wait(min(left, _LISTEN_S) if is_listening else left):
                 return True
         return False
 

@@ -62,6 +62,7 @@ class AbsentTree(Tree):
         on_entries: Callable[[int], None] = lambda _count: None,
         *,
         like: Mapping[str, LedgerRow] = NO_ROWS,  # noqa: ARG002 - overrides
+        leave_out: Callable[[str], bool] | None = None,  # noqa: ARG002 - the same
     ) -> DiskIndex:
         """Find nothing."""
         on_entries(0)
@@ -91,7 +92,7 @@ def poll_and_preview(
         around = replace(around, sink=noting_stages(state, around.sink))
         voice = Voice(config.name, around.sink)
         voice.stage(Stage.CHECKING_REMOTE, mask_url(config.url))
-        releases = open_releases(config, around.wait, state)
+        releases = open_releases(config, around.wait, state, voice)
         release = releases.poll(force=force)
         tree, admission = opened.enter_context(_open_tree(config, state, around))
         if not force and not isinstance(tree, AbsentTree) and not admission.is_foreign:
@@ -112,6 +113,7 @@ def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> C
 
     Raises:
         NotPolledError: there was no poll of the URL yet.
+        UntrustedError: what it got was not checked with the keys that are configured now.
         TorsyncError: the state or the tree cannot be used.
     """
     started = time.monotonic()
@@ -120,10 +122,12 @@ def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> C
     with ExitStack() as opened:
         state = TreeState(folder, read_only=True)
         opened.callback(state.close)
-        releases = open_releases(config, around.wait, state)
+        voice = Voice(config.name, around.sink)
+        releases = open_releases(config, around.wait, state, voice)
         release = releases.polled()
         if release is None:
             raise not_polled(config.name)
+        release = releases.trusted(release, config.name)
         tree, admission = opened.enter_context(_open_tree(config, state, around))
         return _preview(config, release, releases, state, tree, admission, around, started)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import NotPolledError, StateError
+from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.subscribe.remote.poll import Fetched, Remote, Timeouts, Validators
 from torsync.subscribe.state import PollState
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torsync.model.config import SubscriptionConfig
     from torsync.model.manifest import Manifest
     from torsync.subscribe.state import TreeState
+    from torsync.subscribe.surroundings import Voice
+    from torsync.subscribe.trust import Trust
 
 _GLANCE = Timeouts(connect_s=3.0, read_s=3.0, total_s=30.0, attempts=1)
 
@@ -61,7 +64,14 @@ class Release:
 class Releases:
     """The releases of one subscription: the newest at the URL, and those stored."""
 
-    def __init__(self, remote: Remote, brisk: Remote, url: str, state: TreeState) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        brisk: Remote,
+        url: str,
+        state: TreeState,
+        trust: Trust | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -69,11 +79,13 @@ class Releases:
             brisk: the same with less patience, for ``glance``.
             url: that both ask.
             state: where releases are stored.
+            trust: accepts signed releases; None: they need no signature.
         """
         self._remote = remote
         self._brisk = brisk
         self._url = url
         self._state = state
+        self._trust = trust
         self._known: dict[str, Release] = {}
 
     def poll(self, *, force: bool = False) -> Release:
@@ -86,8 +98,9 @@ class Releases:
 
         Raises:
             RemoteError: the remote is unreachable, or what it sent is no usable ``.torrent``.
+            UntrustedError: it is not signed as it has to be.
         """
-        return self._ask(self._remote, force=force)
+        return self._ask(self._remote, Timeouts(), force=force)
 
     def glance(self) -> Release:
         """Poll once, without patience, while something else is under way.
@@ -95,13 +108,17 @@ class Releases:
         Raises:
             RemoteError: as ``poll``.
         """
-        return self._ask(self._brisk, force=False)
+        return self._ask(self._brisk, _GLANCE, force=False, is_patient=False)
 
-    def _ask(self, remote: Remote, *, force: bool) -> Release:
+    def _ask(
+        self, remote: Remote, timeouts: Timeouts, *, force: bool, is_patient: bool = True
+    ) -> Release:
         previous = self._state.load_poll()
         stored = None
         if previous is not None and previous.url == self._url and not force:
             stored = self.load(previous.sha256)
+            if self._trust is not None and not self._trust.covers(previous.sha256):
+                stored = None
         validators = None
         if stored is not None and previous is not None:
             validators = Validators(previous.etag, previous.last_modified)
@@ -109,11 +126,24 @@ class Releases:
         if not isinstance(answer, Fetched):
             assert stored is not None
             return stored
+        vouched = None
+        if self._trust is not None:  # before it is parsed
+
+            def again() -> Fetched:
+                found = remote.poll(uncached=True)
+                assert isinstance(found, Fetched)
+                return found
+
+            answer, vouched = self._trust.accept(
+                answer, timeouts=timeouts, again=again if is_patient else None, force=force
+            )
         release = self._known.get(answer.sha256)
         if release is None:
             release = self._stored(answer.sha256)
             vars(release)["manifest"] = _parse(answer.body)  # before it is stored
         self._state.store_body(answer.body)
+        if self._trust is not None and vouched is not None:
+            self._trust.record(vouched)
         now = PollState(
             self._url,
             answer.sha256,
@@ -126,8 +156,23 @@ class Releases:
 
     def polled(self) -> Release | None:
         """The newest release that a poll of this URL got; None before the first."""
+        poll = self.last_poll()
+        return self.load(poll.sha256) if poll is not None else None
+
+    def last_poll(self) -> PollState | None:
+        """What the last good poll of this URL got; None before the first."""
         poll = self._state.load_poll()
-        return self.load(poll.sha256) if poll is not None and poll.url == self._url else None
+        return poll if poll is not None and poll.url == self._url else None
+
+    def trusted(self, release: Release, name: str) -> Release:
+        """Give back what a poll of the subscription ``name`` got, if it may be applied.
+
+        Raises:
+            UntrustedError: keys were configured since, and its signature was not checked.
+        """
+        if self._trust is not None:
+            self._trust.require(release.digest, name)
+        return release
 
     def load(self, digest: str) -> Release | None:
         """Load a stored release; None if its bytes are gone."""
@@ -166,9 +211,16 @@ class Releases:
 
 
 def open_releases(
-    config: SubscriptionConfig, wait: Callable[[float], bool], state: TreeState
+    config: SubscriptionConfig, wait: Callable[[float], bool], state: TreeState, voice: Voice
 ) -> Releases:
     """Know the releases of a subscription; ``wait`` sleeps between tries of a poll."""
+    trust = None
+    if config.public_keys:
+        from torsync.subscribe.trust import Patience, Trust  # noqa: PLC0415 - costs start-up time
+
+        tell = partial(voice.notice, Level.INFO, "signature_awaited")
+        patience = Patience(wait, tell)
+        trust = Trust(config.url, config.public_keys, state, patience, headers=config.headers)
 
     def remote(timeouts: Timeouts) -> Remote:
         return Remote(
@@ -179,7 +231,7 @@ def open_releases(
             wait=wait,
         )
 
-    return Releases(remote(Timeouts()), remote(_GLANCE), config.url, state)
+    return Releases(remote(Timeouts()), remote(_GLANCE), config.url, state, trust)
 
 
 def not_polled(name: str) -> NotPolledError:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torsync.model.config import SubscriptionConfig
     from torsync.model.reports import CheckReport, VerifyReport
     from torsync.subscribe.release import Release
+    from torsync.subscribe.state import PollState
     from torsync.subscribe.syncing import Syncing
     from torsync.subscribe.trash_keeper import TrashKeeper
 
@@ -71,7 +72,7 @@ class Subscription:
             self._unnoted = around.sink
             self._around = replace(around, sink=noting_stages(self._state, around.sink))
             self._voice = Voice(config.name, self._around.sink)
-            self._releases = open_releases(config, around.wait, self._state)
+            self._releases = open_releases(config, around.wait, self._state, self._voice)
             self._asking = Asking(
                 config, self._state, self._releases, self._voice, glance=self._look_out
             )
@@ -114,6 +115,15 @@ class Subscription:
     def is_approved(self) -> bool:
         """Whether another process left an approval: ``apply_approved`` is to be called."""
         return self._asking.is_approved
+
+    @property
+    def last_poll(self) -> PollState | None:
+        """What the last good poll of the URL got; None before the first.
+
+        Raises:
+            StateError: the state cannot be read.
+        """
+        return self._releases.last_poll()
 
     # --- check ------------------------------------------------------------------------------
 
@@ -175,7 +185,7 @@ class Subscription:
 
     def _follow(self, release: Release) -> CheckReport:
         """Bring the tree to the newest release, and stay at none from now on."""
-        return self._go_to(release, pinned="")
+        return self._go_to(self._releases.trusted(release, self.config.name), pinned="")
 
     def _go_to(self, release: Release, *, pinned: str) -> CheckReport:
         before = self._state.pinned

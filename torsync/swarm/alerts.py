@@ -61,7 +61,7 @@ def translate(alert: lt.alert) -> SwarmEvent | None:
         case lt.peer_disconnected_alert() if alert.op == lt.operation_t.connect:
             return PeerNotReached(alert.endpoint)
         case lt.listen_succeeded_alert() if alert.socket_type == lt.socket_type_t.tcp:
-            return Listening(alert.port)
+            return Listening(alert.address, alert.port)
         case lt.listen_failed_alert():
             return ListenFailed(alert.listen_interface(), _said(alert.error))
         case lt.alerts_dropped_alert():

@@ -81,6 +81,7 @@ class PeerNotReached:
 class Listening:
     """The session listens on this TCP port: another one than asked for, if that was taken."""
 
+    address: str
     port: int
 
 

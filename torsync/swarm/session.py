@@ -46,6 +46,7 @@ class Swarm:
         self._torrents: dict[bytes, Torrent] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._endpoints: dict[str, int] = {}
         self._ports = {int(listen.rpartition(":")[2]) for listen in config.listen}
         settings = session_settings(config)
         # Given in full, so that it is known which id other peers see.
@@ -90,13 +91,20 @@ class Swarm:
                     self._torrents.pop(key, None)
 
             share = Share(handle, request.wanted, self._peer_id)
-            torrent = Torrent(handle, self._take_out, forget, share)
+            torrent = Torrent(handle, self._take_out, forget, self.endpoints, share)
             self._torrents[key] = torrent
         return torrent
 
     def listen_port(self) -> int:
         """The TCP port that peers can connect to; 0 if there is none."""
         return self._session.listen_port()
+
+    def endpoints(self) -> tuple[tuple[str, int], ...]:
+        """Where peers can connect to: address and TCP port of each socket.
+
+        libtorrent listens on each address of the machine where it is told to on all of them.
+        """
+        return tuple(self._endpoints.copy().items())
 
     def close(self) -> None:
         """Stop the session; its torrents are gone."""
@@ -140,6 +148,7 @@ class Swarm:
                 "peers cannot connect to this machine; set another port in [session] listen",
             )
         elif isinstance(event, Listening):
+            self._endpoints[event.address] = event.port
             self._check_port(event.port)
         elif isinstance(event, AlertsDropped):
             self._notice("alerts_dropped", "libtorrent reported more than could be taken in", "")
@@ -186,6 +195,17 @@ class SwarmPool:
             self._swarms.append(swarm)
             return swarm.add(request)
 
+    def endpoints(self) -> tuple[tuple[str, int], ...]:
+        """Where the first session listens, which is started if there is none; see ``Swarm``.
+
+        Raises:
+            SwarmError: libtorrent refused the settings.
+        """
+        with self._lock:
+            if not self._swarms:
+                self._swarms.append(Swarm(self._config, sink=self._sink))
+            return self._swarms[0].endpoints()
+
     def close(self) -> None:
         """Stop all sessions."""
         with self._lock:
@@ -231,6 +251,8 @@ def _parameters(request: AddRequest) -> lt.add_torrent_params:
         | lt.torrent_flags.duplicate_is_error
         | lt.torrent_flags.update_subscribe
     )
+    if request.upload_only:
+        parameters.flags |= lt.torrent_flags.upload_mode
     parameters.peers = list(request.peers)
     web_seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
     parameters.url_seeds = web_seeds

@@ -51,6 +51,7 @@ class AddRequest:
         peers: host and port of peers to try besides those found.
         web_seeds: URLs besides those in the torrent.
         use_web_seeds: False to use none, not even the torrent's own.
+        upload_only: never ask anybody for anything, so that nothing is ever written.
     """
 
     metainfo: Callable[[], bytes]
@@ -62,6 +63,7 @@ class AddRequest:
     peers: tuple[tuple[str, int], ...] = ()
     web_seeds: tuple[str, ...] = ()
     use_web_seeds: bool = True
+    upload_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,15 @@ class Torrent:
         handle: lt.torrent_handle,
         discard: Callable[[lt.torrent_handle], None],
         forget: Callable[[], None],
+        endpoints: Callable[[], tuple[tuple[str, int], ...]],
         share: Share,
     ) -> None:
         self._handle = handle
         self._discard = discard
         self._forget = forget
         self._share = share
+        self.endpoints = endpoints
+        """Gives where its session listens for peers: address and TCP port of each socket."""
         self._changed = threading.Condition()
         self._finished = False
         self._removed = False
@@ -239,6 +244,10 @@ class Torrent:
         for url in wanted - present:
             self._handle.add_url_seed(url)
         self._handle.force_reannounce()
+
+    def super_seed(self) -> None:
+        """Show each peer few pieces, so that they get them from one another (BEP 16)."""
+        self._handle.set_flags(lt.torrent_flags.super_seeding)
 
     def sources(self) -> tuple[set[str], set[str]]:
         """The trackers and web seeds in use."""

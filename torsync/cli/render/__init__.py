@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
+    from torsync.model.key_report import KeyReport
+    from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
@@ -31,8 +33,13 @@ class Renderer(Protocol):
     def verify(self, report: VerifyReport) -> None:
         """Show what ``verify`` found in a subscription."""
 
-    def status(self, reports: Sequence[StatusReport]) -> None:
-        """Show what is known of the subscriptions."""
+    def status(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus] = ()
+    ) -> None:
+        """Show what is known of the subscriptions and publications."""
+
+    def publication(self, report: PublishReport, command: str) -> None:
+        """Show what a release of a publication did, or ``plan`` foretells."""
 
     def past(self, report: PastReport) -> None:
         """Show which releases a subscription can go back to."""
@@ -42,6 +49,9 @@ class Renderer(Protocol):
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Show that ``init`` added a subscription to the configuration file ``config``."""
+
+    def key(self, report: KeyReport) -> None:
+        """Show the keys that ``keygen`` made, and where they go."""
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Show a failure, of one subscription or of the whole command."""

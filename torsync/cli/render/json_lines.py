@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
+    from torsync.model.key_report import KeyReport
+    from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
@@ -63,10 +65,18 @@ class JsonRenderer:
         """Write a ``subscription`` object."""
         self._subscription("verify", report.as_json())
 
-    def status(self, reports: Sequence[StatusReport]) -> None:
-        """Write a ``subscription`` object for each report."""
+    def status(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus] = ()
+    ) -> None:
+        """Write a ``subscription`` or ``publication`` object for each report."""
         for report in reports:
             self._subscription("status", report.as_json())
+        for publication in publications:
+            self._publication("status", publication.as_json())
+
+    def publication(self, report: PublishReport, command: str) -> None:
+        """Write a ``publication`` object."""
+        self._publication(command, report.as_json())
 
     def past(self, report: PastReport) -> None:
         """Write a ``subscription`` object."""
@@ -79,6 +89,10 @@ class JsonRenderer:
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Write a ``subscription`` object."""
         self._subscription("init", {"name": name, "url": url, "path": path, "config": config})
+
+    def key(self, report: KeyReport) -> None:
+        """Write a ``key`` object."""
+        self._write(self._out, {"type": "key", "command": "keygen", **report.as_json()})
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write an ``error`` object, to standard error."""
@@ -141,6 +155,9 @@ class JsonRenderer:
 
     def _subscription(self, command: str, found: dict[str, Any]) -> None:
         self._write(self._out, {"type": "subscription", "command": command, **found})
+
+    def _publication(self, command: str, found: dict[str, Any]) -> None:
+        self._write(self._out, {"type": "publication", "command": command, **found})
 
     def _write(self, writer: LineWriter, found: dict[str, Any]) -> None:
         # ASCII only: it survives every locale, and names that are not UTF-8 on disk too.

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 
 from torsync.cli.render.output import LineWriter, Throttle, is_wanted
 from torsync.cli.render.plans import plan_lines, plan_remarks, plan_rows
+from torsync.cli.render.publications import (
+    publication_remarks,
+    publication_sections,
+    summarise_publication,
+    summarise_publication_status,
+)
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
     hint_added,
     hint_verify,
+    key_lines,
     past_lines,
     summarise_added,
     summarise_check,
@@ -37,6 +44,8 @@ if TYPE_CHECKING:
 
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event, Progress
+    from torsync.model.key_report import KeyReport
+    from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
@@ -96,17 +105,35 @@ class PlainRenderer:
         sections = verify_sections(report, all_pieces=self._verbose)
         self._report(report.name, summarise_verify(report), sections, hint_verify(report))
 
-    def status(self, reports: Sequence[StatusReport]) -> None:
-        """Write a line for each subscription, and its last error."""
+    def publication(self, report: PublishReport, command: str) -> None:  # noqa: ARG002
+        """Write a line for the counts, one for each path and place."""
+        if self._quiet:
+            return
+        shown = publication_sections(report)
+        if not (self._verbose or report.dry_run):
+            shown = [section for section in shown if section.is_problem]
+        self._report(report.name, summarise_publication(report), shown)
+        for label, text in publication_remarks(report) if report.changed else ():
+            self._say(self._out, report.name, label, text)
+
+    def status(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus] = ()
+    ) -> None:
+        """Write a line for each subscription and publication, and its last error."""
         if self._quiet:
             return
         now_s = self._wall_clock()
         for report in reports:
-            self._say(self._out, report.name, summarise_status(report, now_s))
-            if report.last_error:
-                self._say(self._out, report.name, "last error", printable(report.last_error))
-            if report.last_error_hint:
-                self._say(self._out, report.name, "hint", printable(report.last_error_hint))
+            self._status(report, summarise_status(report, now_s))
+        for publication in publications:
+            self._status(publication, summarise_publication_status(publication, now_s))
+
+    def _status(self, report: StatusReport | PublicationStatus, summary: str) -> None:
+        self._say(self._out, report.name, summary)
+        if report.last_error:
+            self._say(self._out, report.name, "last error", printable(report.last_error))
+        if report.last_error_hint:
+            self._say(self._out, report.name, "hint", printable(report.last_error_hint))
 
     def past(self, report: PastReport) -> None:
         """Write a line for each release."""
@@ -125,6 +152,12 @@ class PlainRenderer:
         if not self._quiet:
             self._say(self._out, name, summarise_added(url, path, config))
             self._say(self._out, name, "hint", hint_added(name))
+
+    def key(self, report: KeyReport) -> None:
+        """Write where the keys are, and the lines of configuration for both sides."""
+        if not self._quiet:
+            for label, text in key_lines(report):
+                self._say(self._out, label, text)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write the error, each of its problems and the hint on a line of its own."""

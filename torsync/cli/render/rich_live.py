@@ -16,14 +16,20 @@ from rich.live import Live
 from rich.text import Text
 
 from torsync.cli.render.output import is_wanted
+from torsync.cli.render.publications import (
+    publication_remarks,
+    publication_sections,
+    summarise_publication,
+)
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
-from torsync.cli.render.rich_status import status_view
+from torsync.cli.render.rich_status import publications_view, status_view
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
     hint_added,
     hint_verify,
+    key_lines,
     past_lines,
     summarise_added,
     summarise_check,
@@ -44,6 +50,8 @@ if TYPE_CHECKING:
     from torsync.cli.render import Renderer
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
+    from torsync.model.key_report import KeyReport
+    from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
     from torsync.model.trash_reports import TrashReport
 
@@ -141,12 +149,29 @@ class RichRenderer:
         hint = hint_verify(report)
         self._report(report.name, summarise_verify(report), "red", sections, hint)
 
-    def status(self, reports: Sequence[StatusReport]) -> None:
-        """Print a table, or a paragraph each where it is narrow."""
+    def publication(self, report: PublishReport, command: str) -> None:
+        """Print the counts, the first paths of each kind, and where the release is."""
+        self._end_row(report.name)
         if self._report_lines is not None:
-            self._report_lines.status(reports)
+            self._report_lines.publication(report, command)
             return
-        self._print(*status_view(reports, self._console.width, self._wall_clock()))
+        sections, style = publication_sections(report), "yellow" if report.dry_run else "green"
+        self._report(report.name, summarise_publication(report), style, sections)
+        for label, text in publication_remarks(report) if report.changed else ():
+            self._print(_unbroken(Text(f"  {label}: {text}", style="dim")))
+
+    def status(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus] = ()
+    ) -> None:
+        """Print tables, or a paragraph each where it is narrow."""
+        if self._report_lines is not None:
+            self._report_lines.status(reports, publications)
+            return
+        width, now_s = self._console.width, self._wall_clock()
+        if reports or not publications:
+            self._print(*status_view(reports, width, now_s))
+        if publications:
+            self._print(*publications_view(publications, width, now_s))
 
     def past(self, report: PastReport) -> None:
         """Print a line for each release."""
@@ -177,6 +202,18 @@ class RichRenderer:
         self._print(
             Text.assemble((printable(name), "bold"), "  ", summarise_added(url, path, config)),
             _hint(hint_added(name)),
+        )
+
+    def key(self, report: KeyReport) -> None:
+        """Print where the keys are, and the lines of configuration for both sides."""
+        if self._report_lines is not None:
+            self._report_lines.key(report)
+            return
+        self._print(
+            *(
+                _unbroken(Text.assemble((label, "bold"), f"  {text}"))
+                for label, text in key_lines(report)
+            )
         )
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from torsync.cli.render.publications import summarise_publication_status
 from torsync.cli.render.summaries import ago, release_of, summarise_status
 from torsync.cli.render.text import printable
 from torsync.model.units import format_size
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from torsync.model.publish_reports import PublicationStatus
     from torsync.model.reports import StatusReport
 
 _TABLE_WIDTH = 72
@@ -32,22 +34,62 @@ def status_view(reports: Sequence[StatusReport], width: int, now_s: float) -> li
         name = (printable(report.name), "bold")
         if width < _TABLE_WIDTH:
             view.append(Text.assemble(name, "  ", summarise_status(report, now_s)))
-        if report.last_error:
-            view.append(
-                Text.assemble(name, ": ", ("last error: ", "red"), printable(report.last_error))
-            )
-        if report.last_error_hint:
-            view.append(Text.assemble(("hint: ", "cyan"), printable(report.last_error_hint)))
+        view += _last_error(report)
     return view
 
 
-def _table(reports: Sequence[StatusReport], now_s: float) -> Table:
+def publications_view(
+    reports: Sequence[PublicationStatus], width: int, now_s: float
+) -> list[RenderableType]:
+    """Lay out the publications likewise."""
+    view: list[RenderableType] = []
+    if width >= _TABLE_WIDTH:
+        view.append(_publications(reports, now_s))
+    for report in reports:
+        if width < _TABLE_WIDTH:
+            name = (printable(report.name), "bold")
+            view.append(Text.assemble(name, "  ", summarise_publication_status(report, now_s)))
+        view += _last_error(report)
+    return view
+
+
+def _last_error(report: StatusReport | PublicationStatus) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    if report.last_error:
+        said = ("last error: ", "red"), printable(report.last_error)
+        lines.append(Text.assemble((printable(report.name), "bold"), ": ", *said))
+    if report.last_error_hint:
+        lines.append(Text.assemble(("hint: ", "cyan"), printable(report.last_error_hint)))
+    return lines
+
+
+def _new_table(name: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("name", max_width=24, overflow="fold")
+    table.add_column(name, max_width=24, overflow="fold")
     table.add_column("state")
     table.add_column("release", overflow="ellipsis", no_wrap=True)
     table.add_column("files", justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
+    return table
+
+
+def _publications(reports: Sequence[PublicationStatus], now_s: float) -> Table:
+    table = _new_table("publication")
+    table.add_column("published", no_wrap=True)
+    for report in reports:
+        table.add_row(
+            Text(printable(report.name), style="bold"),
+            Text(printable(report.stage), style="red" if report.last_error else ""),
+            Text(f"{report.number:,}" if report.number else "-"),
+            Text(f"{report.files:,}"),
+            Text(format_size(report.bytes_total)),
+            Text(ago(report.last_release_s, now_s)),
+        )
+    return table
+
+
+def _table(reports: Sequence[StatusReport], now_s: float) -> Table:
+    table = _new_table("name")
     table.add_column("checked", no_wrap=True)
     table.add_column("updated", no_wrap=True)
     for report in reports:

@@ -5,6 +5,7 @@ Every text given is ``printable`` already.
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ from torsync.model.units import format_duration, format_size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from torsync.model.key_report import KeyReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
 
 
@@ -237,6 +239,26 @@ def summarise_added(url: str, path: str, config: str) -> str:
 def hint_added(name: str) -> str:
     """Say what comes after ``init``."""
     return f"`torsync check-now {printable(shlex.quote(name))}` fetches it"
+
+
+def key_lines(report: KeyReport) -> list[tuple[str, str]]:
+    """Say where the keys are, and what goes into the configuration of both sides: label and text.
+
+    The lines of configuration can be copied: nothing stands behind them.
+    """
+    encrypted = "encrypted; " if report.encrypted else ""
+    secret = f"{printable(report.secret_key_file)} ({encrypted}for you alone: keep a copy safe)"
+    return [
+        ("secret key", secret),
+        ("public key", f"{report.public_key} (in {printable(report.public_key_file)})"),
+        ("in your [publications.NAME]", f"secret_key = {_toml(report.secret_key_file)}"),
+        ("in subscribers' [subscriptions.NAME]", f'public_keys = ["{report.public_key}"]'),
+    ]
+
+
+def _toml(text: str) -> str:
+    """Quote a path as configuration has it: JSON's escapes are TOML's, and a dollar is doubled."""
+    return printable(json.dumps(text.replace("$", "$$"), ensure_ascii=False))
 
 
 def _with_release(release: str) -> str:

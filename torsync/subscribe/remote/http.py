@@ -1,4 +1,4 @@
-"""One conditional GET over HTTP with ``requests``, redirects included.
+"""One conditional request over HTTP with ``requests``, redirects included.
 
 This module imports requests, which takes a while; ``remote`` imports it when it is needed.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import time
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -34,13 +35,15 @@ from torsync.subscribe.remote.rules import (
 from torsync.subscribe.remote.session import deadline_session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Callable, Iterator, Mapping
 
     import requests
 
     from torsync.subscribe.remote.rules import Timeouts
 
 _CHUNK_BYTES = 64 * 1024
+_CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ def get(
     Args:
         url: http or https.
         headers: what the subscription configures, resolved.
-        conditions: ``If-None-Match`` and ``If-Modified-Since``, or nothing.
+        conditions: ``If-None-Match`` and ``If-Modified-Since``, or nothing; and what else is to be
+            sent wherever a redirect leads.
         max_bytes: the largest decoded body that is accepted.
         timeouts: of the connection and of silence.
         deadline: on ``time.monotonic``'s clock; nothing is waited for after it.
@@ -89,11 +93,96 @@ def get(
         RemoteUnreachableError: no answer, a refused redirect, or a status that is no success.
         RemoteInvalidError: the answer cannot be a ``.torrent``.
     """
+    asking = _following(
+        "GET", url, headers=headers, conditions=conditions, timeouts=timeouts, deadline=deadline
+    )
+    with asking as (response, shown):
+        is_conditional = bool(_CONDITIONS & {*conditions})
+        return _read_answer(response, shown, max_bytes, conditional=is_conditional)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How a request ended that the server was asked to hold.
+
+    Attributes:
+        status: of the answer.
+        etag: the header ``ETag``; empty if there was none.
+        is_applied: whether the server said that it does what it was asked (RFC 7240).
+    """
+
+    status: int
+    etag: str
+    is_applied: bool
+
+
+def hold(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    conditions: Mapping[str, str],
+    wait_s: int,
+    timeouts: Timeouts,
+    deadline: float,
+    on_socket: Callable[[socket.socket], None],
+) -> Held:
+    """Ask the server to wait for a change before it answers (RFC 7240, section 4.3).
+
+    It is a HEAD: the ``.torrent`` itself is fetched by the poll that follows. Headers, proxies
+    and redirects are as in ``get``.
+
+    Args:
+        url: http or https.
+        headers: what the subscription configures, resolved.
+        conditions: ``If-None-Match`` and ``If-Modified-Since``.
+        wait_s: how long the server shall wait.
+        timeouts: of the connection, and of the silence.
+        deadline: on ``time.monotonic``'s clock; nothing is waited for after it.
+        on_socket: given each socket once the request has been sent; what shuts it down ends
+            the wait.
+
+    Raises:
+        RemoteUnreachableError: no answer, or a refused redirect.
+    """
+    asking = _following(
+        "HEAD",
+        url,
+        headers=headers,
+        conditions={**conditions, "Prefer": f"wait={wait_s}"},
+        timeouts=timeouts,
+        deadline=deadline,
+        on_socket=on_socket,
+    )
+    with asking as (response, _shown):
+        applied = response.headers.get("Preference-Applied", "").lower().split(",")
+        is_applied = any(part.partition("=")[0].strip() == "wait" for part in applied)
+        return Held(response.status_code, response.headers.get("ETag", ""), is_applied)
+
+
+def _leave(_socket: socket.socket) -> None:
+    pass
+
+
+@contextmanager
+def _following(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    conditions: Mapping[str, str],
+    timeouts: Timeouts,
+    deadline: float,
+    on_socket: Callable[[socket.socket], None] = _leave,
+) -> Iterator[tuple[requests.Response, str]]:
+    """Send a request, follow redirects, and give the last answer with its URL as shown.
+
+    What fails while the answer is read fails as the request does.
+    """
     own = _merged(_basic_auth(url), headers)
     origin = current = _without_userinfo(url)
     offered: Mapping[str, str] = {}
     shown = mask_url(url)
-    with deadline_session(timeouts.read_s, deadline) as session:
+    with deadline_session(timeouts.read_s, deadline, on_socket) as session:
         for _ in range(MAX_REDIRECTS + 1):
             sent = _merged(
                 {"User-Agent": f"torsync/{__version__}", "Accept": "*/*"},
@@ -102,7 +191,8 @@ def get(
                 {"Accept-Encoding": "gzip, deflate"},
             )
             try:
-                with session.get(
+                with session.request(
+                    method,
                     current,
                     # Bytes: http.client would refuse text beyond Latin-1, and show it.
                     headers={
@@ -118,9 +208,8 @@ def get(
                     stream=True,
                 ) as response:
                     if response.status_code not in REDIRECTS:
-                        return _read_answer(
-                            response, shown, max_bytes, conditional=bool(conditions)
-                        )
+                        yield response, shown
+                        return
                     location = response.headers.get("Location", "")
             except (OSError, urllib3.exceptions.HTTPError) as error:
                 # Their texts hold whole URLs and header values: neither shown nor chained.

@@ -17,6 +17,7 @@ from torsync.model.config import DEFAULT_MAX_TORRENT_BYTES
 from torsync.model.errors import ConfigError, InterruptedByUserError, RemoteUnreachableError
 from torsync.subscribe.remote.body import check_body, too_large_error
 from torsync.subscribe.remote.rules import (
+    RemoteMissingError,
     Timeouts,
     TransientError,
     check_url,
@@ -86,6 +87,7 @@ class Remote:
         timeouts: Timeouts = _DEFAULT_TIMEOUTS,
         wait: Callable[[float], bool] = _sleep,
         random: Callable[[], float] = _random.random,
+        check: Callable[[bytes, str], None] = check_body,
     ) -> None:
         """Take what a poll needs; nothing is read or sent yet.
 
@@ -97,6 +99,7 @@ class Remote:
             timeouts: of connection, silence and the whole poll; the number of attempts.
             wait: sleeps the seconds between attempts; True: the work shall stop.
             random: in [0, 1), for the jitter of the waits.
+            check: refuses a body that is not what the URL should lead to.
 
         Raises:
             ConfigError: the URL is none that can be polled.
@@ -110,12 +113,16 @@ class Remote:
         self._timeouts = timeouts
         self._wait = wait
         self._random = random
+        self._check = check
 
-    def poll(self, validators: Validators | None = None) -> Fetched | NotModified:
+    def poll(
+        self, validators: Validators | None = None, *, uncached: bool = False
+    ) -> Fetched | NotModified:
         """Fetch the ``.torrent``; failures that may pass are tried again.
 
         Args:
             validators: of the last fetch, if the server shall send only what is new.
+            uncached: caches on the way shall ask the server (RFC 9111, section 5.2.1.4).
 
         Raises:
             ConfigError: a header's environment variable is missing, or cannot be sent.
@@ -128,7 +135,7 @@ class Remote:
         while True:
             attempt += 1
             try:
-                return self._attempt(validators or Validators(), deadline)
+                return self._attempt(validators or Validators(), deadline, uncached=uncached)
             except TransientError as error:
                 failure = error
             delay_s = retry_delay_s(
@@ -144,15 +151,18 @@ class Remote:
                     f"{mask_url(self._url)}: stopped before it was polled again"
                 )
 
-    def _attempt(self, validators: Validators, deadline: float) -> Fetched | NotModified:
+    def _attempt(
+        self, validators: Validators, deadline: float, *, uncached: bool
+    ) -> Fetched | NotModified:
         if self._scheme == "file":
             body = _read_regular_file(self._path, mask_url(self._url), self._max_bytes)
-            return _fetched(body, mask_url(self._url), Validators())
+            return self._fetched(body, mask_url(self._url), Validators())
         from torsync.subscribe.remote.http import get  # noqa: PLC0415  requests imports slowly
 
         conditions = {
             "If-None-Match": validators.etag,
             "If-Modified-Since": validators.last_modified,
+            "Cache-Control": "no-cache" if uncached else "",
         }
         environ = os.environ if self._environ is None else self._environ
         answer = get(
@@ -166,12 +176,11 @@ class Remote:
         if answer.body is None:
             return NotModified()
         given = Validators(etag=answer.etag, last_modified=answer.last_modified)
-        return _fetched(answer.body, answer.shown_url, given)
+        return self._fetched(answer.body, answer.shown_url, given)
 
-
-def _fetched(body: bytes, shown_url: str, validators: Validators) -> Fetched:
-    check_body(body, shown_url)
-    return Fetched(body=body, sha256=hashlib.sha256(body).hexdigest(), validators=validators)
+    def _fetched(self, body: bytes, shown_url: str, validators: Validators) -> Fetched:
+        self._check(body, shown_url)
+        return Fetched(body=body, sha256=hashlib.sha256(body).hexdigest(), validators=validators)
 
 
 def _file_path(url: str) -> str:
@@ -213,13 +222,11 @@ def _read_regular_file(path: str, shown_url: str, max_bytes: int) -> bytes:
             body = file.read(max_bytes + 1)
             after = os.fstat(file.fileno())
     except OSError as error:
-        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        raise RemoteUnreachableError(
-            f"{shown_url}: expected a .torrent, found {error.strerror or 'a system error'}",
-            hint="check the URL: there is no such file"
-            if missing
-            else "check the file's permissions and its file system",
-        ) from error
+        found = f"{shown_url}: expected a .torrent, found {error.strerror or 'a system error'}"
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise RemoteMissingError(found, hint="check the URL: there is no such file") from error
+        hint = "check the file's permissions and its file system"
+        raise RemoteUnreachableError(found, hint=hint) from error
     if len(body) > max_bytes:
         raise too_large_error(shown_url, max_bytes)
     unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)

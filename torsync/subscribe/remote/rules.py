@@ -59,6 +59,10 @@ class TransientError(RemoteUnreachableError):
         self.retry_after_s = retry_after_s
 
 
+class RemoteMissingError(RemoteUnreachableError):
+    """There is nothing at the URL."""
+
+
 def mask_url(url: str) -> str:
     """Show a URL without what may be secret in it: password, query and fragment.
 
@@ -187,6 +191,7 @@ def status_error(url: str, status: int, retry_after_s: float = 0.0) -> RemoteUnr
         hint = "check the proxy settings in the environment: the proxy wants credentials"
     elif status in (404, 410):
         hint = "check the URL: the server has nothing there (any more)"
+        return RemoteMissingError(message, hint=hint)
     else:
         hint = "check the URL and the headers in the subscription"
     return RemoteUnreachableError(message, hint=hint)

@@ -14,21 +14,29 @@ from requests.adapters import HTTPAdapter
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from _typeshed import WriteableBuffer
 
 
-def deadline_session(read_s: float, deadline: float) -> requests.Session:
+def _leave(_socket: socket.socket) -> None:
+    pass
+
+
+def deadline_session(
+    read_s: float, deadline: float, on_socket: Callable[[socket.socket], None] = _leave
+) -> requests.Session:
     """Make a session whose reads end after ``read_s`` of silence, and at the deadline.
 
     Args:
         read_s: the longest silence of the server.
         deadline: on ``time.monotonic``'s clock.
+        on_socket: given the socket that an answer is about to be read from.
     """
     session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for prefix in ("https://", "http://"):
-        session.mount(prefix, _DeadlineAdapter(read_s, deadline))
+        session.mount(prefix, _DeadlineAdapter(read_s, deadline, on_socket))
     return session
 
 
@@ -46,8 +54,12 @@ class _DeadlineAdapter(HTTPAdapter):
     would hold the poll for ever.
     """
 
-    def __init__(self, read_s: float, deadline: float) -> None:
-        self._response_class = partial(_DeadlineResponse, read_s=read_s, deadline=deadline)
+    def __init__(
+        self, read_s: float, deadline: float, on_socket: Callable[[socket.socket], None]
+    ) -> None:
+        self._response_class = partial(
+            _DeadlineResponse, read_s=read_s, deadline=deadline, on_socket=on_socket
+        )
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -81,9 +93,16 @@ class _DeadlineAdapter(HTTPAdapter):
 
 class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(
-        self, sock: socket.socket, *args: Any, read_s: float, deadline: float, **kwargs: Any
+        self,
+        sock: socket.socket,
+        *args: Any,
+        read_s: float,
+        deadline: float,
+        on_socket: Callable[[socket.socket], None],
+        **kwargs: Any,
     ) -> None:
         super().__init__(sock, *args, **kwargs)
+        on_socket(sock)
         self._reader = _DeadlineReader(self.fp.detach(), sock, read_s, deadline)
         self.fp = io.BufferedReader(self._reader)
 

@@ -1,0 +1,1 @@
+"""From a list of files and their hashes to the bytes of a ``.torrent``; pure."""

@@ -1,0 +1,101 @@
+"""What a ``.torrent`` says outside its info dictionary.
+
+Wrong types are ignored: the content does not depend on any of it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_TIME_S = 253_402_300_799  # the last second of the year 9999
+
+_Dict = dict[bytes, Any]
+
+
+def label(name: object) -> str:
+    """The root name as a label; it is never used as a path."""
+    found = name.decode(errors="replace") if isinstance(name, bytes) else ""
+    return "".join(char if char.isprintable() else "\ufffd" for char in found) or "unnamed"
+
+
+def text(value: object) -> str:
+    """A string for people; empty if it is none."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else ""
+
+
+def optional_time(value: object) -> int | None:
+    """A Unix time of this side of the year 10000; anything else counts as not given."""
+    return value if isinstance(value, int) and 0 < value <= MAX_TIME_S else None
+
+
+def trackers(outer: _Dict) -> tuple[tuple[str, ...], ...]:
+    """Tiers of announce URLs (BEP 3, BEP 12)."""
+    listed = outer.get(b"announce-list")
+    tiers = []
+    for tier in listed if isinstance(listed, list) else []:
+        urls = tuple(_urls(tier, {"http", "https", "udp"}))
+        if urls:
+            tiers.append(urls)
+    if not tiers:
+        tiers = [(url,) for url in _urls([outer.get(b"announce")], {"http", "https", "udp"})]
+    return tuple(tiers)
+
+
+def web_seeds(outer: _Dict) -> tuple[str, ...]:
+    """BEP 19 URLs."""
+    listed = outer.get(b"url-list")
+    return tuple(_urls(listed if isinstance(listed, list) else [listed], {"http", "https"}))
+
+
+def _urls(values: object, schemes: set[str]) -> list[str]:
+    found: list[str] = []
+    for value in values if isinstance(values, list) else []:
+        try:
+            url = value.decode().strip() if isinstance(value, bytes) else ""
+            parts = urlsplit(url)
+        except ValueError:
+            continue
+        if parts.scheme in schemes and parts.netloc and url not in found:
+            found.append(url)
+    return found
+
+
+def nodes(outer: _Dict) -> tuple[tuple[str, int], ...]:
+    """DHT nodes (BEP 5), host and port."""
+    listed = outer.get(b"nodes")
+    found = []
+    for node in listed if isinstance(listed, list) else []:
+        if isinstance(node, list) and len(node) == 2:
+            host, port = node
+            if isinstance(host, bytes) and isinstance(port, int) and 0 < port < 65536:
+                found.append((host.decode(errors="replace"), port))
+    return tuple(found)
+
+
+def modification_times(outer: _Dict, files: int) -> Sequence[int]:
+    """What torsync's publisher says of modification times, in Unix seconds.
+
+    They are outside the info dictionary, as ``mtimes`` under the key ``torsync``, so that the
+    same content has the same info-hash wherever it is published.
+
+    Args:
+        outer: the whole ``.torrent``.
+        files: how many files and links it lists.
+
+    Returns:
+        One per file and link, in their order; whether it is a sensible time is not looked at.
+        Nothing at all if there is not exactly one integer of 64 bits for each.
+    """
+    extra = outer.get(b"torsync")
+    listed = extra.get(b"mtimes") if isinstance(extra, dict) else None
+    if not isinstance(listed, list) or len(listed) != files:
+        return ()
+    try:
+        return array("q", listed)
+    except (TypeError, OverflowError):
+        return ()

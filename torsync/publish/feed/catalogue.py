@@ -1,0 +1,238 @@
+"""What the feed serves: the newest release of each publication, and what is left of older ones."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b, sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from torsync.model.names import is_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from torsync.disk.stamps import FileStamp
+
+    OnEdited = Callable[[str, str], None]
+
+TORRENT = ".torrent"
+_SIGNATURE = ".torrent.minisig"
+_SUFFIXES = (TORRENT, _SIGNATURE)
+_PAD = re.compile(r"\.pad/([0-9]{1,9})", re.ASCII)
+_LARGEST_PAD_BYTES = 128 * 1024**2  # no piece is larger
+_KEPT_RELEASES = 4
+_MOST_DIFFERENCES = 200_000  # paths that are remembered for all older releases of a publication
+
+
+@dataclass(frozen=True)
+class ServedRelease:
+    """One release, as the feed hands it out.
+
+    Attributes:
+        metainfo: the whole ``.torrent``.
+        signature: the contents of its ``.minisig``; None if releases are not signed.
+        info_hash: in hex, as it is in the web seed's URL.
+        root_name: of the torrent (BEP 3: ``name``).
+        root: the folder with the files themselves.
+        stamps: by path: what each file was when it was hashed. The feed keeps this very mapping;
+            it may not change any more.
+    """
+
+    metainfo: bytes
+    signature: bytes | None
+    info_hash: str
+    root_name: str
+    root: Path
+    stamps: Mapping[str, FileStamp]
+
+
+class Document(NamedTuple):
+    """Bytes that are served from memory, with their strong entity tag (RFC 9110, section 8.8.3)."""
+
+    body: bytes
+    etag: str
+    media_type: str
+
+
+class PublishedFile(NamedTuple):
+    """A file of a release that may be read as long as it is what its stamp says.
+
+    Attributes:
+        name: of the publication.
+        root: the folder that ``path`` is in.
+        path: with slashes, relative to the root.
+        stamp: what it was when it was hashed.
+        etag: strong; another one once the file has been touched.
+    """
+
+    name: str
+    root: Path
+    path: str
+    stamp: FileStamp
+    etag: str
+
+
+class Pad(NamedTuple):
+    """A pad file (BEP 47): zeros, and nowhere on disk; clients that know none ask for it."""
+
+    size_bytes: int
+
+
+class Absence(Enum):
+    """Why there is no such file."""
+
+    UNKNOWN = 404
+    GONE = 410
+
+
+@dataclass(frozen=True)
+class _Served:
+    """A release and what its answers need; replaced as a whole."""
+
+    release: ServedRelease
+    documents: Mapping[str, Document]
+    on_edited: OnEdited
+    withdrawn: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+
+
+class _Publication:
+    """The newest release, and by which paths each older one differs from it.
+
+    An older release's file is still served while it is the newest release's as well, path and
+    stamp alike: so a client in the middle of a download goes on. Stamps are kept once.
+    """
+
+    def __init__(self, served: _Served) -> None:
+        self.served = served
+        self.older: OrderedDict[str, tuple[str, set[str]]] = OrderedDict()
+
+    def replace(self, served: _Served) -> None:
+        old, new = self.served.release, served.release
+        older = OrderedDict(self.older)
+        if old.info_hash != new.info_hash:
+            older[old.info_hash] = (old.root_name, set())
+        older.pop(new.info_hash, None)
+        if older:
+            changed = _differences(old, new)
+            for info_hash, (root_name, known) in older.items():
+                older[info_hash] = (root_name, known | changed)
+        while older and (
+            len(older) >= _KEPT_RELEASES
+            or sum(len(paths) for _, paths in older.values()) > _MOST_DIFFERENCES
+        ):
+            older.popitem(last=False)
+        self.older = older
+        self.served = served
+
+
+class Catalogue:
+    """Published from one thread, looked up from others: each sees one whole release."""
+
+    def __init__(self) -> None:
+        self._publications: dict[str, _Publication] = {}
+        self._lock = threading.Lock()
+
+    def publish(self, name: str, release: ServedRelease, on_edited: OnEdited) -> None:
+        """Replace a publication's release: ``.torrent`` and signature in one step."""
+        served = _Served(release, _documents(name, release), on_edited)
+        with self._lock:
+            known = self._publications.get(name)
+            if known is None:
+                # Replaced, not changed: others may be going through it.
+                self._publications = {**self._publications, name: _Publication(served)}
+            else:
+                known.replace(served)
+
+    def withdraw(self, name: str, paths: Iterable[str]) -> None:
+        """Serve these files no more, until the next release."""
+        with self._lock:
+            if name in self._publications:
+                self._publications[name].served.withdrawn.update(paths)
+
+    def names(self) -> list[str]:
+        """The publications, in the order of their names."""
+        return sorted(self._publications)
+
+    def info_hash(self, name: str) -> str:
+        """Of a publication's newest release, in hex."""
+        return self._publications[name].served.release.info_hash
+
+    def document(self, file_name: str) -> Document | None:
+        """Find ``NAME.torrent`` or what belongs beside it."""
+        for suffix in _SUFFIXES:
+            publication = self._publications.get(file_name.removesuffix(suffix))
+            if publication is not None and file_name.endswith(suffix):
+                return publication.served.documents.get(file_name)
+        return None
+
+    def file(self, info_hash: str, root_name: str, path: str) -> PublishedFile | Pad | Absence:
+        """Find a file of a release by its exact name in the release's own list."""
+        if is_private(path.partition("/")[0]):
+            return Absence.UNKNOWN
+        found: Pad | Absence = Absence.UNKNOWN
+        for name, publication in self._publications.items():
+            with self._lock:
+                served, older = publication.served, publication.older
+            release = served.release
+            differing: set[str] | None = None
+            if release.info_hash == info_hash:
+                is_listed = release.root_name == root_name
+            else:
+                known_name, differing = older.get(info_hash, ("", None))
+                is_listed = differing is not None and known_name == root_name
+            if not is_listed:
+                continue
+            stamp = release.stamps.get(path)
+            if path in served.withdrawn or (differing is not None and path in differing):
+                found = Absence.GONE
+            elif stamp is not None:
+                return PublishedFile(name, release.root, path, stamp, _etag_of(path, stamp))
+            elif (pad := _PAD.fullmatch(path)) and int(pad[1]) <= _LARGEST_PAD_BYTES:
+                found = Pad(int(pad[1]))
+        return found
+
+    def is_withdrawn(self, file: PublishedFile) -> bool:
+        """Whether a file that was found before may not be sent any more."""
+        return file.path in self._publications[file.name].served.withdrawn
+
+    def tell_edited(self, file: PublishedFile) -> None:
+        """Tell the owner, once per release, that a file is not what was published."""
+        with self._lock:
+            served = self._publications[file.name].served
+            is_news = (
+                served.release.stamps.get(file.path) == file.stamp and file.path not in served.told
+            )
+            served.told.add(file.path)
+        if is_news:
+            served.on_edited(file.name, file.path)
+
+
+def _documents(name: str, release: ServedRelease) -> dict[str, Document]:
+    def document(body: bytes, media_type: str) -> Document:
+        return Document(body, f'"{sha256(body).hexdigest()}"', media_type)
+
+    found = {f"{name}{TORRENT}": document(release.metainfo, "application/x-bittorrent")}
+    if release.signature is not None:
+        found[f"{name}{_SIGNATURE}"] = document(release.signature, "text/plain")
+    return found
+
+
+def _differences(old: ServedRelease, new: ServedRelease) -> set[str]:
+    """The paths that are not the same file in both."""
+    if old.root != new.root:
+        return {*old.stamps, *new.stamps}
+    if old.stamps is new.stamps:
+        return set()
+    gone = {path for path, stamp in old.stamps.items() if new.stamps.get(path) != stamp}
+    return gone | (new.stamps.keys() - old.stamps.keys())
+
+
+def _etag_of(path: str, stamp: FileStamp) -> str:
+    """Hashed, as times and inodes are nobody else's business."""
+    return f'"{blake2b(repr((path, *stamp)).encode(), digest_size=16).hexdigest()}"'

@@ -1,0 +1,79 @@
+"""What has to be so before a release goes public: others can fetch it."""
+
+from __future__ import annotations
+
+from random import randrange
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import TorsyncError
+from torsync.model.events import Level
+from torsync.model.samples import choose_pieces, choose_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torsync.model.manifest import Manifest
+    from torsync.subscribe.surroundings import Voice
+    from torsync.swarm.torrent import Torrent
+
+
+def check_session(
+    torrent: Torrent,
+    manifest: Manifest,
+    changed: Sequence[int],
+    *,
+    wait: Callable[[float], bool],
+    voice: Voice,
+) -> None:
+    """See that the session serves a release: some pieces of it are fetched as a peer does it.
+
+    Args:
+        torrent: in the session.
+        manifest: of the release.
+        changed: indexes of files that the release before does not have so.
+        wait: sleeps so many seconds, True if the work shall stop.
+        voice: says what could not be seen.
+
+    Raises:
+        NotServedError: it does not serve it.
+        TreeError: it could not read a file.
+        InterruptedByUserError: ``wait`` said so.
+    """
+    from torsync.swarm.probe import probe  # noqa: PLC0415 - not needed where nothing has changed
+
+    pieces = choose_pieces(manifest, changed, randrange)
+    if not pieces:
+        return
+    try:
+        fetched = probe(torrent.endpoints, manifest, pieces, wait=wait)
+    except TorsyncError:
+        torrent.raise_failure()  # the cause, if a file could not be read
+        raise
+    if not fetched:
+        voice.notice(
+            Level.INFO,
+            "session_busy",
+            "the session is busy with other peers; it says that it has the release, and no piece "
+            "of it was fetched to see",
+        )
+
+
+def check_web_seeds(manifest: Manifest, web_seeds: Sequence[str], changed: Sequence[int]) -> None:
+    """See that each web seed has the content of a release.
+
+    Args:
+        manifest: of the release.
+        web_seeds: the URLs that others serve.
+        changed: indexes of files that the release before does not have so.
+
+    Raises:
+        WebSeedError: one has not; the first of them.
+    """
+    http = [url for url in web_seeds if url.partition(":")[0].lower() in {"http", "https"}]
+    if not http:
+        return
+    from torsync.publish.web_seed_check import check_web_seed  # noqa: PLC0415 - costs start-up time
+
+    parts = choose_ranges(manifest, changed, randrange)
+    for url in http:
+        check_web_seed(url, manifest, parts)

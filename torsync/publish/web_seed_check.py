@@ -1,0 +1,149 @@
+"""Whether a web seed (BEP 19) has the content of a release, seen by a range or two of it.
+
+This module imports requests, which takes a while; ``gate`` imports it when it is needed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import requests
+import urllib3
+
+from torsync import __version__
+from torsync.model.errors import RemoteError, RemoteUnreachableError
+from torsync.model.samples import is_range_right
+from torsync.subscribe.remote.failures import request_failure
+from torsync.subscribe.remote.rules import (
+    MAX_REDIRECTS,
+    REDIRECTS,
+    Timeouts,
+    mask_url,
+    redirect_error,
+    redirect_target,
+)
+from torsync.subscribe.remote.session import deadline_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torsync.model.manifest import Manifest
+    from torsync.model.samples import FileRange
+
+_TIMEOUTS = Timeouts(connect_s=5.0, read_s=5.0, total_s=20.0)
+_MOST_SKIPPED_BYTES = 64 * 1024**2
+_CHUNK_BYTES = 256 * 1024
+_HINT = (
+    "put the files of this release there first; the release before stays public, and it is tried "
+    "again"
+)
+
+
+class WebSeedError(RemoteError):
+    """A web seed does not have what the release says."""
+
+    code = "web_seed"
+
+
+def web_seed_url(web_seed: str, name: str, path: str) -> str:
+    """Decide where a web seed has a file of a torrent with a folder (BEP 19).
+
+    Args:
+        web_seed: its URL.
+        name: the torrent's root name.
+        path: of the file, with slashes.
+    """
+    base = web_seed if web_seed.endswith("/") else f"{web_seed}/"
+    return base + quote(f"{name}/{path}", safe="/")
+
+
+def check_web_seed(web_seed: str, manifest: Manifest, parts: Iterable[FileRange]) -> None:
+    """Fetch ranges of files from a web seed, and compare their hashes.
+
+    Raises:
+        WebSeedError: something else came, or nothing.
+    """
+    deadline = time.monotonic() + _TIMEOUTS.total_s
+    with deadline_session(_TIMEOUTS.read_s, deadline, lambda _socket: None) as session:
+        for part in parts:
+            path = manifest.files[part.file_index].path
+            url = web_seed_url(web_seed, manifest.name, path)
+            last = part.offset + part.length - 1
+            try:
+                content = _get(session, url, part, deadline)
+            except (RemoteUnreachableError, _UnfitError) as error:
+                raise WebSeedError(
+                    f"the web seed {mask_url(web_seed)} does not have the new release: expected "
+                    f"bytes {part.offset} to {last} of {path!r} at {mask_url(url)}, found "
+                    f"{_found(error)}",
+                    hint=_HINT,
+                ) from error
+            if not is_range_right(manifest, part, content):
+                raise WebSeedError(
+                    f"the web seed {mask_url(web_seed)} has other content than the new release: "
+                    f"bytes {part.offset} to {last} of {path!r} at {mask_url(url)} "
+                    + _difference(part, content),
+                    hint=_HINT,
+                )
+
+
+class _UnfitError(Exception):
+    """What the web seed sent cannot be the range."""
+
+
+def _found(error: Exception) -> str:
+    """What was found, out of the words of an error of the poller."""
+    return str(error).rpartition("found ")[2]
+
+
+def _difference(part: FileRange, content: bytes) -> str:
+    if len(content) != part.length:
+        return f"should be {part.length} bytes, and {len(content)} came"
+    return "do not have the hash that they should"
+
+
+def _get(session: requests.Session, url: str, part: FileRange, deadline: float) -> bytes:
+    """Fetch a range, through redirects.
+
+    Raises:
+        RemoteUnreachableError: there was no answer.
+        _UnfitError: it is no range.
+    """
+    headers = {
+        "Range": f"bytes={part.offset}-{part.offset + part.length - 1}",
+        "Accept-Encoding": "identity",
+        "Cache-Control": "no-cache",
+        "User-Agent": f"torsync/{__version__}",
+    }
+    at = url
+    try:
+        for _ in range(MAX_REDIRECTS):
+            with session.get(
+                at, headers=headers, stream=True, timeout=(_TIMEOUTS.connect_s, _TIMEOUTS.read_s)
+            ) as answer:
+                if answer.status_code not in REDIRECTS:
+                    return _read_range(answer, part)
+                at = redirect_target(at, answer.headers.get("Location", ""))
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise request_failure(error, mask_url(at), _TIMEOUTS, deadline) from error
+    raise redirect_error(url, f"more than {MAX_REDIRECTS} in a row")
+
+
+def _read_range(answer: requests.Response, part: FileRange) -> bytes:
+    """Read the range out of an answer; the whole file will do, if it is not too long."""
+    skipped = 0
+    if answer.status_code == requests.codes.ok:
+        skipped = part.offset
+        if skipped > _MOST_SKIPPED_BYTES:
+            raise _UnfitError("found a server that ignores the header Range (status 200)")
+    elif answer.status_code != requests.codes.partial_content:
+        raise _UnfitError(f"found status {answer.status_code} {answer.reason or ''}".rstrip())
+    wanted = skipped + part.length
+    content = bytearray()
+    for chunk in answer.iter_content(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > wanted:
+            break
+    return bytes(content[skipped:wanted])
