@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import snapshot, visible
+from tests.support.publications import Publisher
 from tests.support.signing import SIGNED_S, Minisign, sign, signer
 from tests.support.torrents import info_hash
 from tests.support.trees import assert_same_tree, tree_bytes
+from torsync.publish.keys import generate_keys
 from torsync.subscribe.state import TreeState, state_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.cli import Outcome
+    from tests.support.cli import Outcome, Torsync
     from tests.support.trees import Content
     from tests.support.updates import Updates
 
@@ -203,3 +205,26 @@ def test_the_minisign_program_signs_releases(tmp_path: Path, signed: Signed) -> 
     minisign.sign(signed.updates.publisher.file)
     signed.torsync.run("check-now").assert_ok()
     assert_same_tree(signed.tree, signed.updates.folder)
+
+
+def test_what_a_publication_signs_and_its_feed_serves_is_accepted(
+    tmp_path: Path, torsync: Torsync
+) -> None:
+    keys = generate_keys(tmp_path / "maps.key")
+    publisher = Publisher(tmp_path, feed=True, secret_key=tmp_path / "maps.key")
+    try:
+        publisher.open().release(dict(FIRST))
+        assert publisher.feed is not None
+        torsync.subscribe(
+            url=f"{publisher.feed.url}/pack.torrent",
+            peers=["{}:{}".format(*peer) for peer in publisher.peers],
+            public_keys=[keys.public_key],
+        )
+        torsync.run("check-now").assert_ok()
+        assert_same_tree(torsync.tree, publisher.folder)
+        publisher.release(dict(SECOND))
+        torsync.run("check-now").assert_ok()
+        assert_same_tree(torsync.tree, publisher.folder)
+
+    finally:
+        publisher.close()

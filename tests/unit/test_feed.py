@@ -85,11 +85,17 @@ class Client:
         found.begin()
         return found
 
-    def is_cut(self) -> bool:
-        """Whether the server closes the connection; what it sends before is dropped."""
+    def everything(self) -> bytes:
+        """What comes until the server closes the connection."""
+        parts = []
         with suppress(ConnectionError):
-            while self.socket.recv(1 << 20):
-                pass
+            while part := self.socket.recv(1 << 20):
+                parts.append(part)
+        return b"".join(parts)
+
+    def is_cut(self) -> bool:
+        """Whether the server closes the connection; if not, it times out."""
+        self.everything()
         return True
 
     def close(self) -> None:
@@ -280,11 +286,13 @@ class TestContent:
     def test_several_requests_on_a_connection(
         self, feed: PublicFeed, client: Client, folder: Path, release: ServedRelease
     ) -> None:
-        paths = ["a/b.bin", "empty", "a/b.bin"]
-        for path in paths:  # one after the other, without waiting for answers
-            client.ask(feed.content_path(release, path))
-        for path in paths:
-            assert client.answer().read() == (folder / path).read_bytes()
+        client.ask(feed.content_path(release, "a/b.bin"))  # nobody waits for the answers
+        client.ask(feed.content_path(release, "empty"))
+        client.ask(feed.content_path(release, "a/b.bin"), "Connection: close")
+        answers = client.everything()
+        assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
+        assert answers.count((folder / "a/b.bin").read_bytes()) == 2
+        assert answers.endswith((folder / "a/b.bin").read_bytes())
 
 
 class TestEdits:
@@ -500,11 +508,7 @@ class TestLimits:
                 huge = os.stat(folder / "huge.bin").st_ino
                 wait_until(lambda: huge in open_inodes(), "it is being sent")
                 wait_until(lambda: huge not in open_inodes(), "it is closed")
-                got = 0
-                with suppress(ConnectionError):
-                    while part := lazy.socket.recv(1 << 20):
-                        got += len(part)
-                assert got < HUGE
+                assert len(lazy.everything()) < HUGE
 
     def test_there_are_only_so_many_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("torsync.publish.feed.running._connection_limit", lambda: 3)
@@ -574,6 +578,11 @@ class TestItsLife:
         wait_until(lambda: threading.active_count() <= threads, "its threads have ended")
         with pytest.raises(ConnectionRefusedError):
             Client(feed)
+
+    def test_what_goes_well_is_not_told(self, feed: PublicFeed, release: ServedRelease) -> None:
+        assert status_of(feed, feed.content_path(release, "a/b.bin")) == 200
+        feed.close()
+        assert feed.events == []
 
     def test_a_port_in_use_is_named(self) -> None:
         with running_feed() as feed, pytest.raises(FeedError, match="Address already") as found:

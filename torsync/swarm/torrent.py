@@ -113,8 +113,8 @@ class Torrent:
         handle: lt.torrent_handle,
         discard: Callable[[lt.torrent_handle], None],
         forget: Callable[[], None],
+        endpoints: Callable[[], tuple[tuple[str, int], ...]],
         share: Share,
-        endpoints: Callable[[], tuple[tuple[str, int], ...]] = tuple,
     ) -> None:
         self._handle = handle
         self._discard = discard
