@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 10.0
 _MOST_PEERS = 50
+_MOST_NODES = 10
 
 
 class Seeding:
@@ -55,10 +56,12 @@ class Seeding:
     def peers(self, manifest: Manifest) -> tuple[tuple[str, int], ...]:
         """Peers to try: those met in earlier swarms of this subscription, and the configured.
 
-        A private torrent's swarm is its tracker's to make known (BEP 27).
+        A torrent without trackers names where others begin (BEP 5): its publisher, for one. A
+        private torrent's swarm is its tracker's to make known (BEP 27).
         """
         met = () if manifest.private else self._met
-        return (*met, *_resolve(self._config.peers))
+        named = () if manifest.private or manifest.trackers else manifest.nodes[:_MOST_NODES]
+        return (*met, *_resolve((*self._config.peers, *named)))
 
     def remember_peers(self, peers: tuple[tuple[str, int], ...]) -> None:
         """Note peers that were met while a release was fetched."""
