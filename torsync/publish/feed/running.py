@@ -11,6 +11,7 @@ import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -50,16 +51,15 @@ class RunningServer:
         """
         self.app = FeedApp(catalogue, readers)
         self._sink = sink
-        # uvicorn says things by itself, too: to whom it may concern, but not to the terminal.
-        logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+        for name in ("uvicorn", "asyncio"):  # what they say by themselves is not for the terminal
+            logging.getLogger(name).addHandler(logging.NullHandler())
         log = logging.Logger("torsync.feed", logging.WARNING)  # noqa: LOG001 - not for all to find
         log.addHandler(_ToSink(sink))
-        self._most_connections = _connection_limit()
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self.app,
                 loop="asyncio",
-                http=_protocol(log, self._most_connections),
+                http=_protocol(self.app, log, _connection_limit()),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -89,13 +89,14 @@ class RunningServer:
         self._sink(Notice(_NAME, Level.DEBUG, "feed_connection", text))
 
 
-def _protocol(log: logging.Logger, most_connections: int) -> type[H11Protocol]:
+def _protocol(app: FeedApp, log: logging.Logger, most_connections: int) -> type[H11Protocol]:
     """HTTP/1.1 for one connection, which neither idles nor stalls for long."""
 
     class Connection(H11Protocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.logger = log
+            self.app = self._answer
             self.access_log = False
             self._patience: asyncio.TimerHandle | None = None
             self._stalled: asyncio.TimerHandle | None = None
@@ -116,6 +117,14 @@ def _protocol(log: logging.Logger, most_connections: int) -> type[H11Protocol]:
         def on_response_complete(self) -> None:
             self._await_request()
             super().on_response_complete()
+
+        async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except h11.LocalProtocolError:
+                # There is no way to answer to what came; uvicorn would try it, and leave it open.
+                self.transport.abort()
+                await asyncio.sleep(0)
 
         def pause_writing(self) -> None:
             super().pause_writing()
