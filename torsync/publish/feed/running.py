@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,12 @@ from torsync.publish.feed.app import FeedApp
 
 if TYPE_CHECKING:
     import socket
-    from concurrent.futures import Executor
+    from collections.abc import Callable
 
     from torsync.model.events import EventSink
     from torsync.publish.feed.catalogue import Catalogue
 
+_READERS = 8
 _HEADERS_BYTES = 16 * 1024
 _HEADERS_S = 20.0  # from one answer, or the connection, until the next request is complete
 _KEEP_ALIVE_S = 15
@@ -35,21 +37,18 @@ _NAME = "feed"
 
 
 class RunningServer:
-    """One server with its application.
+    """One server with its event loop and its application."""
 
-    Attributes:
-        app: answers the requests.
-    """
-
-    def __init__(self, catalogue: Catalogue, readers: Executor, sink: EventSink) -> None:
+    def __init__(self, catalogue: Catalogue, sink: EventSink) -> None:
         """Prepare.
 
         Args:
             catalogue: of what is published.
-            readers: whose threads read files.
             sink: for what goes wrong.
         """
-        self.app = FeedApp(catalogue, readers)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="feed-reader")
+        self._app = FeedApp(catalogue, self._readers)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sink = sink
         for name in ("uvicorn", "asyncio"):  # what they say by themselves is not for the terminal
             logging.getLogger(name).addHandler(logging.NullHandler())
@@ -57,9 +56,9 @@ class RunningServer:
         log.addHandler(_ToSink(sink))
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self.app,
+                self._app,
                 loop="asyncio",
-                http=_protocol(self.app, log, _connection_limit()),
+                http=_protocol(self._app, log, _connection_limit()),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -72,18 +71,44 @@ class RunningServer:
             )
         )
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Serve until ``stop`` is called; signals are left to others, outside the main thread."""
-        await self._server.serve([listener])
+    def run(self, listener: socket.socket, on_up: Callable[[], None]) -> None:
+        """Serve until ``stop`` is called; signals are left to others, outside the main thread.
+
+        Args:
+            listener: that listens already.
+            on_up: called when ``wake`` and ``stop`` take effect.
+        """
+        try:
+            asyncio.run(self._serve(listener, on_up))
+        finally:
+            self._readers.shutdown(wait=False, cancel_futures=True)
+
+    def wake(self, file_name: str) -> None:
+        """End the polls that wait for a change of a ``.torrent``; from any thread."""
+        self._call(self._app.wake, file_name)
 
     def stop(self) -> None:
-        """Cut all connections; in the thread that serves."""
-        self.app.close()
+        """Cut all connections and end; from any thread."""
+        self._call(self._cut)
+
+    async def _serve(self, listener: socket.socket, on_up: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._note_failure)
+        on_up()
+        await self._server.serve([listener])
+
+    def _call(self, what: Callable[..., None], *given: str) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(what, *given)
+
+    def _cut(self) -> None:
+        self._app.close()
         self._server.should_exit = True
         for connection in list(self._server.server_state.connections):
             connection.transport.abort()
 
-    def note_failure(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _note_failure(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Say what asyncio would print."""
         text = f"{context.get('message')}: {context.get('exception')!r}"
         self._sink(Notice(_NAME, Level.DEBUG, "feed_connection", text))
