@@ -36,9 +36,17 @@ def test_everything_is_published_but_torsyncs_own_folder_and_what_is_ignored(
     write_tree(
         tmp_path,
         {
-            **{".torsync/lock": b"x", ".hidden": b"1", "a/b": ("exec", b"2"), "empty": b""},
-            **{"a.tmp": b"3", "build/keep.txt": b"4", "build/deep/x": b"5", "logs": b"6"},
-            **{"a/logs/today": b"7", "folder": ("dir", None), "link": ("link", "a/b")},
+            ".torsync/lock": b"x",
+            ".hidden": b"1",
+            "a/b": ("exec", b"2"),
+            "empty": b"",
+            "a.tmp": b"3",
+            "build/keep.txt": b"4",
+            "build/deep/x": b"5",
+            "logs": b"6",
+            "a/logs/today": b"7",
+            "folder": ("dir", None),
+            "link": ("link", "a/b"),
         },
     )
 
@@ -68,27 +76,43 @@ def test_links_are_told_by_where_they_lead(tmp_path: Path) -> None:
     write_tree(
         tmp_path,
         {
-            **{"a/b/file": b"1", "secret/x": b"2", ".torsync/x": b"3"},
-            **{"a/b/up": ("link", "../../a/./b//file"), "a/dangling": ("link", "../nowhere")},
-            **{"to-folder": ("link", "a/b"), "itself": ("link", "itself")},
-            **{"behind": ("link", "to-folder/file")},
-            **{"a/out": ("link", "../../etc"), "absolute": ("link", str(tmp_path / "a"))},
-            **{"root": ("link", "a/.."), "own": ("link", ".torsync/x")},
-            **{"a/own": ("link", "../.Torsync"), "ignored": ("link", "secret/x")},
-            **{"ignored-folder": ("link", "secret"), "back": ("link", "to-folder/../file")},
+            "a/b/file": b"1",
+            "secret/x": b"2",
+            ".torsync/x": b"3",
+            "a/b/up": ("link", "../../a/./b//file"),
+            "a/dangling": ("link", "../nowhere"),
+            "to-folder": ("link", "a/b"),
+            "itself": ("link", "itself"),
+            "behind": ("link", "to-folder/file"),
+            "a/out": ("link", "../../etc"),
+            "absolute": ("link", str(tmp_path / "a")),
+            "root": ("link", "a/.."),
+            "own": ("link", ".torsync/x"),
+            "a/own": ("link", "../.Torsync"),
+            "ignored": ("link", "secret/x"),
+            "ignored-folder": ("link", "secret"),
+            "back": ("link", "to-folder/../file"),
         },
     )
 
     content = _look(tmp_path, "secret/")
 
     assert content.links == {
-        **{"a/b/up": "a/b/file", "a/dangling": "nowhere", "to-folder": "a/b"},
-        **{"itself": "itself", "behind": "to-folder/file"},
+        "a/b/up": "a/b/file",
+        "a/dangling": "nowhere",
+        "to-folder": "a/b",
+        "itself": "itself",
+        "behind": "to-folder/file",
     }
     words = {
-        **{"a/out": "outside", "absolute": "absolute", "root": "the folder that is published"},
-        **{"own": "torsync's own", "a/own": "torsync's own", "ignored": "is ignored"},
-        **{"ignored-folder": "is ignored", "back": "behind another link"},
+        "a/out": "outside",
+        "absolute": "absolute",
+        "root": "the folder that is published",
+        "own": "torsync's own",
+        "a/own": "torsync's own",
+        "ignored": "is ignored",
+        "ignored-folder": "is ignored",
+        "back": "behind another link",
     }
     problems = _problems(content)
     assert problems.keys() == words.keys()

@@ -81,7 +81,7 @@ def test_a_cache_that_is_damaged_is_put_aside_and_begun_anew(tmp_path: Path) -> 
     (tmp_path / "hashes.sqlite").write_bytes(b"not a database at all" * 100)
     told: list[str] = []
     with closing(
-        HashCache(tmp_path / "hashes.sqlite", on_new=lambda message, hint: told.append(hint))
+        HashCache(tmp_path / "hashes.sqlite", on_new=lambda _message, hint: told.append(hint))
     ) as cache:
         assert cache.files() == {}
     assert told == ["the folder is hashed once"]
@@ -93,6 +93,8 @@ def test_a_cache_of_a_newer_torsync_is_put_aside(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "hashes.sqlite")) as database:
         database.execute("PRAGMA user_version=99")
     told: list[str] = []
-    HashCache(tmp_path / "hashes.sqlite", on_new=lambda message, _hint: told.append(message)).close()
+    HashCache(
+        tmp_path / "hashes.sqlite", on_new=lambda message, _hint: told.append(message)
+    ).close()
     assert len(told) == 1
     assert "newer" in told[0]

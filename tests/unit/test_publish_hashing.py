@@ -83,7 +83,9 @@ def test_a_part_of_a_file_gives_its_layer_and_its_pieces(
 
     part = data[_PIECE:]
     blocks = block_hashes(part)
-    layer = [merkle_root(b"".join(blocks[at : at + 2]), leaves=2) for at in range(0, len(blocks), 2)]
+    layer = [
+        merkle_root(b"".join(blocks[at : at + 2]), leaves=2) for at in range(0, len(blocks), 2)
+    ]
     assert _found(file) == b"".join(layer)
     assert pieces == _pieces(part + bytes(-size % _PIECE))
 

@@ -91,7 +91,7 @@ class Swarm:
                     self._torrents.pop(key, None)
 
             share = Share(handle, request.wanted, self._peer_id)
-            torrent = Torrent(handle, self._take_out, forget, share, self.endpoints)
+            torrent = Torrent(handle, self._take_out, forget, self.endpoints, share)
             self._torrents[key] = torrent
         return torrent
 

@@ -111,8 +111,8 @@ class Torrent:
         handle: lt.torrent_handle,
         discard: Callable[[lt.torrent_handle], None],
         forget: Callable[[], None],
+        endpoints: Callable[[], tuple[tuple[str, int], ...]],
         share: Share,
-        endpoints: Callable[[], tuple[tuple[str, int], ...]] = tuple,
     ) -> None:
         self._handle = handle
         self._discard = discard
@@ -248,6 +248,15 @@ class Torrent:
     def super_seed(self) -> None:
         """Show each peer few pieces, so that they get them from one another (BEP 16)."""
         self._handle.set_flags(lt.torrent_flags.super_seeding)
+
+    def is_sent_once(self) -> bool:
+        """Whether some peer has all pieces but two: what super-seeding is for is reached.
+
+        libtorrent 2.1.1 would keep the last piece from the only peer that there is, for ever, also
+        if it is told to seed as usual from then on.
+        """
+        enough = len(self.pieces()) - 2
+        return any(peer.num_pieces >= enough for peer in self._handle.get_peer_info())
 
     def sources(self) -> tuple[set[str], set[str]]:
         """The trackers and web seeds in use."""
