@@ -283,6 +283,8 @@ class Publication:
         if self._showing.release is None:
             return False
         is_due = self._showing.heed_failures()
+        if is_due:
+            self._looks_s = 0.0  # others may be gone, too
         if told := self._showing.told():
             is_due |= self.edited(told)
         began = time.monotonic()
@@ -319,7 +321,11 @@ class Publication:
         return any(look is not Look.SAME for look in found.values())
 
     def _look_around(self, release: PublishedRelease) -> bool:
-        self._see_to_tree()
+        try:
+            self._see_to_tree()
+        except TorsyncError:
+            self._withdraw(release, release.manifest.by_path)
+            raise
         standing = look_at_all(self._tree, release, self._ignored)
         self._withdraw(release, standing.changed)
         found = standing.changed | standing.others

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import TorsyncError, TreeError
+from torsync.model.errors import SwarmError, TorsyncError, TreeError
 from torsync.model.events import Level
 from torsync.publish.seeding import SeededRelease
 from torsync.publish.standing import can_be_read
@@ -184,7 +184,11 @@ class Showing:
         if self._seeded is None or self.release is None:
             return False
         self._seeded.share_out()
-        failed = self._seeded.failed_file()
+        try:
+            failed = self._seeded.failed_file()
+        except SwarmError:
+            self._seeded.leave()  # the next release, or look at what is public, enters it anew
+            raise
         if failed is None:
             return False
         path, error = failed
