@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -34,6 +35,7 @@ MOST_TRIES = 3
 """A file that has changed so often while it was hashed is a problem."""
 
 _MOST_ROUNDS = 5
+_SOON_S = 1.0  # a look at the folder is not old before
 _READABLE_BY_ALL = 0o444
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
@@ -93,7 +95,7 @@ class Settling:
         self.skipped: dict[str, Problem] = {}
 
     def settle(self, piece_length: int) -> Settled:
-        """Hash what is not known, until nothing has changed meanwhile.
+        """Hash what is not known, until nothing has changed in the time that took.
 
         Args:
             piece_length: of the release before; 0 if there is none.
@@ -109,10 +111,11 @@ class Settling:
             unknown = self._check(content)
             layout = self._lay_out(content, piece_length)
             piece_length = layout.piece_length
-            stamps, before = self._stamps, self._hasher.bytes_hashed
+            stamps, begun_s = self._stamps, time.monotonic()
             found = self._hasher.hash(layout, stamps, unknown, content.clock_ns)
             self._note_failures()
-            if found is not None and self._hasher.bytes_hashed == before:
+            if found is not None and time.monotonic() - begun_s < _SOON_S:
+                # Each file was as it was seen when it was read. What comes later comes next time.
                 return Settled(layout, stamps, found)
             hashed, content = content, self._look()
             if number >= _MOST_ROUNDS:
