@@ -52,7 +52,7 @@ class RunningServer:
         self._sink = sink
         # uvicorn says things by itself, too: to whom it may concern, but not to the terminal.
         logging.getLogger("uvicorn").addHandler(logging.NullHandler())
-        log = logging.Logger("torsync.feed")  # noqa: LOG001 - not for all to find
+        log = logging.Logger("torsync.feed", logging.WARNING)  # noqa: LOG001 - not for all to find
         log.addHandler(_ToSink(sink))
         self._most_connections = _connection_limit()
         self._server = uvicorn.Server(
