@@ -9,19 +9,21 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.privileges import unprivileged_environment
-from tests.support.publishing import LATER_NS, PIECE, assert_right, publish
+from tests.support.publishing import LATER_NS, PIECE, assert_right, fail, publish
 from tests.support.trees import edit_in_place, write_tree
 from torsync.model.config import TorrentFormat
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.publish import settling
 from torsync.publish.author import AuthorOptions, Sources
 from torsync.publish.errors import EmptyFolderError, HashingError, PieceSizeError, PublishError
+from torsync.publish.hash_cache import HashCache
 from torsync.publish.hashing import engine, jobs
 
 if TYPE_CHECKING:
@@ -233,6 +235,7 @@ def test_ignored_files_are_no_problem(folder: Path, cache: Path) -> None:
 
 _UNREADABLE = """
 import sys
+from contextlib import closing
 from pathlib import Path
 from tests.support.publishing import publish
 from torsync.publish.author import AuthorOptions
@@ -418,6 +421,24 @@ def test_an_interruption_loses_nothing_that_was_hashed(
     assert 3_000_000 + 99 * 900 <= done <= 3_000_000 + 99 * 900 + 4 * PIECE
     assert_right(authored, folder)
     assert publish(folder, cache).bytes_hashed == 0
+
+
+def test_parts_of_a_file_that_is_gone_are_forgotten(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tree(tmp_path / "folder", {"big": 3_000_000, "other": 5})
+    monkeypatch.setattr(jobs, "JOB_BYTES", PIECE)
+    with pytest.raises(ZeroDivisionError):
+        publish(folder, cache, progress=lambda now: 1 // (now.bytes_done == 0))  # type: ignore[arg-type]
+
+    def paths_of_parts() -> set[str]:
+        with closing(HashCache(cache, on_new=fail)) as opened:
+            return {path for path, _start in opened.parts()}
+
+    assert paths_of_parts() == {"big"}
+    (folder / "big").unlink()
+    publish(folder, cache)
+    assert paths_of_parts() == set()
 
 
 def test_parts_of_a_file_that_has_changed_since_are_no_use(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.errors import InterruptedByUserError
@@ -13,7 +14,7 @@ from torsync.publish.hashing.kernel import Kernel
 from torsync.publish.hashing.progress import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Generator, Mapping
 
     from torsync.disk.stamps import FileStamp
     from torsync.disk.tree import Tree
@@ -117,16 +118,17 @@ class Hasher:
     def _do(self, findings: Findings, works: list[Work], clock_ns: int) -> None:
         meter = Meter(works, self._progress, self._clock_s)
         written_s = self._clock_s()
-        for work, result in self._results(works):
-            self.bytes_hashed += work.content_bytes
-            findings.take(work, result)
-            meter.add(work)
-            if self._clock_s() - written_s >= _WRITE_EVERY_S:
-                findings.name_pieces()
-                self._memory.store(clock_ns)
-                written_s = self._clock_s()
+        with closing(self._results(works)) as results:
+            for work, result in results:
+                self.bytes_hashed += work.content_bytes
+                findings.take(work, result)
+                meter.add(work)
+                if self._clock_s() - written_s >= _WRITE_EVERY_S:
+                    findings.name_pieces()
+                    self._memory.store(clock_ns)
+                    written_s = self._clock_s()
 
-    def _results(self, works: list[Work]) -> Iterator[tuple[Work, JobResult]]:
+    def _results(self, works: list[Work]) -> Generator[tuple[Work, JobResult], None, None]:
         """Do the work, here or in worker processes.
 
         Raises:
