@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import libtorrent as lt
 import pytest
+import requests
 
 from tests.support.hostile_peer import ClosedError, HostilePeer
 from tests.support.leecher import SETTINGS
@@ -187,6 +188,50 @@ def test_an_unreadable_file_keeps_failing_until_it_can_be_read(
         assert publisher.publication._showing._withdrawn == {"c"}
     publisher.release()
     assert publisher.publication._showing._withdrawn == frozenset()
+
+
+def test_the_feed_does_not_serve_what_was_edited(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path, feed=True)
+
+    def status(path: str) -> int:
+        assert publisher.feed is not None
+        manifest = parse_metainfo(publisher.torrent.read_bytes())
+        url = f"{publisher.feed.url}/content/{manifest.info_hash}/pack/{path}"
+        return requests.get(url, timeout=10).status_code
+
+    try:
+        publisher.open().release(FILES)
+        assert (status("c"), status("d")) == (200, 200)
+        edit_in_place(publisher.folder / "c", set_mtime_back=True)
+        assert (status("c"), status("d")) == (410, 200), "it looks for itself"
+        wait_until(publisher.publication.heed, "the feed tells of it")
+        assert publisher.publication._showing._withdrawn == {"c"}
+        publisher.release()
+        assert (status("c"), status("d")) == (200, 200)
+    finally:
+        publisher.close()
+
+
+def test_a_large_tree_that_is_edited_all_over_leaves_the_session_and_comes_back(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.open().release(FILES)
+    showing = publisher.publication._showing
+    edit_in_place(publisher.folder / "c")
+    publisher.publication.edited(["c"])
+    assert showing.is_seeding
+    showing._entering_s = 1000.0  # as if there were millions of files
+    edit_in_place(publisher.folder / "d")
+    publisher.publication.edited(["d"])
+    assert not showing.is_seeding
+    publisher.torrent.parent.rename(tmp_path / "aside")
+    with pytest.raises(TreeError):
+        publisher.release()
+    assert showing.is_seeding, "the rest is seeded, as there is no release"
+    assert showing._withdrawn == {"c", "d"}
+    (tmp_path / "aside").rename(publisher.torrent.parent)
+    publisher.release()
+    publisher.assert_leecher_gets(tmp_path / "leecher")
 
 
 def test_a_folder_that_is_gone_is_withdrawn_and_told_of(

@@ -191,6 +191,7 @@ class Publication:
         except TorsyncError as error:
             if not dry_run:
                 self._state.note_error(error.message, error.hint)
+                self._showing.go_on()
             raise
         report.seconds = time.monotonic() - started
         if not dry_run:
@@ -248,7 +249,12 @@ class Publication:
                     wait=self._around.wait,
                     voice=self._voice,
                 )
-            check_web_seeds(manifest, self.config.web_seeds, found.changed)
+            check_web_seeds(
+                manifest,
+                self.config.web_seeds,
+                found.changed,
+                stopping=self._around.stopping,
+            )
             self._releasing.publish(release, before)
         except BaseException:
             self._releasing.abandon(before)
