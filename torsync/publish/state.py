@@ -19,6 +19,7 @@ from torsync.disk.durable import write_durably
 from torsync.disk.stamps import FileStamp
 from torsync.model.errors import ManifestError, StateError
 from torsync.model.metainfo import parse_metainfo
+from torsync.publish.stored_manifest import dump_manifest, load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,6 +138,7 @@ class PublicationState:
         digest = release.facts.digest
         with self._in_words():
             write_durably(self._file(digest, "torrent"), release.metainfo)
+            write_durably(self._file(digest, "manifest"), dump_manifest(release.manifest))
             if release.signature is not None:
                 write_durably(self._file(digest, "minisig"), release.signature)
             self.store_stamps(release)
@@ -237,10 +239,12 @@ class PublicationState:
         if metainfo is None or sha256(metainfo).hexdigest() != facts.digest:
             return None
         signature = self._read(self._file(facts.digest, "minisig")) if facts.signed else None
-        try:
-            manifest = parse_metainfo(metainfo)
-        except ManifestError:
-            return None
+        manifest = load_manifest(self._read(self._file(facts.digest, "manifest")))
+        if manifest is None:
+            try:
+                manifest = parse_metainfo(metainfo)
+            except ManifestError:
+                return None
         stamps = _load_stamps(manifest, self._read(self._file(facts.digest, "stamps")))
         seen = stamps
         if facts.snapshot:
