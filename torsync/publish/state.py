@@ -12,6 +12,7 @@ from array import array
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from torsync.disk.durable import write_durably
@@ -273,10 +274,11 @@ class PublicationState:
 def _dump_stamps(manifest: Manifest, stamps: Mapping[str, FileStamp]) -> bytes:
     """Four numbers for each file, in the manifest's order; -1 for those without a stamp."""
     nothing = (-1,) * _FIELDS
-    numbers = array("q")
-    for file in manifest.files:
-        # An inode may be larger than a signed number of 64 bits.
-        numbers.extend(_signed(number) for number in stamps.get(file.path, nothing))
+    rows = [stamps.get(file.path, nothing) for file in manifest.files]
+    try:
+        numbers = array("q", chain.from_iterable(rows))
+    except OverflowError:  # an inode may be larger than a signed number of 64 bits
+        numbers = array("q", map(_signed, chain.from_iterable(rows)))
     return numbers.tobytes()
 
 
