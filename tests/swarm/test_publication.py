@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from tests.support.processes import free_port
 from tests.support.publications import HOST, PIECE, Publisher
 from tests.support.trees import edit_in_place, tree_bytes
 from torsync.model.config import TorrentFormat
-from torsync.model.errors import RefusedError, TorsyncError, TreeError
+from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError, TreeError
 from torsync.model.events import Level
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.succession import order_in_signature
@@ -289,6 +290,21 @@ def test_a_web_seed_with_other_content_of_the_same_size_is_seen(
             (www / "pack" / file).write_bytes(bytes((publisher.folder / file).stat().st_size))
         with pytest.raises(WebSeedError, match="do not have the hash that they should"):
             publisher.release()
+
+
+def test_a_web_seed_that_is_silent_does_not_keep_it_from_stopping(publisher: Publisher) -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        publisher.configure(web_seeds=(f"http://{HOST}:{silent.getsockname()[1]}/",))
+        publisher.open()
+        publisher.write(FIRST)
+        with ThreadPoolExecutor(1) as pool:
+            releasing = pool.submit(publisher.release)
+            connection, _ = silent.accept()
+            with connection:
+                publisher.stop.set()
+                with pytest.raises(InterruptedByUserError):
+                    releasing.result(timeout=4)
+    assert not publisher.torrent.exists()
 
 
 def test_a_web_seed_that_does_not_answer_is_named(publisher: Publisher) -> None:
