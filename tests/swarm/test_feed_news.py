@@ -132,7 +132,7 @@ def test_a_server_that_does_not_hold_what_it_promises_to_is_not_hammered(
         outcome = service.stop(signal.SIGTERM, within_s=2)
         assert outcome.exit_code == 0
         assert not outcome.notices, "that is nobody's business"
-        assert len(server.requests) == 2
+        assert 2 <= len(server.requests) <= 6, "it would be hundreds"
     assert server.requests[1].method == "HEAD"
     assert server.requests[1].headers["if-none-match"] == '"one"'
     assert server.requests[1].headers["prefer"] == "wait=50"

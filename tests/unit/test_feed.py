@@ -481,6 +481,38 @@ class TestLimits:
         assert client.is_cut()
         assert status_of(feed, "/") == 200
 
+    def test_what_cannot_be_answered_any_more_is_cut_off(
+        self, feed: PublicFeed, release: ServedRelease
+    ) -> None:
+        last = f"GET {feed.content_path(release, 'big.bin')} HTTP/1.1\r\nHost: x\r\n"
+        for data in (
+            f"{last}Connection: close\r\n\r\n".encode() * 2,
+            f"{last}Connection: close\r\n\r\njunk\r\n\r\n".encode(),
+            f"{last}\r\njunk\r\n\r\n".encode(),
+            f"{last}Content-Length: 5\r\n\r\n".encode() * 2,
+            f"{last}Transfer-Encoding: chunked\r\n\r\njunk\r\n".encode(),
+            b"GET / HTTP/1.0\r\n\r\n" * 3,
+            b"GET /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" * 3,
+            b"HEAD /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" * 3,
+            b"CONNECT / HTTP/1.1\r\nHost: x\r\n\r\njunk\r\n\r\n",
+        ):
+            with closing(Client(feed)) as one:
+                one.send(data)
+                if b"chunked" not in data:
+                    one.socket.shutdown(socket.SHUT_WR)
+                assert one.is_cut()
+        assert status_of(feed, "/") == 200
+
+    def test_nobody_sends_to_clients_that_are_gone(
+        self, feed: PublicFeed, release: ServedRelease, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(5):
+            with closing(Client(feed)) as one:
+                one.ask(feed.content_path(release, ".pad/100000000"))
+                assert one.answer().status == 200
+        assert status_of(feed, "/") == 200
+        assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
     def test_whoever_sends_no_whole_request_is_cut_off(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
