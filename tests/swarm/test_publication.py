@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from tests.support.nginx import nginx
 from tests.support.processes import free_port
@@ -22,6 +23,7 @@ from torsync.model.succession import order_in_signature
 from torsync.publish.errors import EmptyFolderError
 from torsync.publish.keys import generate_keys
 from torsync.publish.web_seed_check import WebSeedError
+from torsync.subscribe.trust import check_signature
 from torsync.swarm.probe import NotServedError
 
 if TYPE_CHECKING:
@@ -90,6 +92,21 @@ def test_it_is_seeded_again_after_a_restart_and_nothing_is_hashed(
     publisher.assert_leecher_gets(tmp_path / "leecher")
     report = publisher.release()
     assert (report.changed, report.bytes_hashed) == (False, 0)
+
+
+def test_the_feed_serves_it_again_after_a_restart_where_nothing_has_changed(
+    tmp_path: Path,
+) -> None:
+    publisher = Publisher(tmp_path, feed=True)
+    try:
+        publisher.open().release(FIRST)
+        url = f"{publisher.served_at}/pack.torrent"
+        publisher.open()
+        assert publisher.publication.resume()
+        assert not publisher.release().changed
+        assert requests.get(url, timeout=10).content == publisher.torrent.read_bytes()
+    finally:
+        publisher.close()
 
 
 def test_what_was_edited_while_it_was_down_is_not_seeded_until_it_is_released(
@@ -161,6 +178,17 @@ def test_a_key_that_is_configured_later_signs_what_is_public(
     publisher.configure(secret_key=None)
     publisher.open().release({"new": 5})
     assert not publisher.torrent.with_name("pack.torrent.minisig").exists()
+
+
+def test_another_key_signs_what_is_public(publisher: Publisher, tmp_path: Path) -> None:
+    signature = publisher.torrent.with_name("pack.torrent.minisig")
+    for number, name in enumerate(["old", "new"], 1):
+        public_key = generate_keys(tmp_path / name).public_key
+        publisher.configure(secret_key=tmp_path / name)
+        report = publisher.open().release(FIRST if number == 1 else None)
+        assert (report.changed, report.number) == (True, number)
+        check_signature(publisher.torrent.read_bytes(), signature.read_bytes(), [public_key], "")
+    assert not publisher.open().release().changed
 
 
 def test_other_trackers_make_a_release_of_the_same_content(

@@ -50,6 +50,7 @@ class Showing:
         self._entered_s = float("-inf")
         self._entering_s = 0.0
         self._told: deque[str] = deque(maxlen=_MOST_TOLD)
+        self._is_served = False
         self.release: PublishedRelease | None = None
 
     @property
@@ -130,7 +131,7 @@ class Showing:
             release.facts,
             release.stamps,
         )
-        if self._feed is None or (is_same and missing == was_missing):
+        if self._feed is None or (self._is_served and is_same and missing == was_missing):
             return
         from torsync.publish.feed import ServedRelease  # noqa: PLC0415 - costs start-up time
 
@@ -143,6 +144,7 @@ class Showing:
             stamps=release.stamps,
         )
         self._feed.publish(self._config.name, served, self._hear)
+        self._is_served = True
         if missing:
             self._feed.withdraw(self._config.name, missing)
 
