@@ -38,7 +38,7 @@ def run_publish(context: Context, arguments: argparse.Namespace) -> ExitCode:
     with context.surroundings(config.session) as around:
         jobs = release_jobs(context, [publication], around, "publish", dry_run=arguments.dry_run)
         code = run_jobs(context, jobs)
-    if code is ExitCode.OK and not publication.web_seeds:
+    if code is ExitCode.OK and not (arguments.dry_run or publication.web_seeds):
         context.renderer.event(_not_seeded(publication.name))
     return code
 
