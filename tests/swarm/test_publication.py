@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from tests.support.processes import free_port
 from tests.support.publications import HOST, PIECE, Publisher
 from tests.support.trees import edit_in_place, tree_bytes
 from torsync.model.config import TorrentFormat
-from torsync.model.errors import RefusedError, TorsyncError, TreeError
+from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError, TreeError
 from torsync.model.events import Level
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.succession import order_in_signature
@@ -319,6 +320,21 @@ def test_a_web_seed_with_other_content_of_the_same_size_is_seen(
             publisher.release()
 
 
+def test_a_web_seed_that_is_silent_does_not_keep_it_from_stopping(publisher: Publisher) -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        publisher.configure(web_seeds=(f"http://{HOST}:{silent.getsockname()[1]}/",))
+        publisher.open()
+        publisher.write(FIRST)
+        with ThreadPoolExecutor(1) as pool:
+            releasing = pool.submit(publisher.release)
+            connection, _ = silent.accept()
+            with connection:
+                publisher.stop.set()
+                with pytest.raises(InterruptedByUserError):
+                    releasing.result(timeout=4)
+    assert not publisher.torrent.exists()
+
+
 def test_a_web_seed_that_does_not_answer_is_named(publisher: Publisher) -> None:
     url = f"http://user:secret@{HOST}:{free_port()}/"
     publisher.configure(web_seeds=(url,))
@@ -337,8 +353,9 @@ def test_a_session_that_does_not_listen_is_named(publisher: Publisher) -> None:
     assert "listen_failed" in publisher.notices(Level.WARNING)
 
 
-def test_a_file_that_is_edited_while_the_release_is_checked_stops_it(
-    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("unsettled", [False, True])
+def test_a_file_that_is_edited_while_it_is_checked_stops_a_release_of_a_folder_that_settles(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, *, unsettled: bool
 ) -> None:
     from torsync.publish import publication
 
@@ -352,6 +369,10 @@ def test_a_file_that_is_edited_while_the_release_is_checked_stops_it(
 
     monkeypatch.setattr(publication, "check_session", edit_and_check)
     publisher.write({"a/two.bin": 4 * PIECE})
+    if unsettled:
+        assert publisher.release(unsettled=True).number == 2
+        assert publisher.publication._showing._withdrawn == {"a/two.bin"}
+        return
     with pytest.raises(NotServedError, match="another hash than the release has"):
         publisher.release()
     assert_stays(publisher, public, FIRST)

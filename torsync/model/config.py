@@ -155,7 +155,6 @@ class PublicationConfig:
         super_seeding: BEP 16.
         snapshot: seed from a reflinked clone of the folder.
         skip_unreadable: leave out what cannot be published, instead of publishing nothing.
-        hints: whether content-defined chunks are published beside the ``.torrent``.
     """
 
     name: str
@@ -175,7 +174,6 @@ class PublicationConfig:
     super_seeding: bool = False
     snapshot: bool = False
     skip_unreadable: bool = False
-    hints: bool = True
 
 
 @dataclass(frozen=True, slots=True)
