@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -619,20 +620,17 @@ class TestItsLife:
     def test_what_waits_for_its_first_release_is_not_there_yet_instead_of_gone(
         self, folder: Path
     ) -> None:
-        with running_feed(awaited=[NAME]) as feed:
+        with running_feed(awaited=[NAME]) as feed, ThreadPoolExecutor(1) as clients:
             release = released(folder, make_packed(folder / "a"), signature=b"a signature")
-            paths = [
-                f"/{NAME}.torrent",
-                f"/{NAME}.torrent.minisig",
-                feed.content_path(release, "a/b.bin"),
-            ]
-            for path in paths:
-                answer = requests.get(feed.url + path, timeout=DEADLINE_S)
+            for name in (f"{NAME}.torrent", f"{NAME}.torrent.minisig"):
+                answer = requests.get(f"{feed.url}/{name}", timeout=DEADLINE_S)
                 assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
             assert requests.get(f"{feed.url}/x.torrent", timeout=DEADLINE_S).status_code == 404
+            url = feed.url + feed.content_path(release, "a/b.bin")
+            asked = clients.submit(requests.get, url, timeout=DEADLINE_S)
+            wait_until(lambda: "" in feed._running._app._changed, "the request is held")  # type: ignore[union-attr]
             feed.show(release)
-            for path in paths:
-                assert requests.get(feed.url + path, timeout=DEADLINE_S).status_code == 200
+            assert asked.result().content == (folder / "a/b.bin").read_bytes()
             missing = f"{feed.url}/content/{'0' * 40}/x/y"
             assert requests.get(missing, timeout=DEADLINE_S).status_code == 404
 
