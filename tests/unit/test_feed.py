@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import signal
@@ -542,6 +543,22 @@ class TestLimits:
                 wait_until(lambda: huge in open_inodes(), "it is being sent")
                 wait_until(lambda: huge not in open_inodes(), "it is closed")
                 assert len(lazy.everything()) < HUGE
+
+    def test_where_no_more_files_can_be_opened_the_connection_is_cut(
+        self, feed: PublicFeed, release: ServedRelease, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """libtorrent 2.1.1 asks again then, and never after a 503."""
+
+        def no_room(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        url = feed.url + feed.content_path(release, "a/b.bin")
+        with monkeypatch.context() as patched:
+            patched.setattr("torsync.publish.feed.app.read_first", no_room)
+            with pytest.raises(requests.exceptions.RequestException):
+                requests.get(url, timeout=DEADLINE_S)
+        assert requests.get(url, timeout=DEADLINE_S).status_code == 200
+        assert not feed.edited
 
     def test_there_are_only_so_many_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("torsync.publish.feed.running._connection_limit", lambda: 3)

@@ -216,8 +216,8 @@ class FeedApp:
             )
         except EditedError:
             return _plain(Absence.GONE.value)
-        except OSError:
-            return _not_yet()
+        except OSError:  # no room for another open file: it is asked for again if it is cut
+            return _Parts(wanted.status, wanted.headers, _cut())
         if content is None:
             return Response(first, wanted.status, wanted.headers)
         parts = self._rest_of(file, content, first, wanted.span)
@@ -340,6 +340,11 @@ class _Parts(Response):
         finally:
             gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _cut() -> AsyncGenerator[bytes, None]:
+    raise EditedError
+    yield b""
 
 
 async def _until_gone(receive: Receive) -> None:
