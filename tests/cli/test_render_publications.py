@@ -35,7 +35,7 @@ def test_a_first_release_names_its_size_and_not_its_files() -> None:
     assert out.getvalue().splitlines() == [
         "maps: release 1 published: all of 1,219 files (2.1 GB) to fetch · 2.1 GB hashed in 1.25 s",
         "maps: torrent: /srv/www/maps.torrent (123 kB)",
-        f"maps: info-hash: {'ab' * 20} (v1, pieces of 65.5 kB)",
+        f"maps: info-hash: {'ab' * 20} (v1, pieces of 64 KiB)",
     ]
 
 
@@ -56,7 +56,7 @@ def test_an_update_names_what_changed_and_what_subscribers_fetch() -> None:
         "maps: left out: a pipe",
         "maps: torrent: /srv/www/maps.torrent (123 kB, signed)",
         "maps: url: http://192.0.2.1:8080/maps.torrent",
-        f"maps: info-hash: {'ab' * 20} (v1, pieces of 65.5 kB)",
+        f"maps: info-hash: {'ab' * 20} (v1, pieces of 64 KiB)",
     ]
 
 

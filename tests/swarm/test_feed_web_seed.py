@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from tests.support.feeds import PublicFeed
 
 KIB = 1024
-SMALL = {f"small/{number}.txt": 3 * KIB + number for number in range(300)}
 CONTENT = {
-    **SMALL,
+    **{f"small/{number}.txt": 3 * KIB + number for number in range(25)},
     "big.bin": 5 * KIB * KIB + 17,
     "a b/ä #%&+?.bin": 200 * KIB,
     "a b/100%2f": 900,
@@ -47,6 +46,7 @@ def folder(tmp_path: Path) -> Path:
 def test_libtorrent_fetches_all_of_it_from_the_feed_alone(
     feed: PublicFeed, folder: Path, tmp_path: Path
 ) -> None:
+    write_tree(folder, {f"more/{number}": 2 * KIB + number for number in range(1000)})
     torrent = make_packed(folder)
     feed.show(released(folder, torrent))
     libtorrent_download(with_web_seed(torrent, feed), tmp_path / "leecher", web_seeds=True)

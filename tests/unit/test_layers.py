@@ -46,7 +46,7 @@ IMPURE_METHODS = {
     *("stat", "symlink_to", "touch", "unlink", "write_bytes", "write_text"),
 }
 IMPURE_FUNCTIONS = {"open", "print", "input", "exec", "eval", "__import__"}
-LIBTORRENT = {"swarm", "publish/author.py"}
+LIBTORRENT = {"swarm"}
 
 
 class Import(NamedTuple):

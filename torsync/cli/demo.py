@@ -1,35 +1,47 @@
-"""``torsync demo``: a publisher and a subscriber on this machine, with an update in between."""
+"""``torsync demo``: a publisher, its feed, and two subscribers on this machine."""
 
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import tempfile
 import threading
+import time
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Generic, TextIO, TypeVar
 
-from torsync.model.config import SessionConfig, SubscriptionConfig
+from torsync.model.config import (
+    FeedConfig,
+    PublicationConfig,
+    SessionConfig,
+    SubscriptionConfig,
+)
 from torsync.model.errors import ExitCode, TorsyncError, UsageError
+from torsync.model.events import Event, EventSink, Level, Notice
+from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torsync.cli.context import Context
+    from torsync.model.publish_reports import PublishReport
+    from torsync.model.reports import CheckReport
+    from torsync.service.supervisor import Supervisor
     from torsync.subscribe.surroundings import Surroundings
-    from torsync.swarm.torrent import Torrent
 
+_Report = TypeVar("_Report")
 _LOOPBACK = SessionConfig(listen=("127.0.0.1:0",), dht=False, lsd=False)
-_PIECE_SIZE = 64 * 1024
 _PATIENCE_S = 60.0
+_SETTLE_S = 0.5
+_SUBSCRIBERS = ("alice", "bob")
 
 
 def run_demo(context: Context, arguments: argparse.Namespace) -> ExitCode:
-    """Publish a small game, subscribe to it, publish an update, and compare the folders.
+    """Publish a small game, subscribe to it twice, edit it, and compare the folders.
 
     Raises:
         UsageError: the folder given with ``--keep`` is not empty.
@@ -46,9 +58,7 @@ def run_demo(context: Context, arguments: argparse.Namespace) -> ExitCode:
                 )
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"  # all of it is here
         story = _Story(sys.stderr if context.json else sys.stdout)
-        publisher = stack.enter_context(_publisher(base / "publisher", story))
-        around = stack.enter_context(context.surroundings(_LOOPBACK, patience_s=_PATIENCE_S))
-        _subscribe(context, publisher, base / "subscriber", around, story)
+        _Demo(context, base, story).play(stack)
         if arguments.keep is not None:
             story.tell(f"everything is in {base}")
     return ExitCode.OK
@@ -71,105 +81,196 @@ class _Story:
         self._stream.flush()
 
 
-class _Publisher:
-    """Seeds one folder and serves its ``.torrent``."""
+@dataclass(frozen=True)
+class _Told(Generic[_Report]):
+    """A report, and when it came on ``time.monotonic``'s clock."""
 
-    def __init__(self, base: Path, url: str) -> None:
-        from torsync.swarm.session import Swarm
+    report: _Report
+    at_s: float
 
-        self.folder = base / "game"
-        self.url = f"{url}/game.torrent"
-        self._torrent_file = base / "www" / "game.torrent"
-        self._swarm = Swarm(_LOOPBACK)
-        self._torrent: Torrent | None = None
 
-    @property
-    def port(self) -> int:
-        return self._swarm.listen_port()
+class _Service(Generic[_Report]):
+    """One running ``torsync run``, and what it reports."""
 
-    def release(self, name: str) -> None:
-        """Publish the folder as it is now: seed first, then replace the ``.torrent``."""
-        from torsync.model.metainfo import parse_metainfo
-        from torsync.publish.author import author_v1
-        from torsync.swarm.torrent import AddRequest
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._told: queue.Queue[_Told[_Report] | BaseException] = queue.Queue()
 
-        metainfo = author_v1(self.folder, name=name, piece_size=_PIECE_SIZE)
-        manifest = parse_metainfo(metainfo)
-        if self._torrent is not None:
-            self._torrent.remove()
-        everything = b"\1" * manifest.num_pieces
-        self._torrent = self._swarm.add(
-            AddRequest(
-                metainfo=lambda: metainfo,
-                save_path=str(self.folder),
-                paths=tuple(file.path for file in manifest.files),
-                sizes=tuple(file.size for file in manifest.files),
-                have=everything,
-                wanted=everything,
-            )
+    def put(self, report: _Report) -> None:
+        """Be told of a report."""
+        self._told.put(_Told(report, time.monotonic()))
+
+    def fail(self, error: BaseException) -> None:
+        """Be told that the service ended in a failure."""
+        self._told.put(error)
+
+    def on_event(self, event: Event) -> None:
+        """Show bars, and what went wrong."""
+        if isinstance(event, Notice) and event.level in {Level.DEBUG, Level.INFO}:
+            return
+        self._context.renderer.event(event)
+
+    def report(self) -> _Told[_Report]:
+        """Wait for the next report.
+
+        Raises:
+            TorsyncError: none comes.
+        """
+        ends_s = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < ends_s and not self._context.stop.is_set():
+            try:
+                told = self._told.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if isinstance(told, BaseException):
+                raise told
+            return told
+        raise TorsyncError(
+            f"nothing happened within {format_duration(_PATIENCE_S)}",
+            hint="run `torsync -v demo` to see how far it came",
         )
-        beside = self._torrent_file.with_suffix(".new")
-        beside.write_bytes(metainfo)
-        beside.replace(self._torrent_file)
 
-    def close(self) -> None:
-        self._swarm.close()
+
+class _Demo:
+    def __init__(self, context: Context, base: Path, story: _Story) -> None:
+        self._context = context
+        self._base = base
+        self._story = story
+        self._folder = base / "publisher" / "game"
+
+    def play(self, stack: ExitStack) -> None:
+        story, render = self._story, self._context.renderer
+        from torsync.publish.keys import generate_keys
+
+        _write_first_release(self._folder)
+        key = self._base / "publisher" / "minisign.key"
+        public_key = generate_keys(key).public_key
+        story.step("A publisher has a folder, and signs with a key. Its feed serves the rest:")
+        publisher = stack.enter_context(self._publisher(key))
+        first = publisher.report().report
+        render.publication(first, "run")
+        story.step(f"Two subscribers know that URL and the public key {public_key}:")
+        subscribers = [
+            stack.enter_context(self._subscriber(name, first.url, public_key))
+            for name in _SUBSCRIBERS
+        ]
+        for subscriber in subscribers:
+            render.check(subscriber.report().report)
+        story.step("One of them saves a game, which is no part of any release.")
+        save = self._base / "alice" / "game" / "saves" / "slot1.sav"
+        save.parent.mkdir()
+        save.write_text("level 3\n")
+        story.step(
+            "The publisher overwrites 20 kB of a 20 MB file, adds one, renames one, removes one:"
+        )
+        _write_second_release(self._folder)
+        saved_s = time.monotonic()
+        release = publisher.report()
+        render.publication(release.report, "run")
+        story.step("The feed tells the subscribers that wait there; they fetch what changed:")
+        updates = [subscriber.report() for subscriber in subscribers]
+        for update in updates:
+            render.check(update.report)
+        self._compare()
+        fetched = format_size(sum(told.report.bytes_fetched for told in updates))
+        took = format_duration(max(told.at_s for told in updates) - saved_s)
+        story.step("All three folders are equal, and the saved game is there.")
+        story.tell(
+            f"both were in sync {took} after the last edit, "
+            f"{format_duration(_SETTLE_S)} of which the publisher waited for further ones"
+        )
+        total = format_size(release.report.bytes_total * len(updates))
+        story.tell(f"fetched by both together: {fetched} of {total}")
+
+    @contextmanager
+    def _publisher(self, key: Path) -> Iterator[_Service[PublishReport]]:
+        from torsync.service.supervisor import Supervisor
+
+        config = PublicationConfig(
+            "game", self._folder, secret_key=key, settle_s=_SETTLE_S, comment="torsync demo"
+        )
+        service: _Service[PublishReport] = _Service(self._context)
+        with self._surroundings(service.on_event) as (around, stop):
+            supervisor = Supervisor(
+                [],
+                self._base / "publisher" / "state",
+                around,
+                on_report=lambda _report: None,
+                publications=[config],
+                feed=FeedConfig(("127.0.0.1", 0)),
+                on_release=service.put,
+            )
+            with _running(supervisor, stop, service.fail):
+                yield service
+
+    @contextmanager
+    def _subscriber(self, name: str, url: str, public_key: str) -> Iterator[_Service[CheckReport]]:
+        from torsync.service.supervisor import Supervisor
+
+        path = self._base / name / "game"
+        config = SubscriptionConfig(name, url, path, public_keys=(public_key,))
+        service: _Service[CheckReport] = _Service(self._context)
+        with self._surroundings(service.on_event) as (around, stop):
+            state = self._base / name / "state"
+            supervisor = Supervisor([config], state, around, on_report=service.put)
+            with _running(supervisor, stop, service.fail):
+                yield service
+
+    @contextmanager
+    def _surroundings(self, sink: EventSink) -> Iterator[tuple[Surroundings, threading.Event]]:
+        """Give one service what it needs, and what stops it."""
+        from torsync.cli.context import LazyPool
+        from torsync.subscribe.surroundings import Surroundings
+
+        stop = threading.Event()
+        sessions = LazyPool(_LOOPBACK, sink)
+        try:
+            yield Surroundings(sessions.get, sink, stop.is_set, stop.wait, seed=True), stop
+        finally:
+            sessions.close()
+
+    def _compare(self) -> None:
+        published = _files(self._folder)
+        for name in _SUBSCRIBERS:
+            synced = _files(self._base / name / "game")
+            saves = {path for path in synced if path.startswith("saves/")}
+            different = [
+                path
+                for path in published.keys() | (synced.keys() - saves)
+                if published.get(path) != synced.get(path)
+            ]
+            if different:
+                raise TorsyncError(f"the folder of {name} differs: {sorted(different)}")
 
 
 @contextmanager
-def _publisher(base: Path, story: _Story) -> Iterator[_Publisher]:
-    (base / "www").mkdir(parents=True)
-    _write_first_release(base / "game")
-    handler = partial(_QuietHandler, directory=str(base / "www"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        publisher = _Publisher(base, f"http://127.0.0.1:{server.server_address[1]}")
+def _running(
+    supervisor: Supervisor, stop: threading.Event, fail: Callable[[BaseException], None]
+) -> Iterator[None]:
+    """Run a service in threads of this process."""
+
+    def work() -> None:
         try:
-            publisher.release("game-1.0")
-            story.step("A publisher seeds game-1.0 and serves its .torrent:")
-            story.tell(f"{publisher.url}")
-            yield publisher
-        finally:
-            publisher.close()
-            server.shutdown()
+            supervisor.run(stop)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            fail(error)
+
+    thread = threading.Thread(target=work, name="demo", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
-class _QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: the demonstration tells what matters."""
-
-
-def _subscribe(
-    context: Context, publisher: _Publisher, base: Path, around: Surroundings, story: _Story
-) -> None:
-    from torsync.disk.lock import hold_tree
-    from torsync.subscribe.subscription import Subscription
-
-    state = base / "state"
-    config = SubscriptionConfig(
-        "game",
-        publisher.url,
-        base / "game",
-        peers=(("127.0.0.1", publisher.port),),
-    )
-    with hold_tree(state, name="game", command="torsync demo"):
-        subscription = Subscription(config, state, around)
-        try:
-            story.step("A subscriber syncs an empty folder with that URL:")
-            context.renderer.check(subscription.check_now())
-            story.step("The subscriber writes a save game, which is no part of any release.")
-            (config.path / "saves").mkdir()
-            (config.path / "saves" / "slot1.sav").write_text("level 3\n")
-            _write_second_release(publisher.folder)
-            publisher.release("game-1.1")
-            story.step(
-                "The publisher changes 20 kB of a 20 MB file, adds one, removes one: game-1.1"
-            )
-            story.step("The subscriber checks again, and fetches only the pieces that changed:")
-            context.renderer.check(subscription.check_now())
-        finally:
-            subscription.close()
-    _compare(publisher.folder, config.path, story)
+def _files(folder: Path) -> dict[str, bytes]:
+    """The content of a folder, but for what torsync keeps there."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and ".torsync" not in file.parts
+    }
 
 
 def _write_first_release(folder: Path) -> None:
@@ -191,6 +292,7 @@ def _write_second_release(folder: Path) -> None:
         file.seek(7_000_000)
         file.write(_content(20_000, 5))
     (folder / "data" / "new-level.pak").write_bytes(_content(1_000_000, 6))
+    (folder / "data" / "sounds.pak").rename(folder / "data" / "audio.pak")
     (folder / "data" / "old-intro.mp4").unlink()
     (folder / "README.txt").write_text("version 1.1\n")
 
@@ -199,18 +301,3 @@ def _content(size: int, seed: int) -> bytes:
     import random
 
     return random.Random(seed).randbytes(size)  # noqa: S311 - content for a demonstration
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return other.is_file() and one.read_bytes() == other.read_bytes()
-
-
-def _compare(published: Path, synced: Path, story: _Story) -> None:
-    files = [file.relative_to(published) for file in published.rglob("*") if file.is_file()]
-    different = [str(file) for file in files if not _is_same(published / file, synced / file)]
-    if different or (synced / "data" / "old-intro.mp4").exists():
-        raise TorsyncError(f"the folders differ: {different}")
-    story.step("Every byte equals, the removed file is in the trash, and the save game is there:")
-    for file in sorted(synced.rglob("*")):
-        if file.is_file():
-            story.tell(str(file.relative_to(synced)))

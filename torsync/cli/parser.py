@@ -104,7 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_keygen(add_command("keygen", "make minisign keys for signing releases"))
 
     demo = add_command(
-        "demo", "a publisher and a subscriber on this machine, with an update in between"
+        "demo", "a publisher and two subscribers on this machine, with an update in between"
     )
     demo.add_argument("--keep", type=Path, metavar="DIR", help="work in DIR and leave it there")
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ExitCode
@@ -32,6 +33,6 @@ def serve(context: Context, config: Config) -> ExitCode:
             on_report=context.renderer.check,
             publications=list(config.publications.values()),
             feed=config.feed,
-            on_release=lambda report: context.renderer.publication(report, "run"),
+            on_release=partial(context.renderer.publication, command="run"),
         ).run(context.stop)
     return ExitCode.OK

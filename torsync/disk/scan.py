@@ -29,6 +29,7 @@ def scan_tree(
     mounts: set[str],
     like: Mapping[str, LedgerRow],
     on_entries: Callable[[int], None],
+    leave_out: Callable[[str], bool] | None = None,
 ) -> DiskIndex:
     """Look at everything in a tree but ``.torsync``.
 
@@ -39,8 +40,10 @@ def scan_tree(
         mounts: the mount points in the tree; they are not looked into.
         like: what files may look like, by path; those that do take little memory of their own.
         on_entries: called once per folder with the number of entries found so far.
+        leave_out: whether to leave a path out, which ends in a slash if it is a folder's; such a
+            folder is not looked into.
     """
-    scan = _Scan(open_folder, device, like)
+    scan = _Scan(open_folder, device, like, leave_out)
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -63,10 +66,12 @@ class _Scan:
         open_folder: Callable[[str], int],
         device: int,
         like: Mapping[str, LedgerRow],
+        leave_out: Callable[[str], bool] | None,
     ) -> None:
         self._open_folder = open_folder
         self._device = device
         self._like = like
+        self._leave_out = leave_out
         self._names = {path: path for path in like}
         self.entries: dict[str, DiskEntry] = {}
         self.problems: dict[str, str] = {}
@@ -76,6 +81,7 @@ class _Scan:
         prefix = f"{folder}/" if folder else ""
         device, like, names, entries = self._device, self._like, self._names, self.entries
         make, is_file, modes = tuple.__new__, stat.S_ISREG, _MODES  # of each file in turn
+        leave_out = self._leave_out
         with os.scandir(self._open_folder(folder)) as found:
             for item in found:
                 name = item.name
@@ -87,6 +93,8 @@ class _Scan:
                     status = item.stat(follow_symlinks=False)
                     mode = status.st_mode
                     if is_file(mode):
+                        if leave_out is not None and leave_out(path):
+                            continue
                         seen = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
                         row = like.get(path)
                         if row is not None and row[:4] == seen:
@@ -102,7 +110,11 @@ class _Scan:
                 except OSError as error:
                     self.problems[path] = os.strerror(error.errno or errno.EIO)
                     continue
-                entry = entries[path] = disk_entry(status, device, target)
+                entry = disk_entry(status, device, target)
+                is_folder = stat.S_ISDIR(status.st_mode)
+                if leave_out is not None and leave_out(f"{path}/" if is_folder else path):
+                    continue
+                entries[path] = entry
                 if entry.kind is Kind.FOLDER:
                     pending.append(path)
 

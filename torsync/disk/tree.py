@@ -217,11 +217,12 @@ class Tree:
         on_entries: Callable[[int], None] = lambda _count: None,
         *,
         like: Mapping[str, LedgerRow] = NO_ROWS,
+        leave_out: Callable[[str], bool] | None = None,
     ) -> DiskIndex:
         """Look at everything in the tree but ``.torsync``, by stat alone; see ``scan_tree``."""
         clock_ns = self.clock_ns()
         mounts = mounts_in(self.root)
-        return scan_tree(self.folder_fd, self.device, clock_ns, mounts, like, on_entries)
+        return scan_tree(self.folder_fd, self.device, clock_ns, mounts, like, on_entries, leave_out)
 
     def is_current(self) -> bool:
         """Whether the folder that is open is still the one at its path."""

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torsync.model.trust import Order, read_order
-
-if TYPE_CHECKING:
-    from torsync.model.manifest import Manifest
 
 _TRUSTED = "trusted comment: "
 
@@ -32,22 +27,3 @@ def order_in_signature(signature: bytes | None) -> Order | None:
     text = (signature or b"").decode(errors="replace")
     comments = [line for line in text.splitlines() if line.startswith(_TRUSTED)]
     return read_order(comments[0][len(_TRUSTED) :]) if comments else None
-
-
-def is_other(before: Manifest, new: Manifest) -> bool:
-    """Whether a manifest says anything that the one before does not: content or sources.
-
-    Modification times outside the info dictionary do not count.
-    """
-    return _said(before) != _said(new)
-
-
-def _said(manifest: Manifest) -> tuple[object, ...]:
-    return (
-        manifest.info_hash_v1,
-        manifest.info_hash_v2,
-        manifest.trackers,
-        manifest.web_seeds,
-        manifest.nodes,
-        manifest.comment,
-    )

@@ -1,73 +1,34 @@
-"""Author a v1 ``.torrent`` (BEP 3) from a folder, with libtorrent."""
+"""From a folder to a ``.torrent``: look, hash what is not known, put it together."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import libtorrent as lt
-
-from torsync.disk.stamps import stamp_of_entry
-from torsync.model.config import TorrentFormat
-from torsync.model.metainfo import parse_metainfo
-from torsync.model.patterns import matcher
-from torsync.publish.errors import EmptyFolderError, Problem, PublishError
+from torsync import __version__
+from torsync.model.authoring.writer import Notes, manifest_of, write_info, write_metainfo
+from torsync.model.events import Progress, Stage
+from torsync.publish.hashing.engine import Hasher
+from torsync.publish.hashing.memory import Memory
+from torsync.publish.settling import AuthorOptions, Settling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from torsync.disk.stamps import FileStamp
     from torsync.disk.tree import Tree
+    from torsync.model.events import EventSink
     from torsync.model.manifest import Manifest
+    from torsync.publish.errors import Problem
     from torsync.publish.hash_cache import HashCache
+    from torsync.publish.hashing.progress import HashProgress
 
-_FLAGS = lt.create_torrent.v1_only | lt.create_torrent.symlinks
-
-
-def author_v1(folder: Path, *, name: str, piece_size: int, web_seeds: Iterable[str] = ()) -> bytes:
-    """Hash a folder and give its ``.torrent``; files in the order of their paths.
-
-    Args:
-        folder: with at least two files (libtorrent takes a folder of one for that file).
-        name: the torrent's root name.
-        piece_size: bytes, a power of two.
-        web_seeds: BEP 19 URLs.
-
-    Raises:
-        RuntimeError: a file could not be read.
-    """
-    files = lt.list_files(str(folder), flags=_FLAGS)
-    files.sort(key=lambda entry: os.fsencode(entry.filename))
-    maker = lt.create_torrent(files, piece_size, _FLAGS)
-    for url in web_seeds:
-        maker.add_url_seed(url)
-    lt.set_piece_hashes(maker, str(folder.parent))
-    torrent = cast("dict[bytes, Any]", maker.generate())
-    torrent[b"info"][b"name"] = name.encode()
-    return lt.bencode(torrent)
-
-
-# --- stand-in, to be replaced ----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AuthorOptions:
-    """Stand-in."""
-
-    name: str
-    format: TorrentFormat = TorrentFormat.V1
-    piece_size: int = 0
-    ignore: tuple[str, ...] = ()
-    comment: str = ""
-    private: bool = False
-    skip_unreadable: bool = False
+__all__ = ["AuthorOptions", "Authored", "Sources", "author", "events_of"]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Stand-in."""
+    """Where the content can be had: announce URLs, BEP 19 URLs, DHT nodes (BEP 5)."""
 
     trackers: tuple[str, ...] = ()
     web_seeds: tuple[str, ...] = ()
@@ -76,7 +37,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class Authored:
-    """Stand-in."""
+    """A release that is ready.
+
+    Attributes:
+        metainfo: the whole ``.torrent``.
+        manifest: what ``parse_metainfo`` gives for it.
+        stamps: what each regular file was like when it was hashed, by path.
+        skipped: what was left out, with reasons.
+        bytes_hashed: what was read to be hashed.
+    """
 
     metainfo: bytes
     manifest: Manifest
@@ -84,62 +53,96 @@ class Authored:
     skipped: tuple[Problem, ...]
     bytes_hashed: int
 
+    def says_the_same_as(self, previous: Manifest | None) -> bool:
+        """Whether a release before had the same content and times, and named the same sources.
+
+        What differs may be when it was made, and by which version of torsync.
+        """
+        if previous is None or self.manifest.info_hash != previous.info_hash:
+            return False
+        made = {"created_by": previous.created_by, "creation_date_s": previous.creation_date_s}
+        return replace(self.manifest, **made) == previous  # type: ignore[arg-type]
+
+
+def events_of(name: str, sink: EventSink) -> Callable[[HashProgress], None]:
+    """Give the ``progress`` that tells ``sink`` of a publication's hashing."""
+
+    def tell(now: HashProgress) -> None:
+        sink(
+            Progress(
+                name,
+                Stage.HASHING,
+                files_done=now.files_done,
+                files_total=now.files_total,
+                bytes_done=now.bytes_done,
+                bytes_total=now.bytes_total,
+                eta_s=now.eta_s,
+                rate=now.rate,
+                path=now.path,
+            )
+        )
+
+    return tell
+
 
 def author(
     tree: Tree,
     options: AuthorOptions,
-    cache: HashCache,  # noqa: ARG001
+    cache: HashCache,
     *,
-    previous: Manifest | None,  # noqa: ARG001
+    previous: Manifest | None,
     sources: Callable[[str], Sources],
-    progress: Callable[..., None],  # noqa: ARG001
-    stopping: Callable[[], bool],  # noqa: ARG001
-    now_s: float,  # noqa: ARG001
+    progress: Callable[[HashProgress], None],
+    stopping: Callable[[], bool],
+    now_s: Callable[[], float],
+    workers: int = 0,
 ) -> Authored:
-    """Stand-in."""
-    ignored = matcher(options.ignore)
-    before = tree.scan().entries
-    files = [
-        entry
-        for entry in lt.list_files(str(tree.root), flags=lt.create_torrent.symlinks)
-        if not ignored(os.path.relpath(entry.filename, tree.root.name))
-        and not os.path.relpath(entry.filename, tree.root.name).startswith(".torsync")
-    ]
-    if not files:
-        raise EmptyFolderError(f"there is nothing to publish in {str(tree.root)!r}")
-    files.sort(key=lambda entry: os.fsencode(entry.filename))
-    kind = {
-        TorrentFormat.V1: lt.create_torrent.v1_only,
-        TorrentFormat.V2: lt.create_torrent.v2_only,
-    }
-    flags = lt.create_torrent.symlinks | kind.get(options.format, 0)
-    maker = lt.create_torrent(files, options.piece_size or 16384, flags)
-    maker.set_creation_date(0)
-    try:
-        lt.set_piece_hashes(maker, str(tree.root.parent))
-    except RuntimeError as error:
-        raise PublishError([Problem(str(tree.root), str(error))]) from error
-    torrent = cast("dict[bytes, Any]", maker.generate())
-    info = torrent[b"info"]
-    info[b"name"] = options.name.encode()
-    if options.private:
-        info[b"private"] = 1
-    info_hash = parse_metainfo(lt.bencode(torrent)).info_hash
-    found = sources(info_hash)
-    if found.trackers:
-        torrent[b"announce"] = found.trackers[0].encode()
-        torrent[b"announce-list"] = [[url.encode()] for url in found.trackers]
-    if found.web_seeds:
-        torrent[b"url-list"] = [url.encode() for url in found.web_seeds]
-    if found.nodes:
-        torrent[b"nodes"] = [[host.encode(), port] for host, port in found.nodes]
-    if options.comment:
-        torrent[b"comment"] = options.comment.encode()
-    metainfo = lt.bencode(torrent)
-    manifest = parse_metainfo(metainfo)
-    stamps = {
-        file.path: stamp_of_entry(before[file.path])
-        for file in manifest.files
-        if file.link_target is None
-    }
-    return Authored(metainfo, manifest, stamps, (), manifest.total_size)
+    """Make the ``.torrent`` of a folder as it is now.
+
+    Files that change while they are hashed are hashed again; what is published is what all files
+    were like at one moment, by their times.
+
+    Args:
+        tree: the folder.
+        options: how it is published.
+        cache: of this publication.
+        previous: the release before, whose piece size is kept if it can be.
+        sources: told the hex info-hash.
+        progress: told several times a second how far hashing is; ``events_of`` makes one.
+        stopping: asked several times a second.
+        now_s: gives the time in Unix seconds.
+        workers: processes that hash; 0: one per core.
+
+    Raises:
+        PublishError: something cannot be published; it names everything that was found.
+        EmptyFolderError: nothing in the folder can be published.
+        PieceSizeError: there would be more pieces than subscribers accept.
+        TreeError: the folder is not there, or could not be read.
+        HashingError: a process that hashed has ended.
+        StateError: the cache cannot be used.
+        InterruptedByUserError: ``stopping`` said so; what was hashed is in the cache.
+    """
+    memory = Memory(cache)
+    hasher = Hasher(tree, memory, progress=progress, stopping=stopping, workers=workers)
+    settling = Settling(tree, options, memory, hasher, stopping)
+    layout, stamps, (hashes, packed) = settling.settle(previous.piece_length if previous else 0)
+    gone = memory.files.keys() - stamps.keys()
+    if gone or not memory.packed.keys() <= set(hasher.packed_used):
+        cache.finish_release(gone, memory.packed, hasher.packed_used)
+    info = write_info(layout, hashes, packed, name=options.name, private=options.private)
+    where = sources(info.info_hash)
+    notes = Notes(
+        trackers=where.trackers,
+        web_seeds=where.web_seeds,
+        nodes=where.nodes,
+        comment=options.comment,
+        created_by=f"torsync {__version__}",
+        creation_date_s=int(now_s()),
+    )
+    return Authored(
+        metainfo=write_metainfo(info, layout, hashes, notes),
+        manifest=manifest_of(info, layout, hashes, notes),
+        stamps=stamps,
+        skipped=tuple(sorted(settling.skipped.values())),
+        bytes_hashed=hasher.bytes_hashed,
+    )

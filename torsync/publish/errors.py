@@ -48,6 +48,12 @@ class EmptyFolderError(TorsyncError):
     code = "publish_empty"
 
 
+class PieceSizeError(TorsyncError):
+    """The piece size makes more pieces than subscribers accept."""
+
+    code = "piece_size"
+
+
 class HashingError(TorsyncError):
     """A process that hashed for this one is gone; what was hashed before is kept."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from torsync.model.events import Level, Stage
 from torsync.model.guard import Allowance, override_command
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.publish_reports import PublishReport
-from torsync.model.succession import is_other, next_order, order_in_signature
+from torsync.model.succession import next_order, order_in_signature
 from torsync.model.trust import Order
 from torsync.publish.state import Facts, PublishedRelease
 
@@ -93,7 +93,8 @@ class Releasing:
     def _cache(self) -> HashCache:
         from torsync.publish.hash_cache import HashCache  # noqa: PLC0415 - costs start-up time
 
-        return HashCache(self._state.folder / "hashes.sqlite")
+        tell = partial(self._voice.notice, Level.WARNING, "hashes_rebuilt")
+        return HashCache(self._state.folder / "hashes.sqlite", on_new=tell)
 
     @cached_property
     def _signer(self) -> Signer | None:
@@ -180,7 +181,7 @@ class Releasing:
         signed = self._signer is not None
         changed = (
             before is None
-            or is_other(before.manifest, manifest)
+            or not authored.says_the_same_as(before.manifest)
             or (signed and not before.facts.signed)
         )
         report = PublishReport(
@@ -217,7 +218,7 @@ class Releasing:
         return Prepared(release, indexes, report)
 
     def _author(self, before: PublishedRelease | None, allowed: Collection[Allowance]) -> Authored:
-        from torsync.publish.author import AuthorOptions, author  # noqa: PLC0415 - costs start-up time
+        from torsync.publish.author import AuthorOptions, author, events_of  # noqa: PLC0415 - costs start-up time
         from torsync.publish.errors import EmptyFolderError  # noqa: PLC0415 - costs start-up time
 
         config = self._config
@@ -239,9 +240,9 @@ class Releasing:
                 self._cache,
                 previous=before.manifest if before is not None else None,
                 sources=lambda info_hash: self._sources(before, info_hash),
-                progress=lambda *_: None,
+                progress=events_of(config.name, self._around.sink),
                 stopping=self._around.stopping,
-                now_s=self._around.now_s(),
+                now_s=self._around.now_s,
             )
         except EmptyFolderError as error:
             if not had_content:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
     from torsync.model.samples import FileRange
 
-_TIMEOUTS = Timeouts(connect_s=5.0, read_s=10.0, total_s=30.0)
+_TIMEOUTS = Timeouts(connect_s=5.0, read_s=5.0, total_s=20.0)
 _MOST_SKIPPED_BYTES = 64 * 1024**2
 _CHUNK_BYTES = 256 * 1024
 _HINT = (
@@ -66,7 +66,7 @@ def check_web_seed(web_seed: str, manifest: Manifest, parts: Iterable[FileRange]
         WebSeedError: something else came, or nothing.
     """
     deadline = time.monotonic() + _TIMEOUTS.total_s
-    with deadline_session(_TIMEOUTS.read_s, deadline) as session:
+    with deadline_session(_TIMEOUTS.read_s, deadline, lambda _socket: None) as session:
         for part in parts:
             path = manifest.files[part.file_index].path
             url = web_seed_url(web_seed, manifest.name, path)

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.disk.lock import hold_tree
-from torsync.model.config import FeedConfig
 from torsync.service.subscription_runner import SubscriptionRunner
 from torsync.subscribe.state import state_folder
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from torsync.model.config import PublicationConfig, SubscriptionConfig
+    from torsync.model.config import FeedConfig, PublicationConfig, SubscriptionConfig
     from torsync.model.publish_reports import PublishReport
     from torsync.model.reports import CheckReport
     from torsync.publish.feed import Feed
@@ -38,9 +37,6 @@ class Work(NamedTuple):
     run: Callable[[], None]
 
 
-_NO_FEED = FeedConfig()
-
-
 def _say_nothing(_report: PublishReport) -> None:
     pass
 
@@ -56,7 +52,7 @@ class Supervisor:
         *,
         on_report: Callable[[CheckReport], None],
         publications: Sequence[PublicationConfig] = (),
-        feed: FeedConfig = _NO_FEED,
+        feed: FeedConfig | None = None,
         on_release: Callable[[PublishReport], None] = _say_nothing,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
@@ -117,7 +113,7 @@ class Supervisor:
                 raise self._crashes[0]
 
     def _start_feed(self, held: ExitStack) -> Feed | None:
-        if self._feed_config.listen is None:
+        if self._feed_config is None or self._feed_config.listen is None:
             return None
         from torsync.publish.feed import Feed  # noqa: PLC0415 - costs start-up time
 

@@ -62,6 +62,7 @@ class AbsentTree(Tree):
         on_entries: Callable[[int], None] = lambda _count: None,
         *,
         like: Mapping[str, LedgerRow] = NO_ROWS,  # noqa: ARG002 - overrides
+        leave_out: Callable[[str], bool] | None = None,  # noqa: ARG002 - the same
     ) -> DiskIndex:
         """Find nothing."""
         on_entries(0)

@@ -59,7 +59,7 @@ def publication_remarks(report: PublishReport) -> list[tuple[str, str]]:
     if report.url:
         remarks.append(("url", printable_url(report.url)))
     if report.info_hash:
-        pieces = f"{report.format}, pieces of {format_size(report.piece_size)}"
+        pieces = f"{report.format}, pieces of {_binary(report.piece_size)}"
         remarks.append(("info-hash", f"{report.info_hash} ({pieces})"))
     return remarks
 
@@ -74,6 +74,11 @@ def summarise_publication_status(report: PublicationStatus, now_s: float) -> str
     if report.holder_pid is not None:
         parts.append(f"held by process {report.holder_pid}")
     return " · ".join(parts)
+
+
+def _binary(size: int) -> str:
+    """Show a power of two."""
+    return f"{size // 1024**2} MiB" if size >= 1024**2 else f"{size // 1024} KiB"
 
 
 def _is_update(report: PublishReport) -> bool:
