@@ -1,0 +1,496 @@
+"""``torsync run`` with publications: watched, released, seeded, and kept from doing harm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import libtorrent as lt
+import pytest
+
+from tests.support.cli import snapshot
+from tests.support.leecher import SETTINGS, DownloadError, assert_seeds, libtorrent_download
+from tests.support.processes import HOST, wait_until
+from tests.support.programs import require
+from tests.support.publishing import (
+    KIB,
+    MIB,
+    NAME,
+    PIECE,
+    all_errors,
+    paths_in,
+    publication,
+    released,
+    releases,
+    subscriber,
+    wait_for_problem,
+    wait_for_release,
+)
+from tests.support.torrents import info_hash
+from tests.support.trees import assert_same_tree, edit_in_place, random_bytes, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.cli import Running
+    from tests.support.publishing import Publishing
+    from tests.support.trees import Content
+
+FILES: dict[str, Content] = {"big": 20 * PIECE + 1, "two": 6 * PIECE, "d/small": 100, "d/x": 200}
+
+
+@pytest.fixture
+def service(publishing: Publishing) -> Running:
+    """Seeds its first release."""
+    publishing.publish(entries=FILES)
+    running = publishing.start("run")
+    running.wait_for_stage(NAME, "seeding")
+    return running
+
+
+def newest(publishing: Publishing) -> bytes:
+    return publishing.torrent().read_bytes()
+
+
+def restarted(publishing: Publishing, service: Running) -> Running:
+    assert service.stop(signal.SIGTERM, within_s=5).exit_code == 0
+    again = publishing.start("run")
+    again.wait_for_stage(NAME, "seeding")
+    return again
+
+
+@pytest.mark.parametrize("format_", ["v1", "v2", "hybrid"])
+def test_an_edit_leads_to_a_release_by_itself(
+    publishing: Publishing, tmp_path: Path, format_: str
+) -> None:
+    folder = publishing.publish(entries=FILES, format=format_)
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    heard = len(service.objects())
+    edit_in_place(folder / "two")
+    report = wait_for_release(service, since=heard)
+    assert report["command"] == "run"
+    assert report["modified_paths"] == ["two"]
+    assert report["bytes_hashed"] <= 6 * PIECE
+    assert report["info_hash"] == info_hash(newest(publishing))
+    service.wait_for_stage(NAME, "seeding", since=heard)
+    assert_seeds(publishing.port, newest(publishing), folder, tmp_path / "leecher")
+
+
+def _rename(folder: Path) -> None:
+    (folder / "d").rename(folder / "e")
+
+
+def _remove(folder: Path) -> None:
+    (folder / "d/x").unlink()
+
+
+def _new_folder(folder: Path) -> None:
+    write_tree(folder, {"new/deep/er/file": 3 * PIECE})
+
+
+def _chmod(folder: Path) -> None:
+    (folder / "two").chmod(0o755)
+
+
+def _replace(folder: Path) -> None:
+    (folder / "fresh").write_bytes(b"other")
+    (folder / "fresh").replace(folder / "two")
+
+
+@pytest.mark.parametrize(
+    "change", [_rename, _remove, _new_folder, _chmod, _replace], ids=lambda given: given.__name__
+)
+def test_any_change_is_noticed_and_seeded(
+    publishing: Publishing, service: Running, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    heard = len(service.objects())
+    change(publishing.content())
+    wait_for_release(service, since=heard)
+    service.wait_for_stage(NAME, "seeding", since=heard)
+    assert_seeds(publishing.port, newest(publishing), publishing.content(), tmp_path / "leecher")
+
+
+def test_many_edits_in_a_row_are_one_release(publishing: Publishing) -> None:
+    folder = publishing.publish(entries=FILES, settle="3s")
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    heard = len(service.objects())
+    for number in range(300):
+        write_tree(folder, {f"new/{number}": 1000})
+    report = wait_for_release(service, since=heard)
+    assert report["added"] == 300
+    service.wait_for_stage(NAME, "seeding", since=heard)
+    assert len(releases(service)) == 2
+
+
+@contextmanager
+def never_at_rest(folder: Path) -> Iterator[None]:
+    """Append to a log in the folder, without a pause that is as long as it settles."""
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            with (folder / "log").open("ab") as file:
+                file.write(b"%d\n" % number)
+            number += 1
+            stop.wait(0.05)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_folder_that_changes_all_the_time_is_released_all_the_same(
+    publishing: Publishing, service: Running
+) -> None:
+    with never_at_rest(publishing.content()):
+        heard = len(service.objects())
+        report = service.wait_for(
+            lambda one: (
+                one["type"] == "publication" and one["changed"] and "log" in one["added_paths"]
+            ),
+            "a release in spite of it",
+            since=heard,
+            deadline_s=60,
+        )
+        assert "log" in paths_in(newest(publishing))
+    # And once it is at rest, the last of it is released.
+    content = (publishing.content() / "log").read_bytes()
+    wait_until(
+        lambda: any(one["bytes_total"] - len(content) >= 0 for one in releases(service)), "released"
+    )
+    assert report["number"] == 2
+
+
+def test_without_watching_a_release_comes_when_it_is_asked_for(
+    publishing: Publishing, tmp_path: Path
+) -> None:
+    folder = publishing.publish(entries=FILES, watch=False)
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    torrent = newest(publishing)
+    edit_in_place(folder / "two")
+    plan = publishing.run("plan", NAME)
+    assert plan.exit_code == 4
+    assert publication(plan)["modified_paths"] == ["two"]
+    assert newest(publishing) == torrent
+    report = released(publishing.run("check-now", NAME))
+    assert report["command"] == "check-now"
+    assert report["info_hash"] == info_hash(newest(publishing)) == publication(plan)["info_hash"]
+    assert service.is_running
+    assert_seeds(publishing.port, newest(publishing), folder, tmp_path / "leecher")
+
+
+def test_without_watching_a_release_comes_at_the_interval(publishing: Publishing) -> None:
+    folder = publishing.publish(entries=FILES, watch=False, interval="1s")
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    heard = len(service.objects())
+    edit_in_place(folder / "two")
+    assert wait_for_release(service, since=heard)["modified_paths"] == ["two"]
+
+
+class Leech:
+    """A slow libtorrent download that notes failed hashes and bans; read with ``stop``."""
+
+    def __init__(self, torrent: bytes, target: Path, port: int, *, rate: int) -> None:
+        categories = lt.alert_category
+        self.session = lt.session(
+            {**SETTINGS, "alert_mask": categories.error | categories.status | categories.peer}
+        )
+        params = lt.load_torrent_buffer(torrent)
+        params.save_path = str(target)
+        params.peers = [(HOST, port)]
+        params.url_seeds = []
+        params.download_limit = rate
+        self.handle = self.session.add_torrent(params)
+
+    def wait_for(self, size: int) -> None:
+        wait_until(lambda: self.handle.status().total_done >= size, f"{size} bytes are here")
+
+    def unlimit(self) -> None:
+        self.handle.set_download_limit(0)
+
+    def trouble(self) -> list[str]:
+        """What peers were blamed for, so far."""
+        kinds = (lt.hash_failed_alert, lt.peer_ban_alert)
+        return [one.message() for one in self.session.pop_alerts() if isinstance(one, kinds)]
+
+
+def _overwritten(file: Path) -> None:
+    with file.open("r+b") as stream:
+        stream.write(random_bytes(file.stat().st_size, "other"))
+
+
+def _rewritten(file: Path) -> None:
+    file.write_bytes(random_bytes(file.stat().st_size, "other"))
+
+
+@pytest.mark.parametrize("format_", ["v1", "v2"])
+@pytest.mark.parametrize("edit", [_overwritten, _rewritten], ids=lambda given: given.__name__[1:])
+def test_a_file_edited_while_it_is_fetched_does_not_get_the_publisher_banned(
+    publishing: Publishing, tmp_path: Path, format_: str, edit: Callable[[Path], None]
+) -> None:
+    size = 4 * MIB
+    folder = publishing.publish(
+        entries={"a": size, "b": size}, format=format_, piece_size="16 KiB", settle="2s"
+    )
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    leech = Leech(newest(publishing), tmp_path / "leech", publishing.port, rate=MIB)
+    leech.wait_for(MIB)
+    heard = len(service.objects())
+    edit(folder / "a")
+    wait_for_release(service, since=heard)
+    assert leech.trouble() == []
+    service.wait_for_stage(NAME, "seeding", since=heard)
+    assert_seeds(publishing.port, newest(publishing), folder, tmp_path / "second")
+
+
+@pytest.mark.parametrize("format_", ["v1", "v2"])
+@pytest.mark.parametrize("edit", [_overwritten, _rewritten], ids=lambda given: given.__name__[1:])
+def test_without_watching_an_edit_that_stat_sees_is_withdrawn_and_the_rest_is_seeded(
+    publishing: Publishing, tmp_path: Path, format_: str, edit: Callable[[Path], None]
+) -> None:
+    folder = publishing.publish(
+        entries={"a": MIB, "b": MIB}, format=format_, watch=False, piece_size="16 KiB"
+    )
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    torrent = newest(publishing)
+    edit(folder / "a")
+    told = service.wait_for(
+        lambda one: one["type"] == "notice" and one["code"] == "withdrawn", "it is withdrawn"
+    )
+    assert "'a'" in told["message"]
+    leech = Leech(torrent, tmp_path / "leech", publishing.port, rate=0)
+    arrived = tmp_path / "leech" / NAME / "b"
+    wait_until(
+        lambda: arrived.exists() and arrived.read_bytes() == (folder / "b").read_bytes(),
+        "the other file has arrived",
+    )
+    assert leech.trouble() == []
+    assert newest(publishing) == torrent
+    released(publishing.run("check-now", NAME))
+    assert_seeds(publishing.port, newest(publishing), folder, tmp_path / "second")
+
+
+def test_a_file_deleted_while_it_is_seeded_leads_to_a_release_without_it(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    heard = len(service.objects())
+    (publishing.content() / "big").unlink()
+    report = wait_for_release(service, since=heard)
+    assert report["removed_paths"] == ["big"]
+    service.wait_for_stage(NAME, "seeding", since=heard)
+    assert_seeds(publishing.port, newest(publishing), publishing.content(), tmp_path / "leecher")
+    errors = [one for one in service.objects() if one.get("level") == "error"]
+    assert errors == []
+
+
+def test_it_seeds_after_a_restart_without_hashing_and_without_a_new_release(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    torrent, looks = newest(publishing), snapshot(publishing.content())
+    again = restarted(publishing, service)
+    assert_seeds(publishing.port, torrent, publishing.content(), tmp_path / "leecher")
+    assert "hashing" not in {one.get("stage") for one in again.objects()}
+    assert [one["bytes_hashed"] for one in again.objects() if one["type"] == "publication"] in (
+        [],
+        [0],
+    )
+    report = publication(publishing.run("check-now", NAME).assert_ok())
+    assert (report["changed"], report["bytes_hashed"], report["number"]) == (False, 0, 1)
+    assert newest(publishing) == torrent
+    assert snapshot(publishing.content()) == looks
+
+
+def test_it_goes_on_after_being_killed(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    torrent = newest(publishing)
+    service.kill()
+    again = publishing.start("run")
+    again.wait_for_stage(NAME, "seeding")
+    assert_seeds(publishing.port, torrent, publishing.content(), tmp_path / "leecher")
+    report = publication(publishing.run("check-now", NAME).assert_ok())
+    assert (report["changed"], report["bytes_hashed"]) == (False, 0)
+
+
+def test_what_was_edited_while_it_was_down_is_released_and_never_sent_as_the_old_one(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    old = newest(publishing)
+    service.stop(signal.SIGTERM, within_s=5)
+    edit_in_place(publishing.content() / "two", set_mtime_back=True)
+    again = publishing.start("run")
+    report = wait_for_release(again)
+    assert report["modified_paths"] == ["two"]
+    assert report["bytes_hashed"] == 6 * PIECE
+    again.wait_for_stage(NAME, "seeding")
+    with pytest.raises(DownloadError, match="bytes in"):
+        libtorrent_download(old, tmp_path / "old", peers=[(HOST, publishing.port)], timeout_s=2)
+    assert_seeds(publishing.port, newest(publishing), publishing.content(), tmp_path / "leecher")
+
+
+def _rename_away(folder: Path, scratch: Path) -> None:
+    folder.rename(scratch)
+
+
+def _rename_back(folder: Path, scratch: Path) -> None:
+    scratch.rename(folder)
+
+
+def _mount_over(folder: Path, scratch: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root may mount")
+    done = subprocess.run(
+        [require("mount"), "-t", "tmpfs", "none", folder], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"cannot mount: {done.stderr}")
+
+
+def _unmount(folder: Path, scratch: Path) -> None:
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("take", "give"), [(_rename_away, _rename_back), (_mount_over, _unmount)], ids=["away", "under"]
+)
+def test_a_folder_that_vanishes_leaves_the_release_public_until_it_is_back(
+    publishing: Publishing,
+    service: Running,
+    tmp_path: Path,
+    take: Callable[[Path, Path], None],
+    give: Callable[[Path, Path], None],
+) -> None:
+    folder, scratch, torrent = publishing.content(), tmp_path / "away", newest(publishing)
+    take(folder, scratch)
+    try:
+        outcome = publishing.run("check-now", NAME)
+        assert outcome.exit_code in {1, 5}
+        assert str(folder) in all_errors(outcome)
+        status = publication(publishing.run("status"))
+        assert status["last_error"]
+        assert status["info_hash"] == info_hash(torrent)
+        assert newest(publishing) == torrent
+        assert service.is_running
+    finally:
+        give(folder, scratch)
+    report = publication(publishing.run("check-now", NAME).assert_ok())
+    assert report["info_hash"] == info_hash(torrent)
+    wait_until(
+        lambda: publication(publishing.run("status"))["last_error"] == "", "the error is over"
+    )
+    assert_seeds(publishing.port, newest(publishing), folder, tmp_path / "leecher")
+    heard = len(service.objects())
+    edit_in_place(folder / "two")
+    assert wait_for_release(service, since=heard)["modified_paths"] == ["two"]
+
+
+def test_a_folder_that_vanishes_is_told_without_being_asked(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    folder = publishing.content()
+    heard = len(service.objects())
+    folder.rename(tmp_path / "away")
+    problem = wait_for_problem(service, since=heard)
+    assert str(folder) in problem["message"]
+    (tmp_path / "away").rename(folder)
+
+
+def test_a_broken_publication_does_not_stop_the_other(
+    publishing: Publishing, tmp_path: Path
+) -> None:
+    good = publishing.publish("good", FILES)
+    bad = publishing.publish("bad", FILES)
+    os.mkfifo(bad / "a pipe")
+    publishing.publish("gone", path=str(tmp_path / "nowhere"))
+    service = publishing.start("run")
+    service.wait_for_stage("good", "seeding")
+    assert "a pipe" in wait_for_problem(service, "bad")["message"]
+    assert "nowhere" in wait_for_problem(service, "gone")["message"]
+    heard = len(service.objects())
+    edit_in_place(good / "two")
+    wait_for_release(service, "good", since=heard)
+    assert publishing.run("check-now").exit_code == 1
+    assert publishing.run("check-now", "good").exit_code == 0
+    (bad / "a pipe").unlink()
+    wait_for_release(service, "bad", since=heard)
+    assert not publishing.torrent("gone").exists()
+    assert service.stop(signal.SIGTERM, within_s=5).exit_code == 0
+
+
+def test_one_release_takes_the_place_of_the_other_in_the_session(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    """The release before is given up once the new one is public."""
+    old = newest(publishing)
+    heard = len(service.objects())
+    edit_in_place(publishing.content() / "two")
+    wait_for_release(service, since=heard)
+    with pytest.raises(DownloadError, match="0 of"):
+        libtorrent_download(old, tmp_path / "old", peers=[(HOST, publishing.port)], timeout_s=3)
+
+
+def test_status_tells_what_is_published(publishing: Publishing) -> None:
+    folder = publishing.publish(entries=FILES)
+    status = publication(publishing.run("status").assert_ok())
+    assert (status["stage"], status["number"], status["info_hash"]) == ("never published", 0, "")
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    status = publication(publishing.run("status").assert_ok())
+    assert status["path"] == str(folder)
+    assert status["torrent"] == str(publishing.torrent())
+    assert status["holder_pid"] == service.pid
+    assert status["info_hash"] == info_hash(newest(publishing))
+    assert (status["files"], status["number"], status["last_error"]) == (len(FILES), 1, "")
+    assert status["last_release_s"] > 0
+    assert status["stage"] in {"seeding", "scanning"}
+    service.stop(signal.SIGTERM, within_s=5)
+    status = publication(publishing.run("status").assert_ok())
+    assert (status["stage"], status["holder_pid"]) == ("stopped", None)
+
+
+def test_status_as_text_names_the_publication_and_its_release(publishing: Publishing) -> None:
+    publishing.publish(entries=FILES)
+    released(publishing.run("check-now"))
+    command = [part for part in publishing.command("status") if part != "--json"]
+    done = subprocess.run(
+        command, env=publishing.environment(), capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{NAME}: stopped, release 1" in done.stdout
+
+
+def test_super_seeding_serves_everything(publishing: Publishing, tmp_path: Path) -> None:
+    folder = publishing.publish(entries=FILES, super_seeding=True)
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    assert_seeds(publishing.port, newest(publishing), folder, tmp_path / "leecher")
+
+
+def test_a_subscription_and_a_publication_live_in_one_service(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    """A mirror: what it subscribes to is not what it publishes, and both go on."""
+    with subscriber(tmp_path / "mirror", publishing, interval="1s") as mirror:
+        running = mirror.start("run")
+        running.wait_for_stage(NAME, "seeding")
+        heard = len(running.objects())
+        write_tree(publishing.content(), {"later": 50 * KIB})
+        wait_for_release(service)
+        running.wait_for(lambda one: one["type"] == "subscription", "it is synced", since=heard)
+        assert_same_tree(mirror.tree, publishing.content())
