@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.support.leecher import libtorrent_download
+from tests.support.processes import free_port
 from tests.support.torrents import root_name
 from tests.support.trees import assert_same_tree, write_tree
 from torsync.model.config import FeedConfig, PublicationConfig, SessionConfig
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.trees import Content
-    from torsync.model.guard import Allowance
     from torsync.model.publish_reports import PublishReport
 
 HOST = "127.0.0.1"
@@ -56,11 +56,11 @@ class Publisher:
         self.state = publication_folder(scratch / "state", self.folder)
         self.stop = threading.Event()
         self.events: list[Event] = []
-        self._session = LOOPBACK
+        self._session = replace(LOOPBACK, listen=(f"{HOST}:{free_port(udp=True)}",))
         self._wants_feed = feed
         self._opened = ExitStack()
 
-    def open(self, *, seed: bool = True, allowed: frozenset[Allowance] = frozenset()) -> Publisher:
+    def open(self, *, seed: bool = True) -> Publisher:
         """Open the publication, after closing the one that was open."""
         self.close()
         pool = SwarmPool(self._session, sink=self.events.append)
@@ -77,7 +77,6 @@ class Publisher:
             stopping=self.stop.is_set,
             wait=self.stop.wait,
             seed=seed,
-            allowed=allowed,
         )
         self.publication = Publication(self.config, self.state, self.around, self.feed)
         self._opened.callback(self.publication.close)

@@ -1,161 +1,97 @@
-"""torsync as a publisher: publications in its configuration, and subscribers to them.
-
-with Publishing(tmp_path / "publisher") as publishing:
-    publishing.publish("pack", {"a": 100})
-    publishing.run("check-now").assert_ok()
-    service = publishing.start("run")
-"""
+"""Publish a folder, and check every hash of what came of it."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from hashlib import sha1
+from typing import TYPE_CHECKING
 
-import bencode2
-import libtorrent as lt
-import tomli_w
-
-from tests.support.cli import Torsync
-from tests.support.processes import HOST, free_port
-from tests.support.trees import write_tree
+from tests.support.torrents import block_hashes, root_of
+from tests.support.trees import tree_bytes
+from torsync.disk.tree import Tree
+from torsync.model.metainfo import parse_metainfo
+from torsync.publish.author import Authored, AuthorOptions, Sources, author
+from torsync.publish.hash_cache import HashCache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from tests.support.cli import Json, Outcome, Running
-    from tests.support.trees import Content
+    from torsync.model.manifest import Manifest
+    from torsync.publish.hashing.progress import HashProgress
 
-KIB = 1024
-MIB = 1024 * KIB
-PIECE = 16 * KIB
-NAME = "pack"
+PIECE = 32 * 1024
+LATER_NS = 2**62
+"""What a file system's clock says long after all files were written: none is racily clean."""
 
 
-class Publishing(Torsync):
-    """torsync with publications; their folders and ``.torrent`` files are beside its own files.
+def fail(message: str, hint: str) -> None:
+    """Be told that a cache was begun anew where none should be."""
+    raise AssertionError((message, hint))
 
-    Attributes:
-        port: where it listens for peers, and all that it publishes is seeded.
-        publications: the tables ``[publications.NAME]``.
-        feed: the table ``[feed]``.
+
+def publish(
+    folder: Path,
+    cache_file: Path,
+    options: AuthorOptions | None = None,
+    *,
+    previous: Manifest | None = None,
+    sources: Callable[[str], Sources] = lambda _info_hash: Sources(),
+    progress: Callable[[HashProgress], None] = lambda _progress: None,
+    stopping: Callable[[], bool] = lambda: False,
+    clock_ns: int | None = LATER_NS,
+    workers: int = 0,
+) -> Authored:
+    """Author a folder with the cache in a file, and see that what it says parses to the same."""
+    clock = None if clock_ns is None else lambda: clock_ns
+    with (
+        closing(Tree(folder, clock_ns=clock)) as tree,
+        closing(HashCache(cache_file, on_new=fail)) as cache,
+    ):
+        authored = author(
+            tree,
+            options or AuthorOptions("release", piece_size=PIECE),
+            cache,
+            previous=previous,
+            sources=sources,
+            progress=progress,
+            stopping=stopping,
+            now_s=lambda: 1_700_000_000.0,
+            workers=workers,
+        )
+    assert parse_metainfo(authored.metainfo) == authored.manifest
+    return authored
+
+
+def assert_right(authored: Authored, folder: Path, *, without: Collection[str] = ()) -> None:
+    """Compare every hash with the content of the folder, which has to be listed whole.
+
+    Args:
+        authored: what is judged.
+        folder: what was published.
+        without: paths that are left out.
     """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(folder)
-        self.port = free_port(udp=True)
-        self.session["listen"] = [f"{HOST}:{self.port}"]
-        self.publications: dict[str, Json] = {}
-        self.feed: Json = {}
-
-    def content(self, name: str = NAME) -> Path:
-        """The folder that is published."""
-        return self.folder / f"content of {name}"
-
-    def torrent(self, name: str = NAME) -> Path:
-        """Where its ``.torrent`` is written."""
-        return self.folder / "www" / f"{name}.torrent"
-
-    def publish(
-        self, name: str = NAME, entries: Mapping[str, Content] | None = None, **options: Any
-    ) -> Path:
-        """Configure a publication, or change one, and write files into its folder.
-
-        Returns:
-            The folder.
-        """
-        self.torrent(name).parent.mkdir(exist_ok=True)
-        given = {
-            "path": str(self.content(name)),
-            "torrent": str(self.torrent(name)),
-            "settle": "0.2s",
-            "interval": "1h",
-        }
-        self.publications.setdefault(name, given).update(options)
-        return write_tree(self.content(name), entries or {})
-
-    def peer(self) -> str:
-        """What subscribers list under ``peers``."""
-        return f"{HOST}:{self.port}"
-
-    def _write_config(self) -> None:
-        config = {
-            "session": self.session,
-            "subscriptions": self.subscriptions,
-            "publications": self.publications,
-            "feed": self.feed,
-        }
-        self.config_file.write_text(tomli_w.dumps(config), encoding="utf-8")
-
-
-@contextmanager
-def subscriber(folder: Path, publishing: Publishing, **options: Any) -> Iterator[Torsync]:
-    """A subscriber to the publication that knows the publisher as a peer, unless said otherwise."""
-    folder.mkdir(parents=True)
-    with Torsync(folder) as torsync:
-        given = {"url": publishing.torrent().as_uri(), "peers": [publishing.peer()]}
-        torsync.subscribe(NAME, **{**given, **options})
-        yield torsync
-
-
-def publication(outcome: Outcome) -> Json:
-    """The only report on a publication."""
-    found = outcome.of_type("publication")
-    assert len(found) == 1, f"{len(found)} reports; errors: {outcome.errors}"
-    return found[0]
-
-
-def released(outcome: Outcome) -> Json:
-    """The report on a release that was made."""
-    report = publication(outcome.assert_ok())
-    assert report["changed"], report
-    return report
-
-
-def is_release(one: Json, name: str = NAME) -> bool:
-    """Whether what was printed tells of a release that was made."""
-    return one["type"] == "publication" and one["name"] == name and one["changed"]
-
-
-def wait_for_release(service: Running, name: str = NAME, *, since: int = 0) -> Json:
-    """Return once the service has made a release, which it tells when it is public."""
-    return service.wait_for(lambda one: is_release(one, name), f"a release of {name}", since=since)
-
-
-def releases(service: Running, name: str = NAME) -> list[Json]:
-    """The releases that a service has told of so far."""
-    return [one for one in service.objects() if is_release(one, name)]
-
-
-def wait_for_problem(service: Running, name: str = NAME, *, since: int = 0) -> Json:
-    """Return the first notice of an error."""
-    return service.wait_for(
-        lambda one: one["type"] == "notice" and one["level"] == "error" and one["name"] == name,
-        f"a problem of {name} is told",
-        since=since,
-    )
-
-
-def paths_in(torrent: bytes) -> set[str]:
-    """The paths that a ``.torrent`` lists, without its root name, as libtorrent has them."""
-    layout = lt.load_torrent_buffer(torrent).ti.layout()
-    found = set()
-    for index in range(layout.num_files()):
-        if not int(layout.file_flags(index)) & 1:
-            found.add(layout.file_path(index).partition("/")[2])
-    return found
-
-
-def decoded(torrent: Path) -> dict[bytes, Any]:
-    """The outer dictionary of a ``.torrent``."""
-    found: dict[bytes, Any] = bencode2.bdecode(torrent.read_bytes())
-    return found
-
-
-def all_errors(outcome: Outcome) -> str:
-    """The messages of all errors and notices, for tests that look for what they name."""
-    told = [*outcome.errors, *outcome.notices]
-    lines = [one["message"] for one in told]
-    lines += [problem for one in told for problem in one.get("problems", ())]
-    return "\n".join(lines)
+    manifest = authored.manifest
+    content = {path: data for path, data in tree_bytes(folder).items() if path not in without}
+    assert {file.path for file in manifest.files} == content.keys()
+    assert authored.stamps.keys() == {p for p, data in content.items() if isinstance(data, bytes)}
+    for index, file in enumerate(manifest.files):
+        data = content[file.path]
+        if not isinstance(data, bytes):
+            assert file.link_target is not None
+            continue
+        assert file.size == len(data) == authored.stamps[file.path].size
+        assert file.pieces_root == (root_of(block_hashes(data)) if data else None), file.path
+        if manifest.is_v2:
+            for number in range(-(-len(data) // manifest.piece_length)):
+                manifest.v2_hash(index, number)
+    if not manifest.v1_hashes:
+        return
+    assert len(manifest.v1_hashes) == 20 * manifest.num_pieces
+    for piece in range(manifest.num_pieces):
+        found = sha1(usedforsecurity=False)
+        for at, offset, length in manifest.segments(piece):
+            data = bytes(length) if at is None else content[manifest.files[at].path]
+            assert isinstance(data, bytes)
+            found.update(data if at is None else data[offset : offset + length])
+        assert found.digest() == manifest.v1_hash(piece), piece

@@ -44,11 +44,14 @@ class Tracker(ServerProcess):
         port: for TCP and UDP.
     """
 
-    def __init__(self, info_hashes: Iterable[Named] = (), *, port: int | None = None) -> None:
+    def __init__(
+        self, info_hashes: Iterable[Named] = (), *, host: str = "", port: int | None = None
+    ) -> None:
         """Start it and return once it answers and its whitelist is in force.
 
         Args:
             info_hashes: what it serves; ``allow`` adds to it.
+            host: address to listen on; empty takes a new one of the loopback interface.
             port: TCP and UDP; None takes a free one.
         """
         program = require("opentracker")
@@ -59,7 +62,7 @@ class Tracker(ServerProcess):
             self._allowed: list[bytes] = []
             for given in info_hashes:
                 self._allowed += _hashes(given)
-            self.host = f"127.{_number()}.{_number()}.{_number()}"
+            self.host = host or f"127.{_number()}.{_number()}.{_number()}"
             self.port = free_port(udp=True) if port is None else port
             probe = self._write_whitelist()
             place = ["-i", self.host, "-p", str(self.port), "-P", str(self.port)]

@@ -9,7 +9,7 @@ import pytest
 from tests.support.cli import Publisher, Torsync
 from tests.support.privileges import unprivileged_environment
 from tests.support.processes import HOST, free_port
-from tests.support.publishing import Publishing
+from tests.support.publishers import Publishing
 from tests.support.updates import Updates
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.processes import wait_until
-from tests.support.publishing import (
+from tests.support.publishers import (
     KIB,
     MIB,
     PIECE,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.cli import Torsync
-    from tests.support.publishing import Publishing
+    from tests.support.publishers import Publishing
     from tests.support.trees import Content
 
 FORMATS = ["v1", "v2", "hybrid"]

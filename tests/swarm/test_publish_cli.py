@@ -16,7 +16,7 @@ from tests.support.foreign_seeders import TransmissionSeeder
 from tests.support.leecher import assert_seeds
 from tests.support.processes import HOST
 from tests.support.programs import require
-from tests.support.publishing import (
+from tests.support.publishers import (
     KIB,
     PIECE,
     all_errors,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.cli import Torsync
-    from tests.support.publishing import Publishing
+    from tests.support.publishers import Publishing
     from tests.support.seeders import LibtorrentSeeder
     from tests.support.tracker import Tracker
     from tests.support.trees import Content

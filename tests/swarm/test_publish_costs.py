@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.publishing import (
+from tests.support.publishers import (
     KIB,
     MIB,
     PIECE,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.publishing import Publishing
+    from tests.support.publishers import Publishing
     from tests.support.trees import Content
 
 FORMATS = ["v1", "v2", "hybrid"]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.processes import HOST, free_port
 from tests.support.programs import require
-from tests.support.publishing import (
+from tests.support.publishers import (
     NAME,
     PIECE,
     Publishing,

@@ -14,7 +14,7 @@ from tests.support.leecher import DownloadError, libtorrent_download
 from tests.support.nginx import nginx
 from tests.support.processes import HOST, free_port, wait_until
 from tests.support.programs import require
-from tests.support.publishing import (
+from tests.support.publishers import (
     MIB,
     PIECE,
     all_errors,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tests.support.cli import Outcome
     from tests.support.nginx import Nginx
-    from tests.support.publishing import Publishing
+    from tests.support.publishers import Publishing
     from tests.support.trees import Content
 
 FORMATS = ["v1", "v2", "hybrid"]

@@ -13,7 +13,7 @@ from tests.support.cli import visible
 from tests.support.leecher import SETTINGS, DownloadError, assert_seeds, libtorrent_download
 from tests.support.privileges import unprivileged_environment
 from tests.support.processes import HOST, wait_until
-from tests.support.publishing import (
+from tests.support.publishers import (
     MIB,
     NAME,
     PIECE,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.cli import Running
-    from tests.support.publishing import Publishing
+    from tests.support.publishers import Publishing
     from tests.support.trees import Content
 
 FILES: dict[str, Content] = {"big": 20 * PIECE + 1, "two": 6 * PIECE, "d/small": 100, "d/x": 200}

@@ -14,7 +14,7 @@ import pytest
 from tests.support.leecher import assert_seeds
 from tests.support.processes import wait_until
 from tests.support.programs import require
-from tests.support.publishing import (
+from tests.support.publishers import (
     KIB,
     NAME,
     PIECE,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.cli import Running
-    from tests.support.publishing import Publishing
+    from tests.support.publishers import Publishing
     from tests.support.trees import Content
 
 FILES: dict[str, Content] = {"big": 20 * PIECE + 1, "two": 6 * PIECE, "d/small": 100, "d/x": 200}

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import snapshot, visible
+from tests.support.publications import Publisher
 from tests.support.signing import SIGNED_S, Minisign, sign, signer
 from tests.support.torrents import info_hash
 from tests.support.trees import assert_same_tree, tree_bytes
+from torsync.publish.keys import generate_keys
 from torsync.subscribe.state import TreeState, state_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.cli import Outcome
+    from tests.support.cli import Outcome, Torsync
     from tests.support.trees import Content
     from tests.support.updates import Updates
 
@@ -58,14 +60,11 @@ class Signed:
         assert_same_tree(self.tree, self.updates.folder)
         return torrent
 
-    def give_up(self) -> None:
-        """Note that a minute was waited for what is at the URL now."""
-        files = self.updates.publisher.file, self.signature
-        digests = [
-            sha256(file.read_bytes() if file.exists() else b"").hexdigest() for file in files
-        ]
+    def give_up(self, reason: str) -> None:
+        """Note that what is at the URL now was waited for in vain."""
+        digest = sha256(self.updates.publisher.file.read_bytes()).hexdigest()
         state = TreeState(state_folder(self.torsync.state_dir, self.tree))
-        state.put(untrusted=" ".join(digests))
+        state.put(untrusted=f"{reason} {digest}")
         state.close()
 
     def refuses(self, *command: str) -> Outcome:
@@ -96,7 +95,7 @@ def test_signed_releases_sync_one_after_the_other(signed: Signed) -> None:
 def test_a_forged_release_leaves_the_tree_as_it_was(signed: Signed) -> None:
     first = signed.sync(1, FIRST)
     forged = signed.updates.publish(SECOND, "packed")
-    signed.give_up()
+    signed.give_up("forged")
     outcome = signed.refuses()
     assert signed.updates.publisher.url in outcome.error["message"]
     known = signed.torsync.run("status").assert_ok().subscription
@@ -114,7 +113,7 @@ def test_a_forged_release_leaves_the_tree_as_it_was(signed: Signed) -> None:
 
 def test_nothing_of_an_unsigned_first_release_is_fetched(signed: Signed) -> None:
     signed.updates.publish(FIRST, "packed")
-    signed.give_up()
+    signed.give_up("unsigned")
     outcome = signed.torsync.run("check-now")
     assert outcome.exit_code == 3
     assert outcome.error["code"] == "untrusted"
@@ -168,7 +167,7 @@ def test_the_service_refuses_what_was_approved_under_other_keys(signed: Signed) 
     signed.publish(1, FIRST)
     assert signed.torsync.run("check-now").exit_code == 4
     signed.trust(signer("mallory").public_key)
-    signed.give_up()
+    signed.give_up("other_key")
     before = visible(signed.tree)
     service = signed.torsync.start("run")
     service.wait_for(
@@ -206,3 +205,26 @@ def test_the_minisign_program_signs_releases(tmp_path: Path, signed: Signed) -> 
     minisign.sign(signed.updates.publisher.file)
     signed.torsync.run("check-now").assert_ok()
     assert_same_tree(signed.tree, signed.updates.folder)
+
+
+def test_what_a_publication_signs_and_its_feed_serves_is_accepted(
+    tmp_path: Path, torsync: Torsync
+) -> None:
+    keys = generate_keys(tmp_path / "maps.key")
+    publisher = Publisher(tmp_path, feed=True, secret_key=tmp_path / "maps.key")
+    try:
+        publisher.open().release(dict(FIRST))
+        assert publisher.feed is not None
+        torsync.subscribe(
+            url=f"{publisher.feed.url}/pack.torrent",
+            peers=["{}:{}".format(*peer) for peer in publisher.peers],
+            public_keys=[keys.public_key],
+        )
+        torsync.run("check-now").assert_ok()
+        assert_same_tree(torsync.tree, publisher.folder)
+        publisher.release(dict(SECOND))
+        torsync.run("check-now").assert_ok()
+        assert_same_tree(torsync.tree, publisher.folder)
+
+    finally:
+        publisher.close()

@@ -70,9 +70,9 @@ def test_paths_are_compared_by_their_content(format_: TorrentFormat) -> None:
 def test_of_several_files_of_the_same_content_those_of_the_same_name_have_moved() -> None:
     same = content("same", 50)
     before = release({"x/a": same, "x/b": same, "x/c": same, "stays": b"1"})
-    after = release({"y/b": same, "y/other": same, "stays": b"1", "y/empty": b""})
+    after = release({"y/a": same, "y/other": same, "stays": b"1", "y/empty": b""})
     found = find_difference(before, after)
-    assert (found.moved, found.removed) == (("y/b", "y/other"), ("x/c",))
+    assert (found.moved, found.removed) == (("y/a", "y/other"), ("x/c",))
     assert found.added == ("y/empty",)
     assert found.bytes_to_fetch == 0
 
@@ -118,10 +118,19 @@ def test_a_release_without_digests_is_compared_by_pieces() -> None:
     assert found.bytes_to_fetch == BLOCK  # the rest of the last piece
 
 
+def test_a_move_is_found_by_any_digest_that_both_releases_have() -> None:
+    """The release before is of another author, who records no roots."""
+    large = content("large", 3 * PIECE)
+    before = release({"a": large})
+    files = tuple(file._replace(pieces_root=None) for file in before.files)
+    found = find_difference(replace(before, files=files), release({"b": large}))
+    assert (found.moved, found.removed, found.bytes_to_fetch) == (("b",), (), 0)
+
+
 names = st.sampled_from([f"{folder}/{name}" for folder in "abc" for name in "12345678"])
 bodies = st.tuples(
     st.integers(0, 6), st.sampled_from([0, 1, 3000, BLOCK, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
-).map(lambda found: content(*found))
+)
 releases = st.dictionaries(names, bodies, min_size=1, max_size=20)
 
 
@@ -133,11 +142,14 @@ releases = st.dictionaries(names, bodies, min_size=1, max_size=20)
     formats=st.tuples(*[st.sampled_from(TorrentFormat)] * 2),
 )
 def test_what_is_left_out_does_not_matter_to_what_is_fetched(
-    before: dict[str, bytes],
-    edits: dict[str, bytes],
+    before: dict[str, tuple[int, int]],
+    edits: dict[str, tuple[int, int]],
     gone: set[str],
     formats: tuple[TorrentFormat, TorrentFormat],
 ) -> None:
     after = {path: body for path, body in {**before, **edits}.items() if path not in gone}
-    old, new = release(before, formats[0]), release(after or {"x": b"x"}, formats[1])
+    old, new = (
+        release({path: content(*body) for path, body in bodies.items()}, format_)
+        for bodies, format_ in zip([before, after or {"x": (1, 1)}], formats, strict=True)
+    )
     assert find_difference(old, new).bytes_to_fetch == bytes_to_fetch(old, new)

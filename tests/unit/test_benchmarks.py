@@ -141,6 +141,22 @@ def test_full_checks_are_measured_in_both_formats(tmp_path: Path) -> None:
         assert _fetched(rows["libtorrent check"]) == 0
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.programs
+def test_releases_are_measured_with_every_author(tmp_path: Path) -> None:
+    require("mktorrent")
+
+    cases = _run_cases(("first-release", "next-release"), tmp_path)
+
+    sizes = ("3, same size", "3, other size", "10, same size", "10, other size")
+    assert list(cases) == ["first-release", *(f"next-release, {size}" for size in sizes)]
+    for case, rows in cases.items():
+        assert rows.keys() == {"torsync", "mktorrent"} | ({"torf"} if "," not in case else set())
+        assert rows["torsync"].reference is rows["mktorrent"]
+        (run,) = rows["torsync"].runs
+        assert (run.counts["modified"], run.counts["added"]) == ((1, 0) if "," in case else (0, 3))
+
+
 def test_the_release_pair_is_the_same_each_time_and_changes_what_it_says(tmp_path: Path) -> None:
     old, new = trees.write_release_pair(tmp_path / "a", files=60, total=4_000_000, scale=1000)
     again = trees.write_release_pair(tmp_path / "b", files=60, total=4_000_000, scale=1000)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.model.events import Event
+    from torsync.subscribe.remote.long_poll import LongPoll
     from torsync.swarm.session import SwarmPool
 
 HOUR_S = 3600.0
@@ -94,7 +95,10 @@ class FakeSubscription:
 
     world: World
 
-    def __init__(self, _config: SubscriptionConfig, _folder: Path, _around: Surroundings) -> None:
+    def __init__(
+        self, _config: SubscriptionConfig, _folder: Path, _around: Surroundings, *, news: LongPoll
+    ) -> None:
+        assert not news.is_listening, "nothing was polled yet"
         self.world.opened_s.append(self.world.now_s)
         self.world.open()
 
@@ -111,8 +115,6 @@ class FakeSubscription:
 
     def rest(self) -> None:
         pass
-
-    last_poll = None
 
     @property
     def is_approved(self) -> bool:
@@ -355,7 +357,10 @@ def test_the_others_end_in_order_when_one_crashes(
     closed = []
 
     class Subscription:
-        def __init__(self, config: SubscriptionConfig, _folder: Path, _around: object) -> None:
+        def __init__(
+            self, config: SubscriptionConfig, _folder: Path, _around: object, *, news: LongPoll
+        ) -> None:
+            assert not news.is_listening
             self.name = config.name
 
         def resume_seeding(self) -> None:
@@ -371,7 +376,6 @@ def test_the_others_end_in_order_when_one_crashes(
             pass
 
         is_approved = False
-        last_poll = None
 
         def heed(self) -> None:
             pass

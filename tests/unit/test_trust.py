@@ -125,12 +125,11 @@ def waits(*refusals: Refusal, is_known: bool = False) -> list[float]:
 
 
 class TestPatience:
-    @pytest.mark.parametrize("reason", [Refusal.FORGED, Refusal.MALFORMED])
-    def test_what_may_be_replaced_just_now_gets_a_minute(self, reason: Refusal) -> None:
-        assert waits(reason) == [0, 1, 2, 4, 8, 16, 29]
-        assert sum(waits(reason)) == 60
+    def test_what_may_be_replaced_just_now_gets_a_minute(self) -> None:
+        assert waits(Refusal.FORGED) == [0, 1, 2, 4, 8, 16, 29]
+        assert sum(waits(Refusal.FORGED)) == 60
 
-    @pytest.mark.parametrize("reason", [Refusal.UNSIGNED, Refusal.OTHER_KEY])
+    @pytest.mark.parametrize("reason", [Refusal.UNSIGNED, Refusal.MALFORMED, Refusal.OTHER_KEY])
     def test_who_does_not_sign_is_not_waited_for_so_long(self, reason: Refusal) -> None:
         assert waits(reason) == [0, 1, 2, 4]
 

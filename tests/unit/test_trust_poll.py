@@ -334,6 +334,17 @@ class TestKeysChange:
         synced.url, synced.keys = other.torrent.as_uri(), (signer("other").public_key,)
         assert synced.poll() == ONE
 
+    def test_a_rotation_some_time_after_a_change_of_the_url_is_no_other_publication(
+        self, tmp_path: Path, synced: Subscriber
+    ) -> None:
+        mirror = Site(tmp_path / "mirror")
+        mirror.put(TWO, SIGNED_TWO)
+        synced.url = mirror.torrent.as_uri()
+        assert synced.poll() == TWO
+        synced.keys = (signer("new").public_key,)
+        mirror.put(ONE, sign(ONE, by="new", number=1, time_s=SIGNED_S))
+        assert synced.refuses().reason == "older"
+
     def test_without_keys_nothing_is_asked(self, site: Site, synced: Subscriber) -> None:
         synced.keys = ()
         site.put(ONE, None)
@@ -408,6 +419,14 @@ class TestReplacedOneAfterTheOther:
             assert synced.waits == []
         site.put(THREE, SIGNED_THREE)
         assert synced.poll() == THREE
+
+    def test_a_page_that_says_not_found_in_ever_other_words_is_waited_for_once(
+        self, site: Site, synced: Subscriber
+    ) -> None:
+        for number in range(3):
+            site.put(THREE, f"<html>Not found, request {number}</html>".encode())
+            assert synced.refuses().reason == "malformed"
+        assert sum(synced.waits) == 7
 
     def test_a_stop_ends_the_wait(self, site: Site, synced: Subscriber) -> None:
         site.put(THREE, SIGNED_TWO)
@@ -528,7 +547,7 @@ class TestOverHttp:
             s.scripts *= 8
             synced.url = f"{s.url}/a.torrent"
             assert synced.refuses().reason == "malformed"
-            assert s.connections == 16
+            assert s.connections == 10
 
     def test_a_server_that_cannot_give_the_signature_is_unreachable_not_forged(
         self, subscriber: Subscriber

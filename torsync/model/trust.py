@@ -52,8 +52,7 @@ class Refusal(str, Enum):
     AMBIGUOUS = "ambiguous"
 
 
-_REPLACED_MEANWHILE = frozenset({Refusal.MALFORMED, Refusal.FORGED})
-_NOT_THERE_YET = frozenset({Refusal.UNSIGNED, Refusal.OTHER_KEY})
+_NOT_THERE_YET = frozenset({Refusal.UNSIGNED, Refusal.MALFORMED, Refusal.OTHER_KEY})
 
 
 class Vouched(NamedTuple):
@@ -157,13 +156,13 @@ def next_wait_s(refusals: Sequence[Refusal], *, is_known: bool) -> float | None:
     """Decide how long to wait before a refused release and its signature are fetched again.
 
     They are two files, replaced one after the other: until both are, the signature is wrong, and
-    that gets a minute. A signature that is not there, or is another key's, gets less: else those
-    who ask for signatures where there are none would wait for nothing. Whatever it is, a cache
-    may be at fault, so that all are fetched once more, past caches.
+    that gets a minute. Where there is no signature, or another key's, there is less: else those who
+    ask for signatures where there are none would wait for nothing. Whatever it is, a cache may be
+    at fault, so that all are fetched once more, past caches.
 
     Args:
         refusals: of the tries so far.
-        is_known: the last check gave up on these very bytes.
+        is_known: the last check gave up on the same bytes for the same reason.
 
     Returns:
         Seconds; None: no more tries.
@@ -173,7 +172,7 @@ def next_wait_s(refusals: Sequence[Refusal], *, is_known: bool) -> float | None:
         return _WAITS_S[0]
     if is_known or tries > len(_WAITS_S):
         return None
-    if reason in _REPLACED_MEANWHILE:
+    if reason is Refusal.FORGED:
         return _WAITS_S[tries - 1]
     if reason in _NOT_THERE_YET and sum(_WAITS_S[:tries]) <= _SHORT_PATIENCE_S:
         return _WAITS_S[tries - 1]

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from torsync.model.config import PublicationConfig
     from torsync.model.events import Event
-    from torsync.model.guard import Allowance
     from torsync.model.publish_reports import PublishReport
     from torsync.publish.feed import Feed
     from torsync.publish.releasing import Prepared
@@ -155,9 +154,7 @@ class Publication:
 
     # --- release ----------------------------------------------------------------------------
 
-    def release_now(
-        self, *, dry_run: bool = False, allowed: Collection[Allowance] = ()
-    ) -> PublishReport:
+    def release_now(self, *, dry_run: bool = False) -> PublishReport:
         """Make a release of the folder as it is, if anything has changed.
 
         It becomes public only when it can be fetched. A failure leaves the release before public
@@ -165,7 +162,6 @@ class Publication:
 
         Args:
             dry_run: only tell what it would be; files may be hashed, and nothing is published.
-            allowed: what a person said is meant, besides what is allowed anyway.
 
         Raises:
             RefusedError: the folder is empty, and was not.
@@ -174,7 +170,7 @@ class Publication:
         """
         started = time.monotonic()
         try:
-            report = self._foretell(allowed) if dry_run else self._release(allowed)
+            report = self._foretell() if dry_run else self._release()
         except InterruptedByUserError:
             raise
         except TorsyncError as error:
@@ -193,23 +189,23 @@ class Publication:
             TorsyncError: it could not be done.
         """
         try:
-            report = self.release_now(dry_run=request.dry_run, allowed=request.allowed)
+            report = self.release_now(dry_run=request.dry_run)
         except TorsyncError as error:
             self.requests.fail(request, error)
             raise
         self.requests.fulfil(request, report)
         return report
 
-    def _foretell(self, allowed: Collection[Allowance]) -> PublishReport:
+    def _foretell(self) -> PublishReport:
         before = self._showing.release or self._releasing.public()
-        report = self._releasing.prepare(before, allowed).report
+        report = self._releasing.prepare(before).report
         report.dry_run = True
         return report
 
-    def _release(self, allowed: Collection[Allowance]) -> PublishReport:
+    def _release(self) -> PublishReport:
         self._see_to_tree()
         before = self._recover()
-        found = self._releasing.prepare(before, allowed)
+        found = self._releasing.prepare(before)
         if before is None or found.report.changed:
             self._publish(found, before)
         else:
@@ -246,11 +242,12 @@ class Publication:
         self._showing.show(release, entered=entered)
 
     def _see_to_tree(self) -> None:
-        """Open the folder anew if another one is at its path: a disk was mounted, or is gone."""
+        """Open what is there by now: a disk may have been mounted, or be gone."""
         if not self._tree.is_current():
             self._check_there()
             self._tree.reopen()
             self._tree.hold()
+        self._tree.forget_folders()  # they may be others by now
 
     # --- between releases -------------------------------------------------------------------
 

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import ManifestError, RefusedError, TorsyncError
 from torsync.model.events import Level, Stage
-from torsync.model.guard import Allowance, override_command
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.publish_reports import PublishReport
 from torsync.model.succession import next_order, order_in_signature
 from torsync.model.trust import Order
+from torsync.model.units import format_size
 from torsync.publish.state import Facts, PublishedRelease
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from torsync.disk.tree import Tree
     from torsync.model.config import PublicationConfig
     from torsync.model.manifest import Manifest
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings, Voice
 
 
-_LISTEN_PATIENCE_S = 2.0
+_LISTEN_PATIENCE_S = 1.0
 _LISTEN_POLL_S = 0.01
 
 
@@ -146,6 +144,7 @@ class Releasing:
         if pending is not None:
             self._restore(pending)
             self._state.finish(pending)
+        self._state.abandon()  # what was kept, and never came to be public
         if self._output is not None:
             self._output.discard()
         release = self._state.published()
@@ -161,14 +160,11 @@ class Releasing:
 
     # --- prepare ----------------------------------------------------------------------------
 
-    def prepare(
-        self, before: PublishedRelease | None, allowed: Collection[Allowance] = ()
-    ) -> Prepared:
+    def prepare(self, before: PublishedRelease | None) -> Prepared:
         """Hash what has changed, and find out whether that makes a release.
 
         Args:
             before: the release that is public, if there is one.
-            allowed: what a person said is meant.
 
         Raises:
             RefusedError: the folder is empty, and was not.
@@ -176,7 +172,7 @@ class Releasing:
         """
         from torsync.model.authoring.difference import find_difference  # noqa: PLC0415 - costs start-up time
 
-        authored = self._author(before, allowed)
+        authored = self._author(before)
         manifest = authored.manifest
         signed = self._signer is not None
         changed = (
@@ -217,7 +213,7 @@ class Releasing:
         report.number = release.facts.number
         return Prepared(release, indexes, report)
 
-    def _author(self, before: PublishedRelease | None, allowed: Collection[Allowance]) -> Authored:
+    def _author(self, before: PublishedRelease | None) -> Authored:
         from torsync.publish.author import AuthorOptions, author, events_of  # noqa: PLC0415 - costs start-up time
         from torsync.publish.errors import EmptyFolderError  # noqa: PLC0415 - costs start-up time
 
@@ -231,10 +227,9 @@ class Releasing:
             private=config.private,
             skip_unreadable=config.skip_unreadable,
         )
-        had_content = before is not None and before.manifest.total_size > 0
         self._voice.stage(Stage.SCANNING)
         try:
-            authored = author(
+            return author(
                 self._tree,
                 options,
                 self._cache,
@@ -245,21 +240,14 @@ class Releasing:
                 now_s=self._around.now_s,
             )
         except EmptyFolderError as error:
-            if not had_content:
+            if before is None:
                 raise
-            raise self._refuse_empty() from error
-        is_allowed = Allowance.EMPTY in self._around.allowed or Allowance.EMPTY in allowed
-        if had_content and not authored.manifest.total_size and not is_allowed:
-            raise self._refuse_empty()
-        return authored
-
-    def _refuse_empty(self) -> RefusedError:
-        command = override_command(("check-now",), self._config.name, (Allowance.EMPTY,))
-        return RefusedError(
-            f"the folder {str(self._config.path)!r} is empty, and the release that is public is "
-            "not; is its disk not mounted?",
-            hint=f"if that is meant, give the command `{command}`",
-        )
+            raise RefusedError(
+                f"the folder {str(self._config.path)!r} is empty, and was published with "
+                f"{format_size(before.manifest.total_size)}; is its disk not mounted?",
+                hint="mount it; the release that is public stays as it is until then. To publish "
+                "nothing any more, remove the publication, and its .torrent",
+            ) from error
 
     def _sources(self, before: PublishedRelease | None, info_hash: str) -> Sources:
         from torsync.publish.author import Sources  # noqa: PLC0415 - costs start-up time

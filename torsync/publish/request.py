@@ -22,11 +22,9 @@ from torsync.model.errors import (
     StateError,
     TorsyncError,
 )
-from torsync.model.guard import ALLOWABLE, Allowance
 from torsync.model.publish_reports import PublishReport
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from torsync.subscribe.surroundings import Surroundings
@@ -42,12 +40,10 @@ class Request:
 
     Attributes:
         id: of the request.
-        allowed: what a person said is meant.
         dry_run: only tell what the release would be.
     """
 
     id: str
-    allowed: frozenset[Allowance] = frozenset()
     dry_run: bool = False
 
 
@@ -63,15 +59,14 @@ class Requests:
         """Whether there is a request that nobody has answered."""
         return bool(self._waiting_ids())
 
-    def leave(self, allowed: Collection[Allowance] = (), *, dry_run: bool = False) -> str:
+    def leave(self, *, dry_run: bool = False) -> str:
         """Ask for a release, and give the id that the answer will have.
 
         Raises:
             StateError: the state cannot be written.
         """
         request_id = secrets.token_hex(8)
-        names = [name for name, allowance in ALLOWABLE.items() if allowance in allowed]
-        self._write(request_id, _REQUEST, {"allowed": names, "dry_run": dry_run})
+        self._write(request_id, _REQUEST, {"dry_run": dry_run})
         return request_id
 
     def waiting(self) -> list[Request]:
@@ -79,9 +74,7 @@ class Requests:
         found = []
         for request_id in self._waiting_ids():
             asked = _read(self._file(request_id, _REQUEST)) or {}
-            names = asked.get("allowed", [])
-            allowed = frozenset(ALLOWABLE[name] for name in names if name in ALLOWABLE)
-            found.append(Request(request_id, allowed, asked.get("dry_run", False) is True))
+            found.append(Request(request_id, dry_run=asked.get("dry_run", False) is True))
         return found
 
     def fulfil(self, request: Request, report: PublishReport) -> None:
@@ -169,7 +162,7 @@ def request_and_wait(
 
     Args:
         folder: of the publication's state.
-        around: ``wait`` may end the waiting; ``allowed`` is what guards shall let pass.
+        around: ``wait`` may end the waiting.
         dry_run: only tell what the release would be.
 
     Returns:
@@ -181,7 +174,7 @@ def request_and_wait(
         InterruptedByUserError: the waiting was ended; the request stays.
     """
     requests = Requests(folder)
-    request_id = requests.leave(around.allowed, dry_run=dry_run)
+    request_id = requests.leave(dry_run=dry_run)
     looks = 0
     while (report := requests.answer(request_id)) is None:
         if around.wait(_LOOK_EVERY_S):

@@ -52,6 +52,7 @@ class SeededRelease:
         self._torrent: Torrent | None = None
         self._peers: tuple[tuple[str, int], ...] = ()
         self._super_seeding = False
+        self._is_sent_once = False
 
     @property
     def torrent(self) -> Torrent | None:
@@ -100,10 +101,20 @@ class SeededRelease:
 
     def go_public(self) -> None:
         """Seed as the configuration says: before, everybody gets every piece, to see it works."""
-        if self._config.super_seeding and not self._super_seeding:
+        if self._config.super_seeding and not self._super_seeding and not self._is_sent_once:
             self._super_seeding = True
             if self._torrent is not None:
                 self._torrent.super_seed()
+
+    def share_out(self) -> None:
+        """End super-seeding once everything was sent, to be called every second or so.
+
+        Raises:
+            SwarmError: the session refuses.
+        """
+        if self._super_seeding and self._torrent is not None and self._torrent.is_sent_once():
+            self._super_seeding, self._is_sent_once = False, True
+            self.enter(self.withdrawn)
 
     def follow(self, release: PublishedRelease) -> None:
         """Take a release with the same content for the one that is seeded: its trackers."""

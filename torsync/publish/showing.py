@@ -173,6 +173,7 @@ class Showing:
         """
         if self._seeded is None or self.release is None:
             return False
+        self._seeded.share_out()
         failed = self._seeded.failed_file()
         if failed is None:
             return False

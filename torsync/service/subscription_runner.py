@@ -11,7 +11,6 @@ from torsync.model.errors import InterruptedByUserError, TorsyncError, TreeError
 from torsync.model.events import Level, Notice
 from torsync.subscribe.approval import is_approved
 from torsync.subscribe.remote.long_poll import LongPoll
-from torsync.subscribe.remote.poll import Validators
 from torsync.subscribe.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -64,7 +63,9 @@ class SubscriptionRunner:
         failures = 0
         while not self._around.stopping():
             try:
-                subscription = Subscription(self._config, self._folder, self._around)
+                subscription = Subscription(
+                    self._config, self._folder, self._around, news=self._news
+                )
             except TorsyncError as error:
                 self._report(error)
                 failures += 1
@@ -93,7 +94,6 @@ class SubscriptionRunner:
                 failures = 0
             else:
                 failures += 1
-            self._listen(subscription)
             subscription.rest()
             alarmed = self._wait(subscription, self._delay_s(failures), alarms)
             alarms = alarms + 1 if alarmed else 0
@@ -113,13 +113,6 @@ class SubscriptionRunner:
             if self._clock() >= heeds and not self._attempt(subscription.heed):
                 return True
         return False
-
-    def _listen(self, subscription: Subscription) -> None:
-        """Have the server tell of the next release, if it does such things."""
-        with suppress(TorsyncError):  # a state that cannot be read is told of by the next check
-            poll = subscription.last_poll
-            if poll is not None:
-                self._news.arm(Validators(poll.etag, poll.last_modified), poll.sha256)
 
     def _doze(self, seconds: float) -> bool:
         """Sleep; True if the work shall stop, or there is a new release."""

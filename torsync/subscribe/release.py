@@ -61,6 +61,10 @@ class Release:
         return self.digest == other.digest or self.manifest.info_hash == other.manifest.info_hash
 
 
+def _ignore(_poll: PollState) -> None:
+    pass
+
+
 class Releases:
     """The releases of one subscription: the newest at the URL, and those stored."""
 
@@ -71,6 +75,7 @@ class Releases:
         url: str,
         state: TreeState,
         trust: Trust | None = None,
+        on_poll: Callable[[PollState], None] = _ignore,
     ) -> None:
         """Prepare.
 
@@ -80,12 +85,14 @@ class Releases:
             url: that both ask.
             state: where releases are stored.
             trust: accepts signed releases; None: they need no signature.
+            on_poll: told what each good poll got.
         """
         self._remote = remote
         self._brisk = brisk
         self._url = url
         self._state = state
         self._trust = trust
+        self._on_poll = on_poll
         self._known: dict[str, Release] = {}
 
     def poll(self, *, force: bool = False) -> Release:
@@ -125,6 +132,8 @@ class Releases:
         answer = remote.poll(validators)
         if not isinstance(answer, Fetched):
             assert stored is not None
+            assert previous is not None
+            self._on_poll(previous)
             return stored
         vouched = None
         if self._trust is not None:  # before it is parsed
@@ -152,17 +161,13 @@ class Releases:
         )
         if now != previous:
             self._state.store_poll(now)
+        self._on_poll(now)
         return self._remember(release)
 
     def polled(self) -> Release | None:
         """The newest release that a poll of this URL got; None before the first."""
-        poll = self.last_poll()
-        return self.load(poll.sha256) if poll is not None else None
-
-    def last_poll(self) -> PollState | None:
-        """What the last good poll of this URL got; None before the first."""
         poll = self._state.load_poll()
-        return poll if poll is not None and poll.url == self._url else None
+        return self.load(poll.sha256) if poll is not None and poll.url == self._url else None
 
     def trusted(self, release: Release, name: str) -> Release:
         """Give back what a poll of the subscription ``name`` got, if it may be applied.
@@ -211,9 +216,21 @@ class Releases:
 
 
 def open_releases(
-    config: SubscriptionConfig, wait: Callable[[float], bool], state: TreeState, voice: Voice
+    config: SubscriptionConfig,
+    wait: Callable[[float], bool],
+    state: TreeState,
+    voice: Voice,
+    on_poll: Callable[[PollState], None] = _ignore,
 ) -> Releases:
-    """Know the releases of a subscription; ``wait`` sleeps between tries of a poll."""
+    """Know the releases of a subscription.
+
+    Args:
+        config: of the subscription.
+        wait: sleeps between tries of a poll.
+        state: where releases are stored.
+        voice: of the subscription.
+        on_poll: told what each good poll got.
+    """
     trust = None
     if config.public_keys:
         from torsync.subscribe.trust import Patience, Trust  # noqa: PLC0415 - costs start-up time
@@ -231,7 +248,7 @@ def open_releases(
             wait=wait,
         )
 
-    return Releases(remote(Timeouts()), remote(_GLANCE), config.url, state, trust)
+    return Releases(remote(Timeouts()), remote(_GLANCE), config.url, state, trust, on_poll)
 
 
 def not_polled(name: str) -> NotPolledError:

@@ -23,6 +23,7 @@ from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.override import Override
 from torsync.subscribe.release import not_polled, open_releases
+from torsync.subscribe.remote.poll import Validators
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
@@ -36,24 +37,39 @@ if TYPE_CHECKING:
     from torsync.model.config import SubscriptionConfig
     from torsync.model.reports import CheckReport, VerifyReport
     from torsync.subscribe.release import Release
+    from torsync.subscribe.remote.long_poll import LongPoll
     from torsync.subscribe.state import PollState
     from torsync.subscribe.syncing import Syncing
     from torsync.subscribe.trash_keeper import TrashKeeper
+
+_HEED_NEWS_S = 0.5
 
 
 class Subscription:
     """A remote ``.torrent`` kept in a local folder. Its lock is held by the caller."""
 
     def __init__(
-        self, config: SubscriptionConfig, state_folder: Path, around: Surroundings
+        self,
+        config: SubscriptionConfig,
+        state_folder: Path,
+        around: Surroundings,
+        *,
+        news: LongPoll | None = None,
     ) -> None:
         """Open the state; the tree is made if it is not there, and nobody missed it.
+
+        Args:
+            config: of the subscription.
+            state_folder: where its state is.
+            around: what it needs.
+            news: waits for the next release after each poll, if somebody does.
 
         Raises:
             RefusedError: the folder is not the one that the state is about.
             TorsyncError: state or tree cannot be used.
         """
         self.config = config
+        self._news = news
         self._keep = matcher(config.keep)
         with ExitStack() as opened:
             tell = partial(Voice(config.name, around.sink).notice, Level.WARNING, "state_rebuilt")
@@ -72,7 +88,9 @@ class Subscription:
             self._unnoted = around.sink
             self._around = replace(around, sink=noting_stages(self._state, around.sink))
             self._voice = Voice(config.name, self._around.sink)
-            self._releases = open_releases(config, around.wait, self._state, self._voice)
+            self._releases = open_releases(
+                config, around.wait, self._state, self._voice, self._await_next
+            )
             self._asking = Asking(
                 config, self._state, self._releases, self._voice, glance=self._look_out
             )
@@ -115,15 +133,6 @@ class Subscription:
     def is_approved(self) -> bool:
         """Whether another process left an approval: ``apply_approved`` is to be called."""
         return self._asking.is_approved
-
-    @property
-    def last_poll(self) -> PollState | None:
-        """What the last good poll of the URL got; None before the first.
-
-        Raises:
-            StateError: the state cannot be read.
-        """
-        return self._releases.last_poll()
 
     # --- check ------------------------------------------------------------------------------
 
@@ -260,8 +269,9 @@ class Subscription:
                 elif self.config.update is UpdateMode.ASK:
                     report = self._syncing.bring_to(release)
                 else:
-                    look_out = partial(self._look_out, release)
-                    report = self._syncing.bring_to(release, look_out=look_out)
+                    report = self._syncing.bring_to(
+                        release, look_out=self._outlook(release), every_s=_HEED_NEWS_S
+                    )
             except Superseded as newer:
                 bytes_fetched += newer.bytes_fetched
                 bytes_hashed += newer.bytes_hashed
@@ -292,6 +302,23 @@ class Subscription:
             said += f", and {newest.manifest.name} is the newest"
         hint = f"`torsync apply {self.config.name}` follows the newest again"
         self._voice.notice(Level.INFO, "rolled_back", said, hint)
+
+    def _await_next(self, poll: PollState) -> None:
+        """Have the server tell of the next release, if it does such things."""
+        if self._news is not None:
+            self._news.arm(Validators(poll.etag, poll.last_modified), poll.sha256)
+
+    def _outlook(self, current: Release) -> Callable[[], None]:
+        """Look for a newer release at the interval, or when the server tells of one."""
+        glances_s = time.monotonic() + self.config.interval_s
+
+        def look_out() -> None:
+            nonlocal glances_s
+            if time.monotonic() > glances_s or (self._news is not None and self._news.take_news()):
+                glances_s = time.monotonic() + self.config.interval_s
+                self._look_out(current)
+
+        return look_out
 
     def _look_out(self, current: Release) -> None:
         """See whether the release that is being fetched is still the newest."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from base64 import b64decode
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from torsync.model.errors import (
@@ -166,7 +165,7 @@ class Trust:
         while True:
             newest = self.newest
             if newest is not None and newest.covers(found.sha256, self._keys) and not force:
-                return found, newest
+                return found, newest._replace(url=self._url)
             signature = self._fetch_signature(timeouts, uncached=bool(refusals))
             try:
                 return found, self._judge(found, signature, newest)
@@ -174,11 +173,11 @@ class Trust:
                 refusals.append(Refusal(error.reason))
                 if again is None:
                     raise
-                files = f"{found.sha256} {sha256(signature or b'').hexdigest()}"
-                is_known = self._facts.get("untrusted") == files
+                given_up = f"{refusals[-1].value} {found.sha256}"
+                is_known = self._facts.get("untrusted") == given_up
                 wait_s = next_wait_s(refusals, is_known=is_known)
                 if wait_s is None:
-                    self._facts.put(untrusted=files)
+                    self._facts.put(untrusted=given_up)
                     raise
                 reason = error.message
             self._wait(wait_s, reason, is_first=len(refusals) == 2)
@@ -221,7 +220,7 @@ class Trust:
                 f"{shown}: expected a signed release, as public_keys are configured, "
                 f"found no signature at {mask_url(signature_url(self._url))}",
                 reason=Refusal.UNSIGNED,
-                hint="the publisher has to sign it; remove public_keys to take it unsigned",
+                hint="the publisher has to sign it; if they never do, remove public_keys",
             )
         key, comment = check_signature(found.body, signature, self._keys, shown)
         order = read_order(comment)

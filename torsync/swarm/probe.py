@@ -30,6 +30,7 @@ _CHOKE, _HAVE_ALL, _HAVE_NONE, _REJECT, _ALLOWED_FAST = 0, 14, 15, 16, 17
 _LONGEST_MESSAGE = 4 * 1024**2
 _CONNECT_S = 2.0
 _CHOKED_S = 3.0
+_LISTEN_S = 2.0  # it takes milliseconds
 _LISTEN_POLL_S = 0.02
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to connect to, not to listen on
 
@@ -66,8 +67,9 @@ def probe(
         InterruptedByUserError: ``wait`` said so.
     """
     deadline = time.monotonic() + deadline_s
+    listens_by = time.monotonic() + _LISTEN_S
     while not (found := endpoints()):
-        if time.monotonic() > deadline:
+        if time.monotonic() > listens_by:
             raise NotServedError(
                 "the BitTorrent session does not listen on any address, so nobody can fetch it",
                 hint="set another address or port in [session] listen",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from torsync.swarm.alerts import best_hash, info_hash_of, translate
 from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed, TorrentFailed
 from torsync.swarm.memory import return_freed_memory
 from torsync.swarm.settings import session_settings
+from torsync.swarm.share import PEER_ID_SIZE, Share
 from torsync.swarm.torrent import AddRequest, Torrent
 
 if TYPE_CHECKING:
@@ -46,10 +48,12 @@ class Swarm:
         self._closing = threading.Event()
         self._endpoints: dict[str, int] = {}
         self._ports = {int(listen.rpartition(":")[2]) for listen in config.listen}
+        settings = session_settings(config)
+        # Given in full, so that it is known which id other peers see.
+        settings["peer_fingerprint"] = peer_id = _peer_id(str(settings["peer_fingerprint"]))
+        self._peer_id = peer_id.encode()
         try:
-            self._session: lt.session = lt.session(
-                lt.session_params(cast("Any", session_settings(config)))
-            )
+            self._session: lt.session = lt.session(lt.session_params(cast("Any", settings)))
         except (RuntimeError, KeyError, TypeError) as error:
             raise SwarmError(f"libtorrent refused its settings: {error}") from error
         _limit_local_peers_too(self._session)
@@ -86,7 +90,8 @@ class Swarm:
                 with self._lock:
                     self._torrents.pop(key, None)
 
-            torrent = Torrent(handle, self._take_out, forget, self.endpoints)
+            share = Share(handle, request.wanted, self._peer_id)
+            torrent = Torrent(handle, self._take_out, forget, self.endpoints, share)
             self._torrents[key] = torrent
         return torrent
 
@@ -267,6 +272,11 @@ def _renamed(layout: lt.file_storage, request: AddRequest) -> dict[int, str]:
     if at != len(request.sizes):
         raise ManifestError(f"libtorrent reads {at} files, torsync {len(request.sizes)}")
     return renamed
+
+
+def _peer_id(fingerprint: str) -> str:
+    """A peer id (BEP 20) that begins with the program's fingerprint, and is random after it."""
+    return (fingerprint + secrets.token_hex(PEER_ID_SIZE))[:PEER_ID_SIZE]
 
 
 def _limit_local_peers_too(session: lt.session) -> None:

@@ -54,6 +54,16 @@ def session_settings(config: SessionConfig) -> dict[str, SettingValue]:
         "urlseed_max_request_bytes": 1024**2,
         # As fast as the default of 100 MB, and as much less memory.
         "max_queued_disk_bytes": 16 * 1024**2,
+        # With 3 s each of several subscribers has a large part of a small torrent queued at the
+        # seed before it learns what the others have; 1 s fills any line up to 1 s of latency.
+        "request_queue_time": 1,
+        # While a connection speeds up its queue has no other limit: 4 MiB, which is also what
+        # Linux lets a TCP connection have in flight, so it slows down no line.
+        "max_allowed_in_request_queue": 256,
+        # Else a fast peer is asked for 8 MiB in one go, however short its queue shall be.
+        "whole_pieces_threshold": 0,
+        # The first pieces, too: those that nobody else has, and of the subscriber's own share.
+        "initial_picker_threshold": 0,
         "send_redundant_have": False,
         "min_reconnect_time": 2,
         "tick_interval": 100,

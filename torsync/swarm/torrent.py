@@ -31,6 +31,8 @@ from torsync.swarm.memory import return_freed_memory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from torsync.swarm.share import Share
+
 _REMOVAL_DEADLINE_S = 60.0
 _MOST_PEERS = 200
 
@@ -109,11 +111,13 @@ class Torrent:
         handle: lt.torrent_handle,
         discard: Callable[[lt.torrent_handle], None],
         forget: Callable[[], None],
-        endpoints: Callable[[], tuple[tuple[str, int], ...]] = tuple,
+        endpoints: Callable[[], tuple[tuple[str, int], ...]],
+        share: Share,
     ) -> None:
         self._handle = handle
         self._discard = discard
         self._forget = forget
+        self._share = share
         self.endpoints = endpoints
         """Gives where its session listens for peers: address and TCP port of each socket."""
         self._changed = threading.Condition()
@@ -163,10 +167,14 @@ class Torrent:
     def wait(self, timeout_s: float) -> bool:
         """Wait until every wanted piece has arrived; False after ``timeout_s``.
 
+        Each call looks at which other subscribers there are to share the fetching with.
+
         Raises:
             TreeError: a file could not be read or written; the first such error.
             SwarmError: the torrent cannot go on.
         """
+        if not self._finished:
+            self._share.update()
         with self._changed:
             self._changed.wait_for(
                 lambda: self._finished or self._failure is not None, timeout=timeout_s
@@ -240,6 +248,15 @@ class Torrent:
     def super_seed(self) -> None:
         """Show each peer few pieces, so that they get them from one another (BEP 16)."""
         self._handle.set_flags(lt.torrent_flags.super_seeding)
+
+    def is_sent_once(self) -> bool:
+        """Whether some peer has all pieces but two: what super-seeding is for is reached.
+
+        libtorrent 2.1.1 would keep the last piece from the only peer that there is, for ever, also
+        if it is told to seed as usual from then on.
+        """
+        enough = len(self.pieces()) - 2
+        return any(peer.num_pieces >= enough for peer in self._handle.get_peer_info())
 
     def sources(self) -> tuple[set[str], set[str]]:
         """The trackers and web seeds in use."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.cases import parsing, updates, whole_trees
+from tests.benchmarks.cases import edits, parsing, publishing, updates, whole_trees
 from tests.benchmarks.cases.options import Options
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ CASES = (
     "staged-in-place",
     "one-of-many",
     "verify",
+    "edit-to-sync",
     "parse",
+    "first-release",
+    "next-release",
 )
 
 
@@ -33,7 +36,9 @@ def run_cases(names: Sequence[str], options: Options) -> list[Row]:
     rows = [
         *whole_trees.run_cases(wanted, options),
         *updates.run_cases(wanted, options),
+        *edits.run_cases(wanted, options),
         *parsing.run_cases(wanted, options),
+        *publishing.run_cases(wanted, options),
     ]
     order = {name: number for number, name in enumerate(CASES)}
     return sorted(rows, key=lambda row: order[row.case.partition(",")[0]])

@@ -14,7 +14,7 @@ from torsync.model.plan import plan_update
 from torsync.model.tree_index import DiskEntry, DiskIndex, Kind, LedgerRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from torsync.model.manifest import Manifest
 
@@ -96,34 +96,40 @@ def _compare(previous: Manifest, new: Manifest) -> tuple[list[int], list[int]]:
 
 
 def _match(
-    previous: Manifest, gone: Iterable[int], new: Manifest, appeared: Iterable[int]
+    previous: Manifest, gone: Sequence[int], new: Manifest, appeared: Sequence[int]
 ) -> dict[int, int]:
     """Find for new paths one of the same content that went: of the same name, where there is."""
-    free: dict[str, dict[int, str]] = {}
-    for at in gone:
-        if previous.files[at].size:
-            for digest in previous.digests(at):
-                free.setdefault(digest, {})[at] = _name(previous.files[at].path)
+    named: dict[tuple[str, str], list[int]] = {}
+    any_name: dict[tuple[str, str], list[int]] = {}
+    for at in reversed(gone):
+        file = previous.files[at]
+        for digest in previous.digests(at) if file.size else ():
+            named.setdefault((digest, _name(file.path)), []).append(at)
+            any_name.setdefault((digest, ""), []).append(at)
     found: dict[int, int] = {}
     taken: set[int] = set()
-    appeared = [index for index in appeared if new.files[index].size]
-    for by_name in (True, False):
-        for index in appeared if free else ():
-            if index in found:
+    for pools in (named, any_name):
+        for index in appeared if pools else ():
+            file = new.files[index]
+            if not file.size or index in found:
                 continue
-            name = _name(new.files[index].path)
+            name = _name(file.path) if pools is named else ""
             for digest in new.digests(index):
-                free_ones = (
-                    at
-                    for at, old_name in free.get(digest, {}).items()
-                    if at not in taken and (old_name == name or not by_name)
-                )
-                source = next(free_ones, -1)
-                if source >= 0:
+                source = _take(pools.get((digest, name), []), taken)
+                if source is not None:
                     found[index] = source
-                    taken.add(source)
                     break
     return found
+
+
+def _take(pool: list[int], taken: set[int]) -> int | None:
+    """Take the last of a pool that was not taken out of another one."""
+    while pool:
+        at = pool.pop()
+        if at not in taken:
+            taken.add(at)
+            return at
+    return None
 
 
 def _name(path: str) -> str:
@@ -135,9 +141,10 @@ def _reduced(
 ) -> tuple[Manifest, Manifest]:
     """Leave out of both releases what has no part in an update, which may be nearly everything.
 
-    These are files that stay as they are and share no piece with another one. As sources they
-    do not matter: the hashes of their pieces stay, and a file of a content that is wanted
-    elsewhere, or of several pieces, is not left out of the release before.
+    These are files that stay as they are and share no piece with one that does not. The release
+    before keeps those that may be a source: with content that is wanted elsewhere, or of more
+    than half a piece, whose root may be the hash of a piece of another file (BEP 52). Its v1
+    hashes stay all the same.
 
     Args:
         previous: the release before.
@@ -156,14 +163,13 @@ def _reduced(
     left = []
     idle = set()
     for index, file in enumerate(new.files):
-        size, first = file.size, file.offset // piece_length
-        if index not in wanted and not (
-            size and (touched[first] or touched[(file.offset + size - 1) // piece_length])
-        ):
-            if size <= piece_length and file.pieces_root not in sought:
-                idle.add(file.path)
-        else:
+        first, last = file.offset // piece_length, (file.offset + file.size - 1) // piece_length
+        if index in wanted or (file.size and (touched[first] or touched[last])):
             left.append(file)
+        elif 2 * file.size <= piece_length and file.pieces_root not in sought:
+            idle.add(file.path)
+    # Without a single file in the ledger, nothing would be known of the release before.
+    idle.difference_update([file.path for file in previous.files if file.size][:1])
     before = tuple(file for file in previous.files if file.path not in idle)
     return replace(previous, files=before), replace(new, files=tuple(left))
 

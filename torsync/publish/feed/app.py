@@ -272,6 +272,7 @@ class _Parts(Response):
             async with aclosing(self._parts) as parts:
                 async for part in parts:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
+                    await asyncio.sleep(0)  # sending may return at once, also when nobody is there
                     if gone.done():
                         return
         except EditedError:

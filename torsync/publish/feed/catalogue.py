@@ -101,57 +101,59 @@ class _Served:
     told: set[str] = field(default_factory=set)
 
 
-class _Publication:
-    """The newest release, and by which paths each older one differs from it.
+class _Publication(NamedTuple):
+    """The newest release, and by which paths each older one differs from it; never changed.
 
     An older release's file is still served while it is the newest release's as well, path and
     stamp alike: so a client in the middle of a download goes on. Stamps are kept once.
+
+    Attributes:
+        served: the newest release.
+        older: info-hash → root name and differing paths, the oldest first.
     """
 
-    def __init__(self, served: _Served) -> None:
-        self.served = served
-        self.older: OrderedDict[str, tuple[str, set[str]]] = OrderedDict()
+    served: _Served
+    older: Mapping[str, tuple[str, set[str]]]
 
-    def replace(self, served: _Served) -> None:
-        old, new = self.served.release, served.release
-        older = OrderedDict(self.older)
-        if old.info_hash != new.info_hash:
-            older[old.info_hash] = (old.root_name, set())
-        older.pop(new.info_hash, None)
-        if older:
-            changed = _differences(old, new)
-            for info_hash, (root_name, known) in older.items():
-                older[info_hash] = (root_name, known | changed)
-        while older and (
-            len(older) >= _KEPT_RELEASES
-            or sum(len(paths) for _, paths in older.values()) > _MOST_DIFFERENCES
-        ):
-            older.popitem(last=False)
-        self.older = older
-        self.served = served
+
+def _succeeding(known: _Publication, served: _Served) -> _Publication:
+    """Decide what is left of older releases when the next one is there."""
+    old, new = known.served.release, served.release
+    older = OrderedDict(known.older)
+    if old.info_hash != new.info_hash:
+        older[old.info_hash] = (old.root_name, set())
+    older.pop(new.info_hash, None)
+    if older:
+        changed = _differences(old, new)
+        for info_hash, (root_name, paths) in older.items():
+            older[info_hash] = (root_name, paths | changed)
+    while older and (
+        len(older) >= _KEPT_RELEASES
+        or sum(len(paths) for _, paths in older.values()) > _MOST_DIFFERENCES
+    ):
+        older.popitem(last=False)
+    return _Publication(served, older)
 
 
 class Catalogue:
-    """Published from one thread, looked up from others: each sees one whole release."""
+    """Published by some threads, looked up by others: each sees one whole release, unhindered."""
 
     def __init__(self) -> None:
-        self._publications: dict[str, _Publication] = {}
-        self._lock = threading.Lock()
+        self._publications: Mapping[str, _Publication] = {}  # replaced as a whole
+        self._publishing = threading.Lock()
+        self._telling = threading.Lock()
 
     def publish(self, name: str, release: ServedRelease, on_edited: OnEdited) -> None:
         """Replace a publication's release: ``.torrent`` and signature in one step."""
         served = _Served(release, _documents(name, release), on_edited)
-        with self._lock:
+        with self._publishing:
             known = self._publications.get(name)
-            if known is None:
-                # Replaced, not changed: others may be going through it.
-                self._publications = {**self._publications, name: _Publication(served)}
-            else:
-                known.replace(served)
+            new = _Publication(served, {}) if known is None else _succeeding(known, served)
+            self._publications = {**self._publications, name: new}
 
     def withdraw(self, name: str, paths: Iterable[str]) -> None:
         """Serve these files no more, until the next release."""
-        with self._lock:
+        with self._publishing:
             if name in self._publications:
                 self._publications[name].served.withdrawn.update(paths)
 
@@ -176,9 +178,7 @@ class Catalogue:
         if is_private(path.partition("/")[0]):
             return Absence.UNKNOWN
         found: Pad | Absence = Absence.UNKNOWN
-        for name, publication in self._publications.items():
-            with self._lock:
-                served, older = publication.served, publication.older
+        for name, (served, older) in self._publications.items():
             release = served.release
             differing: set[str] | None = None
             if release.info_hash == info_hash:
@@ -203,12 +203,12 @@ class Catalogue:
 
     def tell_edited(self, file: PublishedFile) -> None:
         """Tell the owner, once per release, that a file is not what was published."""
-        with self._lock:
+        with self._telling:
             served = self._publications[file.name].served
-            is_news = (
-                served.release.stamps.get(file.path) == file.stamp and file.path not in served.told
-            )
-            served.told.add(file.path)
+            is_newest = served.release.stamps.get(file.path) == file.stamp
+            is_news = is_newest and file.path not in served.told
+            if is_news:
+                served.told.add(file.path)
         if is_news:
             served.on_edited(file.name, file.path)
 

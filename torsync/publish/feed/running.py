@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -19,11 +21,12 @@ from torsync.publish.feed.app import FeedApp
 
 if TYPE_CHECKING:
     import socket
-    from concurrent.futures import Executor
+    from collections.abc import Callable
 
     from torsync.model.events import EventSink
     from torsync.publish.feed.catalogue import Catalogue
 
+_READERS = 8
 _HEADERS_BYTES = 16 * 1024
 _HEADERS_S = 20.0  # from one answer, or the connection, until the next request is complete
 _KEEP_ALIVE_S = 15
@@ -34,32 +37,28 @@ _NAME = "feed"
 
 
 class RunningServer:
-    """One server with its application.
+    """One server with its event loop and its application."""
 
-    Attributes:
-        app: answers the requests.
-    """
-
-    def __init__(self, catalogue: Catalogue, readers: Executor, sink: EventSink) -> None:
+    def __init__(self, catalogue: Catalogue, sink: EventSink) -> None:
         """Prepare.
 
         Args:
             catalogue: of what is published.
-            readers: whose threads read files.
             sink: for what goes wrong.
         """
-        self.app = FeedApp(catalogue, readers)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="feed-reader")
+        self._app = FeedApp(catalogue, self._readers)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sink = sink
-        # uvicorn says things by itself, too: to whom it may concern, but not to the terminal.
-        logging.getLogger("uvicorn").addHandler(logging.NullHandler())
-        log = logging.Logger("torsync.feed")  # noqa: LOG001 - not for all to find
+        for name in ("uvicorn", "asyncio"):  # what they say by themselves is not for the terminal
+            logging.getLogger(name).addHandler(logging.NullHandler())
+        log = logging.Logger("torsync.feed", logging.WARNING)  # noqa: LOG001 - not for all to find
         log.addHandler(_ToSink(sink))
-        self._most_connections = _connection_limit()
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self.app,
+                self._app,
                 loop="asyncio",
-                http=_protocol(log, self._most_connections),
+                http=_protocol(self._app, log, _connection_limit()),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -72,30 +71,57 @@ class RunningServer:
             )
         )
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Serve until ``stop`` is called; signals are left to others, outside the main thread."""
-        await self._server.serve([listener])
+    def run(self, listener: socket.socket, on_up: Callable[[], None]) -> None:
+        """Serve until ``stop`` is called; signals are left to others, outside the main thread.
+
+        Args:
+            listener: that listens already.
+            on_up: called when ``wake`` and ``stop`` take effect.
+        """
+        try:
+            asyncio.run(self._serve(listener, on_up))
+        finally:
+            self._readers.shutdown(wait=False, cancel_futures=True)
+
+    def wake(self, file_name: str) -> None:
+        """End the polls that wait for a change of a ``.torrent``; from any thread."""
+        self._call(self._app.wake, file_name)
 
     def stop(self) -> None:
-        """Cut all connections; in the thread that serves."""
-        self.app.close()
+        """Cut all connections and end; from any thread."""
+        self._call(self._cut)
+
+    async def _serve(self, listener: socket.socket, on_up: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._note_failure)
+        on_up()
+        await self._server.serve([listener])
+
+    def _call(self, what: Callable[..., None], *given: str) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(what, *given)
+
+    def _cut(self) -> None:
+        self._app.close()
         self._server.should_exit = True
         for connection in list(self._server.server_state.connections):
             connection.transport.abort()
 
-    def note_failure(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _note_failure(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Say what asyncio would print."""
         text = f"{context.get('message')}: {context.get('exception')!r}"
         self._sink(Notice(_NAME, Level.DEBUG, "feed_connection", text))
 
 
-def _protocol(log: logging.Logger, most_connections: int) -> type[H11Protocol]:
+def _protocol(app: FeedApp, log: logging.Logger, most_connections: int) -> type[H11Protocol]:
     """HTTP/1.1 for one connection, which neither idles nor stalls for long."""
 
     class Connection(H11Protocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.logger = log
+            self.app = self._answer
             self.access_log = False
             self._patience: asyncio.TimerHandle | None = None
             self._stalled: asyncio.TimerHandle | None = None
@@ -116,6 +142,14 @@ def _protocol(log: logging.Logger, most_connections: int) -> type[H11Protocol]:
         def on_response_complete(self) -> None:
             self._await_request()
             super().on_response_complete()
+
+        async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except h11.LocalProtocolError:
+                # There is no way to answer to what came; uvicorn would try it, and leave it open.
+                self.transport.abort()
+                await asyncio.sleep(0)
 
         def pause_writing(self) -> None:
             super().pause_writing()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import FeedError
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
     from torsync.publish.feed.catalogue import OnEdited, ServedRelease
     from torsync.publish.feed.running import RunningServer
 
-_READERS = 8
 _CLOSE_PATIENCE_S = 5.0
 _NAME = "feed"
 
@@ -54,7 +50,6 @@ class Feed:
         self._url = ""
         self._running: RunningServer | None = None
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_up = threading.Event()
 
     @property
@@ -74,10 +69,9 @@ class Feed:
         self._url = public_url(self._config, listener.getsockname()[1])
         from torsync.publish.feed.running import RunningServer  # noqa: PLC0415 - costs start-up time
 
-        readers = ThreadPoolExecutor(_READERS, thread_name_prefix="feed-reader")
-        self._running = RunningServer(self._catalogue, readers, self._sink)
+        self._running = RunningServer(self._catalogue, self._sink)
         self._thread = threading.Thread(
-            target=self._serve, args=(self._running, listener, readers), name=_NAME, daemon=True
+            target=self._serve, args=(self._running, listener), name=_NAME, daemon=True
         )
         self._thread.start()
         self._is_up.wait()
@@ -93,9 +87,8 @@ class Feed:
                 at once.
         """
         self._catalogue.publish(name, release, on_edited)
-        if self._loop is not None and self._running is not None:
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._running.app.wake, f"{name}{TORRENT}")
+        if self._running is not None:
+            self._running.wake(f"{name}{TORRENT}")
 
     def withdraw(self, name: str, paths: Iterable[str]) -> None:
         """Serve some files of a publication no more, until its next release."""
@@ -103,18 +96,15 @@ class Feed:
 
     def close(self) -> None:
         """Stop within about a second, whatever is being held or sent; harmless when repeated."""
-        if self._thread is None or self._running is None or self._loop is None:
+        if self._thread is None or self._running is None:
             return
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._running.stop)
+        self._running.stop()
         self._thread.join(_CLOSE_PATIENCE_S)
         self._thread = None
 
-    def _serve(
-        self, running: RunningServer, listener: socket.socket, readers: ThreadPoolExecutor
-    ) -> None:
+    def _serve(self, running: RunningServer, listener: socket.socket) -> None:
         try:
-            asyncio.run(self._main(running, listener))
+            running.run(listener, self._is_up.set)
         except Exception as error:
             failure = FeedError(f"the feed at {self._url} has failed: {error}")
             self._sink(Notice(_NAME, Level.ERROR, failure.code, failure.message, failure.hint))
@@ -122,10 +112,3 @@ class Feed:
         finally:
             self._is_up.set()
             listener.close()
-            readers.shutdown(wait=False, cancel_futures=True)
-
-    async def _main(self, running: RunningServer, listener: socket.socket) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(running.note_failure)
-        self._is_up.set()
-        await running.serve(listener)

@@ -1,0 +1,98 @@
+"""Those who make a ``.torrent`` of a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.contestants.base import SCRIPTS
+from tests.benchmarks.measure import BenchmarkError, run_process
+from tests.benchmarks.publisher import find_program
+from tests.support.trees import OWN_FOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.benchmarks.measure import Run
+
+
+class AuthorContestant(ABC):
+    """A way to make a ``.torrent``.
+
+    Attributes:
+        name: in the table.
+        note: what a reader of the table has to know.
+    """
+
+    name: str
+    note = ""
+
+    def obstacle(self) -> str:
+        """Why it cannot take part; empty if it can."""
+        return ""
+
+    @abstractmethod
+    def publish(self, folder: Path, place: Path, piece_size: int) -> Run:
+        """Write ``release.torrent`` to ``place``, a folder of its own, where none is yet.
+
+        Whatever else is in ``place`` is what it has left there.
+        """
+
+
+class TorsyncAuthor(AuthorContestant):
+    """``torsync publish``."""
+
+    name = "torsync"
+    note = "v1 packed: SHA-1 of pieces and SHA-256 of files"
+
+    def publish(self, folder: Path, place: Path, piece_size: int) -> Run:
+        """Run it, with a state directory that stays in ``place``."""
+        command = [sys.executable, "-m", "torsync", "--json", "--state-dir", str(place / "state")]
+        command += ["publish", str(folder), "-o", str(place / "release.torrent")]
+        run = run_process([*command, "--piece-size", f"{piece_size // 1024} KiB"], place)
+        shutil.rmtree(folder / OWN_FOLDER)  # the others would publish it
+        lines = (json.loads(line) for line in run.output.splitlines())
+        told = next(line for line in lines if line["type"] == "publication")
+        if not told["changed"]:
+            raise BenchmarkError("torsync found no change")
+        counts = {name: told[name] for name in ("added", "modified", "unchanged")}
+        return run.telling(fetched=0, hashed=told["bytes_hashed"], counts=counts)
+
+
+class Torf(AuthorContestant):
+    """torf's Python interface."""
+
+    name = "torf"
+    note = f"v1: SHA-1 of pieces, {os.cpu_count()} threads"
+
+    def obstacle(self) -> str:
+        """It is a package."""
+        return "" if importlib.util.find_spec("torf") else "torf is not installed"
+
+    def publish(self, folder: Path, place: Path, piece_size: int) -> Run:
+        """Run the script."""
+        arguments = [str(folder), str(place / "release.torrent"), str(piece_size)]
+        run = run_process([sys.executable, str(SCRIPTS / "bare_torf.py"), *arguments], place)
+        return run.telling(fetched=0)
+
+
+class Mktorrent(AuthorContestant):
+    """``mktorrent``."""
+
+    name = "mktorrent"
+    note = f"v1: SHA-1 of pieces, {os.cpu_count()} threads"
+
+    def obstacle(self) -> str:
+        """It is a program."""
+        return "" if find_program("mktorrent") else "mktorrent is not installed"
+
+    def publish(self, folder: Path, place: Path, piece_size: int) -> Run:
+        """Run it."""
+        options = ["-t", str(os.cpu_count()), "-l", str(piece_size.bit_length() - 1)]
+        output = ["-o", str(place / "release.torrent")]
+        return run_process(["mktorrent", *options, *output, str(folder)], place).telling(fetched=0)
