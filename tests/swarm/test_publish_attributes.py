@@ -110,8 +110,8 @@ def test_unusual_names_arrive_at_a_subscriber(
         assert_same_tree(synced(torsync), folder)
 
 
-def test_thousands_of_files_in_many_folders_arrive(publishing: Publishing, tmp_path: Path) -> None:
-    entries: dict[str, Content] = {f"{n % 50}/{n % 7}/{n}": n % 5000 for n in range(3000)}
+def test_a_thousand_files_in_many_folders_arrive(publishing: Publishing, tmp_path: Path) -> None:
+    entries: dict[str, Content] = {f"{n % 50}/{n % 7}/{n}": n % 5000 for n in range(1000)}
     folder = publishing.publish(entries=entries)
     with seeded(publishing), subscriber(tmp_path / "s", publishing) as torsync:
         assert_same_tree(synced(torsync), folder)
