@@ -136,33 +136,33 @@ class Publisher:
 class RsyncDaemon(ServerProcess):
     """An rsync daemon with one module, ended by its own process id."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, host: str = HOST) -> None:
         """Start it and return once it listens."""
         program = find_program("rsync")
         assert program is not None
         super().__init__()
         try:
             port = free_port()
-            self.url = f"rsync://{HOST}:{port}/release/"
+            self.url = f"rsync://{host}:{port}/release/"
             # Started by root it would become another user, who may not read the folder.
             user = "uid = 0\ngid = 0\n" if os.geteuid() == 0 else ""
             config = self.folder / "rsyncd.conf"
             config.write_text(
                 f"use chroot = no\n{user}[release]\npath = {folder}\nread only = yes\n"
             )
-            place = [f"--address={HOST}", f"--port={port}"]
+            place = [f"--address={host}", f"--port={port}"]
             self._start([program, "--daemon", "--no-detach", f"--config={config}", *place])
-            self._wait(partial(_listens, port), "it listens")
+            self._wait(partial(_listens, host, port), "it listens")
         except BaseException:
             self.close()
             raise
 
 
-def _listens(port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     import socket
 
     try:
-        socket.create_connection((HOST, port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True

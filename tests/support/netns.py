@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import os
 import subprocess
 from contextlib import ExitStack, contextmanager
@@ -44,6 +45,11 @@ class Machine:
 
     namespace: str
     address: str
+
+    def sent_bytes(self) -> int:
+        """What has left through its link, headers included."""
+        told = _run(f"ip -n {self.namespace} -json -stats link show eth0")
+        return int(json.loads(told)[0]["stats64"]["tx"]["bytes"])
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -99,13 +105,14 @@ def _ip(arguments: str) -> None:
     _run(f"ip {arguments}")
 
 
-def _run(command: str) -> None:
+def _run(command: str) -> str:
     try:
         done = subprocess.run(command.split(), capture_output=True, text=True)
     except FileNotFoundError:
         raise NoNetworkError("iproute2 is not installed") from None
     if done.returncode:
         raise NoNetworkError(f"{command}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _set_network(path: str) -> None:

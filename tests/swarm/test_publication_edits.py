@@ -19,6 +19,7 @@ from tests.support.trees import edit_in_place
 from torsync.model.errors import RefusedError, TreeError
 from torsync.model.events import Level
 from torsync.model.metainfo import parse_metainfo
+from torsync.swarm.events import FileFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
     from torsync.model.manifest import Manifest
+    from torsync.swarm.events import SwarmEvent
 
 FILES: dict[str, Content] = {
     "a/one.bin": 40 * PIECE,
@@ -220,6 +222,12 @@ class HostilePeer:
     def send(self, kind: int, payload: bytes = b"") -> None:
         self._socket.sendall(struct.pack(">IB", 1 + len(payload), kind) + payload)
 
+    def force(self, kind: int, manifest: Manifest) -> None:
+        """Send a block of every piece."""
+        for number in range(manifest.num_pieces):
+            self.send(kind, struct.pack(">II", number, 0) + os.urandom(PIECE))
+        self.hear(kind)
+
     def close(self) -> None:
         self._socket.close()
 
@@ -262,9 +270,7 @@ def test_nobody_can_make_it_write_into_the_folder(publisher: Publisher) -> None:
         peer.send(interested)
         peer.hear(unchoke)
         with pytest.raises((ConnectionError, ClosedError)):  # it is thrown out for that
-            for number in manifest.pieces_of(manifest.by_path["a/two.bin"]):
-                peer.send(piece, struct.pack(">II", number, 0) + os.urandom(PIECE))
-            peer.hear(piece)
+            peer.force(piece, manifest)
         assert request not in peer.heard, "it asks for nothing"
 
     seeded = publisher.publication._showing._seeded
@@ -291,3 +297,33 @@ def test_a_seed_that_has_what_was_withdrawn_is_asked_for_nothing(
     wait_until(lambda: leecher.has(set(FILES)), "a leecher of both has all")
     assert leecher.failed == []
     assert not (publisher.folder / "e.bin").exists()
+
+
+def test_a_leecher_that_wants_what_is_withheld_does_not_hammer(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    """``c`` and ``d`` lie side by side: their piece is claimed, and cannot be read."""
+    publisher.open().release(FILES)
+    os.unlink(publisher.folder / "c")
+    publisher.publication.edited(["c"])
+    seeded = publisher.publication._showing._seeded
+    assert seeded is not None
+    assert seeded.torrent is not None
+    asked = 0
+
+    def count(event: SwarmEvent) -> None:
+        nonlocal asked
+        asked += isinstance(event, FileFailed)
+        tell(event)
+
+    tell, seeded.torrent.tell = seeded.torrent.tell, count  # type: ignore[method-assign]
+    leecher = Leecher(publisher.torrent.read_bytes(), tmp_path / "leecher", publisher.peers)
+    wait_until(lambda: leecher.has({"a/one.bin", "a/two.bin", "e.bin"}), "all else has arrived")
+    wait_until(lambda: asked > 0, "it has asked for what is withheld")
+    limit_upload(publisher, 0)
+    for _ in range(10):
+        leecher._session.wait_for_alert(100)
+        leecher._listen()
+    assert asked < 50
+    assert leecher.failed == []
+    assert publisher.publication.heed() is False, "that is no failure"

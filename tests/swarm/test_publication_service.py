@@ -60,6 +60,20 @@ def test_an_edit_reaches_two_subscribers_by_itself_signed_and_through_the_feed_a
     assert service.notices("pack", Level.ERROR, Level.WARNING) == []
 
 
+def test_subscribers_find_the_publisher_without_tracker_dht_lsd_and_web_seed(
+    tmp_path: Path, folder: Path
+) -> None:
+    service = Service(tmp_path)
+    service.publish(folder, torrent=tmp_path / "pack.torrent")
+    with service:
+        service.wait_for_release(1)
+        subscribers = Service(tmp_path / "others")
+        subscribers.subscribe("tree", (tmp_path / "pack.torrent").as_uri(), tmp_path / "tree")
+        with subscribers:
+            subscribers.wait(lambda: len(subscribers.checks) == 1, "it has synced")
+        assert_same_tree(tmp_path / "tree", folder)
+
+
 def test_without_watching_an_edit_is_released_when_it_is_asked_for(
     tmp_path: Path, folder: Path
 ) -> None:

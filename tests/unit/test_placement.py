@@ -16,9 +16,9 @@ from torsync.model.placement import (
     Place,
     Placement,
     Run,
+    claims_for_seeding,
     matched_runs,
     place_for_fetch,
-    place_for_seeding,
     runs_to_copy,
     without_files,
 )
@@ -230,33 +230,33 @@ class TestSeeding:
         ("right", "have"),
         [
             ((1, 1, 1), [1, 1, 1]),
-            ((0, 1, 1), [0, 0, 1]),
-            ((1, 0, 1), [1, 0, 1]),
-            ((1, 1, 0), [1, 0, 0]),
+            ((0, 1, 1), [0, 1, 1]),
+            ((1, 0, 1), [1, 1, 1]),
+            ((1, 1, 0), [1, 1, 0]),
             ((0, 0, 0), [0, 0, 0]),
         ],
     )
-    def test_a_piece_is_seeded_if_all_its_files_are_right(
+    def test_a_piece_is_claimed_if_one_of_its_files_is_right(
         self, right: tuple[int, ...], have: list[int]
     ) -> None:
         manifest = TestFetching.RELEASE.manifest
-        placement = place_for_seeding(manifest, bytes(right))
-        assert list(placement.have) == list(placement.wanted) == have
-        assert placement.places == (Place.TREE,) * 3
-        assert placement.manifest is manifest
+        assert list(claims_for_seeding(manifest, bytes(right))) == have
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_files_without_bytes_do_not_matter(self, layout: str) -> None:
         release = make_release({"a": b"0123456789", "b": b"", "c": Link("a")}, layout=layout)
-        assert place_for_seeding(release.manifest, b"\1\0\0").have == b"\1\1"
+        assert claims_for_seeding(release.manifest, b"\1\0\0") == b"\1\1"
 
     @patient
     @given(situations())
     def test_what_is_seeded_after_an_update_is_right(self, situation: Situation) -> None:
         after = situation.after(planned(situation))
         right = bytes(here is Here.RIGHT for here in after.assess().here)
-        placement = place_for_seeding(after.manifest, right)
-        for piece, have in enumerate(placement.have):
+        claims = claims_for_seeding(after.manifest, right)
+        for piece, claimed in enumerate(claims):
+            owners = {right[index] for index in after.manifest.files_in(piece)}
+            assert claimed == (1 in owners)
+            have = owners == {1}
             in_tree = (
                 read_piece(
                     after.manifest,

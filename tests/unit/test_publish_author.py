@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.privileges import unprivileged_environment
-from tests.support.publishing import LATER_NS, PIECE, assert_right, publish
+from tests.support.publishing import LATER_NS, PIECE, assert_right, fail, publish
 from tests.support.trees import edit_in_place, write_tree
 from torsync.model.config import TorrentFormat
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.publish import settling
 from torsync.publish.author import AuthorOptions, Sources
-from torsync.publish.errors import EmptyFolderError, PieceSizeError, PublishError
+from torsync.publish.errors import EmptyFolderError, HashingError, PieceSizeError, PublishError
+from torsync.publish.hash_cache import HashCache
 from torsync.publish.hashing import engine, jobs
 
 if TYPE_CHECKING:
@@ -231,6 +235,7 @@ def test_ignored_files_are_no_problem(folder: Path, cache: Path) -> None:
 
 _UNREADABLE = """
 import sys
+from contextlib import closing
 from pathlib import Path
 from tests.support.publishing import publish
 from torsync.publish.author import AuthorOptions
@@ -325,6 +330,13 @@ class _Meddler:
             self._action()
 
 
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let hashing count as slow, so that the folder is looked at again after it."""
+    monkeypatch.setattr(settling, "_SOON_S", 0)
+
+
+@pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("format_", ["v1", "hybrid"])
 def test_files_that_change_while_they_are_hashed_are_hashed_again(
     folder: Path, cache: Path, format_: str
@@ -345,6 +357,7 @@ def test_files_that_change_while_they_are_hashed_are_hashed_again(
     assert fresh.manifest == authored.manifest
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_file_that_always_changes_is_a_problem_or_left_out(folder: Path, cache: Path) -> None:
     meddler = _Meddler(lambda: edit_in_place(folder / "run"), 100)
     with pytest.raises(PublishError, match="'run' was changed each of the 3 times"):
@@ -357,6 +370,7 @@ def test_a_file_that_always_changes_is_a_problem_or_left_out(folder: Path, cache
     assert_right(authored, folder, without={"run"})
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_folder_in_which_there_is_always_a_new_file_is_published_all_the_same(
     folder: Path, cache: Path
 ) -> None:
@@ -409,6 +423,24 @@ def test_an_interruption_loses_nothing_that_was_hashed(
     assert publish(folder, cache).bytes_hashed == 0
 
 
+def test_parts_of_a_file_that_is_gone_are_forgotten(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tree(tmp_path / "folder", {"big": 3_000_000, "other": 5})
+    monkeypatch.setattr(jobs, "JOB_BYTES", PIECE)
+    with pytest.raises(ZeroDivisionError):
+        publish(folder, cache, progress=lambda now: 1 // (now.bytes_done == 0))  # type: ignore[arg-type]
+
+    def paths_of_parts() -> set[str]:
+        with closing(HashCache(cache, on_new=fail)) as opened:
+            return {path for path, _start in opened.parts()}
+
+    assert paths_of_parts() == {"big"}
+    (folder / "big").unlink()
+    publish(folder, cache)
+    assert paths_of_parts() == set()
+
+
 def test_parts_of_a_file_that_has_changed_since_are_no_use(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,9 +477,46 @@ def test_progress_grows_to_the_whole_with_speed_and_time_left(folder: Path, cach
     assert last.rate > 0
 
 
-def test_a_cache_that_cannot_be_used_costs_hashing_and_nothing_else(
-    folder: Path, cache: Path
+@pytest.mark.usefixtures("always_workers")
+def test_where_no_process_can_be_started_it_is_hashed_in_this_one(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: object, **_options: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, "too many processes")
+
+    monkeypatch.setattr(os, "posix_spawn", refuse)
+    assert_right(publish(folder, cache, workers=2), folder)
+
+
+@pytest.mark.usefixtures("always_workers")
+def test_a_worker_that_is_killed_ends_the_release_and_what_was_hashed_is_kept(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawned: list[int] = []
+    spawn = os.posix_spawn
+
+    def note(*arguments: Any, **options: Any) -> int:
+        spawned.append(spawn(*arguments, **options))
+        return spawned[-1]
+
+    monkeypatch.setattr(os, "posix_spawn", note)
+
+    def kill(now: HashProgress) -> None:
+        if now.bytes_done:
+            for pid in spawned:
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(HashingError, match="ended by signal 9"):
+        publish(folder, cache, progress=kill, workers=2)
+
+    assert len(spawned) == 2
+    authored = publish(folder, cache)
+    assert_right(authored, folder)
+    whole = publish(folder, cache.with_name("fresh")).bytes_hashed
+    assert 0 < authored.bytes_hashed < whole
+
+
+def test_a_cache_that_is_lost_costs_hashing_and_nothing_else(folder: Path, cache: Path) -> None:
     first = publish(folder, cache)
     cache.unlink()
     assert publish(folder, cache).metainfo == first.metainfo

@@ -159,12 +159,25 @@ def without_files(
     return bytes(claimed), bytes(wanted)
 
 
-def place_for_seeding(manifest: Manifest, right: bytes) -> Placement:
-    """Decide the placement of a synced tree; ``right`` has one byte per file, 1 if it is right."""
+def claims_for_seeding(manifest: Manifest, right: bytes) -> bytes:
+    """Decide which pieces to claim: all but those wholly of files that are not right.
+
+    A piece that a right file shares with another one cannot be read as a whole, as the other is
+    out of reach then (``swarm.seed_request``); it is claimed so that nobody can write to it.
+
+    Args:
+        manifest: of the release.
+        right: one byte per file, 1 if it is what the release says.
+
+    Returns:
+        One byte per piece.
+    """
     have = bytearray(b"\1" * manifest.num_pieces)
     for index, is_right in enumerate(right):
-        if not is_right:
-            pieces = manifest.pieces_of(index)
-            have[pieces.start : pieces.stop] = bytes(len(pieces))
-    places = tuple(Place.TREE for _ in manifest.files)
-    return Placement(manifest, places, bytes(have), bytes(have))
+        if is_right:
+            continue
+        pieces = manifest.pieces_of(index)
+        have[pieces.start : pieces.stop] = bytes(len(pieces))
+        for piece in {*pieces[:1], *pieces[-1:]}:
+            have[piece] = any(right[at] for at in manifest.files_in(piece))
+    return bytes(have)

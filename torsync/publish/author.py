@@ -126,7 +126,7 @@ def author(
     hasher = Hasher(tree, memory, progress=progress, stopping=stopping, workers=workers)
     settling = Settling(tree, options, memory, hasher, stopping)
     layout, stamps, (hashes, packed) = settling.settle(previous.piece_length if previous else 0)
-    gone = memory.files.keys() - stamps.keys()
+    gone = (memory.files.keys() | {path for path, _start in memory.parts}) - stamps.keys()
     if gone or not memory.packed.keys() <= set(hasher.packed_used):
         cache.finish_release(gone, memory.packed, hasher.packed_used)
     info = write_info(layout, hashes, packed, name=options.name, private=options.private)

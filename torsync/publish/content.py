@@ -28,13 +28,12 @@ from torsync.model.tree_index import Kind
 from torsync.publish.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from torsync.disk.tree import Tree
-    from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
+    from torsync.model.tree_index import DiskEntry, DiskIndex
 
 _SURELY_SHORT = 198  # characters of ASCII: no name in it is too long, nor is it too deep
-_NO_ROWS: Mapping[str, LedgerRow] = {}
 
 
 @dataclass
@@ -58,8 +57,6 @@ def look(
     tree: Tree,
     ignore: Iterable[str],
     on_entries: Callable[[int], None] = lambda _count: None,
-    *,
-    like: Mapping[str, LedgerRow] = _NO_ROWS,
 ) -> Content:
     """Look at everything in a folder, by stat alone.
 
@@ -67,11 +64,10 @@ def look(
         tree: the folder.
         ignore: gitignore patterns of what is not published.
         on_entries: told now and then how many entries were found so far.
-        like: what files may look like, by path; saves memory.
     """
     patterns = tuple(ignore)
     ignored = matcher(patterns)
-    index = tree.scan(on_entries, like=like, leave_out=ignored if patterns else None)
+    index = tree.scan(on_entries, leave_out=ignored if patterns else None)
     return sort_out(index, ignored)
 
 

@@ -38,7 +38,8 @@ class PublishError(TorsyncError):
         more = len(self.problems) - _SHOWN
         super().__init__(
             f"not published: {shown}{f'; and {more:,} more' if more > 0 else ''}",
-            hint="mend or ignore what is named, or leave it out with --skip-unreadable",
+            hint="mend or ignore what is named, or leave it out: --skip-unreadable, or "
+            "skip_unreadable = true in the configuration",
         )
 
 

@@ -147,7 +147,9 @@ class HashCache:
 
         def write(database: sqlite3.Connection) -> None:
             _write_files(database, files, clock_ns)
-            database.executemany("DELETE FROM parts WHERE path = ?", [(path,) for path in files])
+            begun = database.execute("SELECT DISTINCT path FROM parts").fetchall()
+            whole = [row for row in begun if row[0] in files]
+            database.executemany("DELETE FROM parts WHERE path = ?", whole)
             database.executemany(
                 "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [

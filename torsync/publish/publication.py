@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError, TreeError
 from torsync.model.events import Stage, StageStarted
 from torsync.model.names import in_private
-from torsync.model.patterns import matcher
+from torsync.model.patterns import matcher, nothing
 from torsync.publish.gate import check_session, check_web_seeds
 from torsync.publish.output import Output
 from torsync.publish.releasing import Releasing
@@ -139,8 +140,22 @@ class Publication:
         if release is None:
             return False
         if not self._showing.is_seeding:
-            self._showing.show(release, look_at_all(self._tree, release, self._ignored).changed)
+            self._showing.show(release, self._changed_of(release))
+            self._releasing.forget_snapshots(release)
         return True
+
+    def _changed_of(self, release: PublishedRelease) -> frozenset[str]:
+        """The files, or clones of files, that are not what was published."""
+        if not release.facts.snapshot:
+            return look_at_all(self._tree, release, self._ignored).changed
+        root = self._tree.root / release.facts.snapshot
+        if not root.is_dir():
+            return frozenset(release.manifest.by_path)
+        clone = Tree(root)
+        try:
+            return look_at_all(clone, replace(release, seen=release.stamps), nothing).changed
+        finally:
+            clone.close()
 
     def _recover(self) -> PublishedRelease | None:
         if not self._is_recovered:
@@ -206,7 +221,7 @@ class Publication:
         self._see_to_tree()
         before = self._recover()
         found = self._releasing.prepare(before)
-        if before is None or found.report.changed:
+        if before is None or found.report.changed or self._showing.has_lost_clones:
             self._publish(found, before)
         else:
             self._releasing.confirm(before, found.release)
@@ -218,11 +233,12 @@ class Publication:
     def _publish(self, found: Prepared, before: PublishedRelease | None) -> None:
         """Seed a release beside the one before, see that it can be fetched, show it."""
         self._voice.stage(Stage.CHECKING_RELEASE)
-        release = self._releasing.sign(found.release)
-        manifest = release.manifest
         entered = None
-        self._releasing.keep(release)
         try:
+            whole = None if self._showing.has_lost_clones else before
+            release = self._releasing.take_snapshot(self._releasing.sign(found.release), whole)
+            manifest = release.manifest
+            self._releasing.keep(release)
             entered = self._showing.enter(release)
             if entered is not None and entered.torrent is not None:
                 check_session(
@@ -238,8 +254,10 @@ class Publication:
             self._releasing.abandon(before)
             if entered is not None:
                 entered.leave()
+            self._releasing.forget_snapshots(before)
             raise
         self._showing.show(release, entered=entered)
+        self._releasing.forget_snapshots(release)
 
     def _see_to_tree(self) -> None:
         """Open what is there by now: a disk may have been mounted, or be gone."""
@@ -297,6 +315,7 @@ class Publication:
         if Look.FOLDER_GONE in found.values():
             return self._look_around(release)
         self._withdraw(release, [path for path, look in found.items() if look is Look.CHANGED])
+        self._seen |= {path for path, look in found.items() if look is not Look.SAME}
         return any(look is not Look.SAME for look in found.values())
 
     def _look_around(self, release: PublishedRelease) -> bool:

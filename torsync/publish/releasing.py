@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import ManifestError, RefusedError, TorsyncError
+from torsync.model.errors import ManifestError, RefusedError, TorsyncError, TreeError
 from torsync.model.events import Level, Stage
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.publish_reports import PublishReport
 from torsync.model.succession import next_order, order_in_signature
 from torsync.model.trust import Order
 from torsync.model.units import format_size
+from torsync.publish.snapshot import FOLDER, check_reflinks, remove_snapshots, take_snapshot
 from torsync.publish.state import Facts, PublishedRelease
 
 if TYPE_CHECKING:
     from torsync.disk.tree import Tree
     from torsync.model.config import PublicationConfig
     from torsync.model.manifest import Manifest
-    from torsync.publish.author import Authored, Sources
+    from torsync.publish.author import Authored
     from torsync.publish.feed import Feed
     from torsync.publish.hash_cache import HashCache
     from torsync.publish.output import Output
     from torsync.publish.signing import Signer
     from torsync.publish.state import PublicationState
     from torsync.subscribe.surroundings import Surroundings, Voice
-
-
-_LISTEN_PATIENCE_S = 1.0
-_LISTEN_POLL_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -172,6 +168,8 @@ class Releasing:
         """
         from torsync.model.authoring.difference import find_difference  # noqa: PLC0415 - costs start-up time
 
+        if self._config.snapshot:
+            check_reflinks(self._tree)
         authored = self._author(before)
         manifest = authored.manifest
         signed = self._signer is not None
@@ -198,7 +196,8 @@ class Releasing:
         )
         indexes: tuple[int, ...] = ()
         if before is not None and not changed:
-            release = replace(before, stamps=authored.stamps, seen=authored.stamps)
+            stamps = before.stamps if before.facts.snapshot else authored.stamps
+            release = replace(before, stamps=stamps, seen=authored.stamps)
             report.unchanged = len(manifest.files)
             report.torrent_bytes = len(before.metainfo)
         else:
@@ -216,6 +215,7 @@ class Releasing:
     def _author(self, before: PublishedRelease | None) -> Authored:
         from torsync.publish.author import AuthorOptions, author, events_of  # noqa: PLC0415 - costs start-up time
         from torsync.publish.errors import EmptyFolderError  # noqa: PLC0415 - costs start-up time
+        from torsync.publish.sources import find_sources  # noqa: PLC0415 - costs start-up time
 
         config = self._config
         options = AuthorOptions(
@@ -234,7 +234,9 @@ class Releasing:
                 options,
                 self._cache,
                 previous=before.manifest if before is not None else None,
-                sources=lambda info_hash: self._sources(before, info_hash),
+                sources=lambda info_hash: find_sources(
+                    config, self._around, self._feed, before, info_hash
+                ),
                 progress=events_of(config.name, self._around.sink),
                 stopping=self._around.stopping,
                 now_s=self._around.now_s,
@@ -248,29 +250,6 @@ class Releasing:
                 hint="mount it; the release that is public stays as it is until then. To publish "
                 "nothing any more, remove the publication, and its .torrent",
             ) from error
-
-    def _sources(self, before: PublishedRelease | None, info_hash: str) -> Sources:
-        from torsync.publish.author import Sources  # noqa: PLC0415 - costs start-up time
-
-        web_seeds = list(self._config.web_seeds)
-        if self._feed is not None:
-            web_seeds.append(f"{self._feed.url}/content/{info_hash}/")
-        return Sources(self._config.trackers, tuple(web_seeds), self._nodes(before))
-
-    def _nodes(self, before: PublishedRelease | None) -> tuple[tuple[str, int], ...]:
-        """Without a tracker, the publisher itself is where others begin (BEP 5)."""
-        if self._config.trackers or self._config.private:
-            return ()
-        if not self._around.seed:  # a session for that alone would take longer than the rest
-            return before.manifest.nodes if before is not None else ()
-        from torsync.publish.sources import own_node  # noqa: PLC0415 - costs start-up time
-
-        pool, ends = self._around.pool(), time.monotonic() + _LISTEN_PATIENCE_S
-        while not (endpoints := pool.endpoints()) and time.monotonic() < ends:
-            if self._around.wait(_LISTEN_POLL_S):
-                break
-        node = own_node(endpoints, self._feed.url if self._feed else "")
-        return (node,) if node is not None else ()
 
     def _next(self, before: PublishedRelease | None, authored: Authored) -> PublishedRelease:
         order = next_order(
@@ -299,6 +278,38 @@ class Releasing:
             time_s=release.facts.time_s,
         )
         return replace(release, signature=signature)
+
+    def take_snapshot(
+        self, release: PublishedRelease, before: PublishedRelease | None
+    ) -> PublishedRelease:
+        """Clone the folder, if that is what is to be seeded; the same content has one snapshot.
+
+        Args:
+            release: that was prepared.
+            before: the release that is public, if its snapshot is whole.
+
+        Raises:
+            TreeError: a file changed meanwhile, or could not be cloned.
+        """
+        if not self._config.snapshot:
+            return release
+        is_same = before is not None and before.facts.info_hash == release.facts.info_hash
+        if before is not None and is_same and before.facts.snapshot:
+            facts = replace(release.facts, snapshot=before.facts.snapshot)
+            return replace(release, facts=facts, stamps=before.stamps)
+        # Named by number and time, so that the session is never told of one name twice.
+        name = f"{release.facts.number}-{int(self._around.now_s() * 1000)}"
+        stamps = take_snapshot(self._tree, release.seen, name, self._around.stopping)
+        facts = replace(release.facts, snapshot=f"{FOLDER}/{name}")
+        return replace(release, facts=facts, stamps=stamps)
+
+    def forget_snapshots(self, release: PublishedRelease | None) -> None:
+        """Remove all snapshots but that of a release; what cannot be removed is told."""
+        kept = release.facts.snapshot.rpartition("/")[2] if release is not None else ""
+        try:
+            remove_snapshots(self._tree, but=kept)
+        except TreeError as error:
+            self._voice.notice(Level.WARNING, "snapshot_left", error.message, error.hint)
 
     def keep(self, release: PublishedRelease) -> None:
         """Write a release to the disk, where nobody finds it yet.

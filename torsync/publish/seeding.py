@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import SwarmError, TorsyncError, TreeError
-from torsync.model.placement import place_for_seeding
 from torsync.subscribe.fetch import tell_failures
 
 if TYPE_CHECKING:
@@ -78,24 +77,20 @@ class SeededRelease:
         self.withdrawn = frozenset(withdrawn) & manifest.by_path.keys()
         if not manifest.num_pieces:
             return
-        from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
+        from torsync.swarm.seed_request import seed_request  # noqa: PLC0415 - libtorrent, when needed
 
-        right = bytes(file.path not in self.withdrawn for file in manifest.files)
-        placement = place_for_seeding(manifest, right)
         metainfo = self.release.metainfo
-        self._torrent = self._around.pool().add(
-            AddRequest(
-                metainfo=lambda: metainfo,
-                save_path=str(self.root),
-                paths=tuple(file.path for file in manifest.files),
-                sizes=tuple(file.size for file in manifest.files),
-                have=placement.have,
-                wanted=bytes(len(placement.have)),
-                peers=() if manifest.private else self._peers,
-                use_web_seeds=False,
-                upload_only=True,
-            )
+        request = seed_request(
+            lambda: metainfo,
+            manifest,
+            str(self.root),
+            bytes(file.path not in self.withdrawn for file in manifest.files),
+            peers=() if manifest.private else self._peers,
+            use_web_seeds=False,
         )
+        if request is None:
+            return
+        self._torrent = self._around.pool().add(request)
         if self._super_seeding:
             self._torrent.super_seed()
 

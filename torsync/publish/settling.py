@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.disk.stamps import FileStamp, stamp_of
 from torsync.model.authoring.content import PublishedFile
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from torsync.disk.tree import Tree
     from torsync.model.authoring.layout import Layout
-    from torsync.model.tree_index import DiskEntry, LedgerRow
+    from torsync.model.tree_index import DiskEntry
     from torsync.publish.content import Content
     from torsync.publish.hash_cache import KnownFile
     from torsync.publish.hashing.engine import Hasher, Hashes
@@ -34,6 +35,7 @@ MOST_TRIES = 3
 """A file that has changed so often while it was hashed is a problem."""
 
 _MOST_ROUNDS = 5
+_SOON_S = 1.0  # a look at the folder is not old before
 _READABLE_BY_ALL = 0o444
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
@@ -90,10 +92,11 @@ class Settling:
         self._tries: Counter[str] = Counter()
         self._unpublishable: dict[str, Problem] = {}  # found by hashing: they stay out
         self._stamps: dict[str, FileStamp] = {}
+        self._unknown: set[str] = set()
         self.skipped: dict[str, Problem] = {}
 
     def settle(self, piece_length: int) -> Settled:
-        """Hash what is not known, until nothing has changed meanwhile.
+        """Hash what is not known, until nothing has changed in the time that took.
 
         Args:
             piece_length: of the release before; 0 if there is none.
@@ -109,10 +112,11 @@ class Settling:
             unknown = self._check(content)
             layout = self._lay_out(content, piece_length)
             piece_length = layout.piece_length
-            stamps, before = self._stamps, self._hasher.bytes_hashed
+            stamps, begun_s = self._stamps, time.monotonic()
             found = self._hasher.hash(layout, stamps, unknown, content.clock_ns)
             self._note_failures()
-            if found is not None and self._hasher.bytes_hashed == before:
+            if found is not None and time.monotonic() - begun_s < _SOON_S:
+                # Each file was as it was seen when it was read. What comes later comes next time.
                 return Settled(layout, stamps, found)
             hashed, content = content, self._look()
             if number >= _MOST_ROUNDS:
@@ -125,11 +129,16 @@ class Settling:
             raise InterruptedByUserError("stopped while looking at the folder")
 
     def _look(self) -> Content:
-        """Look at the folder, and take the stamps of its files."""
-        like = cast("Mapping[str, LedgerRow]", self._memory.files)  # they begin with the same four
-        content = look(self._tree, self._options.ignore, self._heed, like=like)
+        """Look at the folder, take the stamps of its files, and see which are not known."""
+        content = look(self._tree, self._options.ignore, self._heed)
         make = tuple.__new__  # what FileStamp() comes to in the end
-        self._stamps = {path: make(FileStamp, entry[1:5]) for path, entry in content.files.items()}
+        stamps, unknown = self._stamps, self._unknown = {}, set()
+        row_of = self._memory.files.get
+        for path, entry in content.files.items():
+            stamp = stamps[path] = make(FileStamp, entry[1:5])
+            row = row_of(path)
+            if (row is None or row[:4] != stamp) and stamp[0]:
+                unknown.add(path)
         return content
 
     def _check(self, content: Content) -> set[str]:
@@ -139,13 +148,7 @@ class Settling:
             PublishError: that is not wanted.
             EmptyFolderError: nothing is left.
         """
-        files, known = content.files, self._memory.files
-        stamps = self._stamps
-        unknown = {
-            path
-            for path, stamp in stamps.items()
-            if stamp[0] and ((row := known.get(path)) is None or row[:4] != stamp)
-        }
+        files, stamps, unknown = content.files, self._stamps, self._unknown
         unknown -= self._find_renamed(unknown)
         problems = {problem.path: problem for problem in content.problems}
         problems |= {path: p for path, p in self._unpublishable.items() if path in files}
@@ -261,6 +264,7 @@ class Settling:
         """Leave what has come meanwhile to the next release: there will always be more."""
         for path in content.files.keys() - hashed.files.keys():
             del content.files[path], self._stamps[path]
+            self._unknown.discard(path)
         for path in content.links.keys() - hashed.links.keys():
             del content.links[path]
 

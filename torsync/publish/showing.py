@@ -53,6 +53,11 @@ class Showing:
         """Whether a torrent is in the session."""
         return self._seeded is not None and self._seeded.torrent is not None
 
+    @property
+    def has_lost_clones(self) -> bool:
+        """Whether files of the snapshot that is seeded are not what they were."""
+        return self.release is not None and bool(self.release.facts.snapshot and self._withdrawn)
+
     def close(self) -> None:
         """Leave the swarm; the feed keeps what it serves.
 
@@ -73,6 +78,11 @@ class Showing:
         """
         if not self._around.seed or self._seeds_content_of(release):
             return None
+        if (
+            self._seeded is not None
+            and self._seeded.release.facts.info_hash == release.facts.info_hash
+        ):
+            self._seeded.leave()  # a session has a torrent once
         seeded = self._seeding_of(release)
         seeded.enter(self._still_unreadable(release))
         return seeded
@@ -208,8 +218,10 @@ class Showing:
 
     def _still_unreadable(self, release: PublishedRelease) -> frozenset[str]:
         """The files that could not be read, and still cannot."""
+        snapshot = release.facts.snapshot
         for path, stamp in list(self._unreadable.items()):
-            if release.stamps.get(path) != stamp or can_be_read(self._tree, path):
+            where = f"{snapshot}/{path}" if snapshot else path
+            if release.stamps.get(path) != stamp or can_be_read(self._tree, where):
                 del self._unreadable[path]
         return frozenset(self._unreadable)
 

@@ -3,14 +3,76 @@
 from __future__ import annotations
 
 import socket
+import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from torsync.publish.author import Sources
 from torsync.publish.feed.address import outward_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torsync.model.config import PublicationConfig
+    from torsync.publish.feed import Feed
+    from torsync.publish.state import PublishedRelease
+    from torsync.subscribe.surroundings import Surroundings
+
+_LISTEN_PATIENCE_S = 1.0
+_LISTEN_POLL_S = 0.01
+
+
+def find_sources(
+    config: PublicationConfig,
+    around: Surroundings,
+    feed: Feed | None,
+    before: PublishedRelease | None,
+    info_hash: str,
+) -> Sources:
+    """Decide where a release says that its content can be had.
+
+    A command that is not the service has neither its feed nor its session: what the release
+    before says of them stays.
+
+    Args:
+        config: of the publication.
+        around: with the session.
+        feed: that serves it.
+        before: the release before.
+        info_hash: of the release, in hex.
+    """
+    web_seeds = list(config.web_seeds)
+    if feed is not None:
+        web_seeds.append(f"{feed.url}{_feed_path(info_hash)}")
+    elif before is not None and not around.seed:
+        path = _feed_path(before.facts.info_hash)
+        own = [url for url in before.manifest.web_seeds if url.endswith(path)]
+        web_seeds += [f"{url.removesuffix(path)}{_feed_path(info_hash)}" for url in own]
+    return Sources(config.trackers, tuple(web_seeds), _nodes(config, around, feed, before))
+
+
+def _feed_path(info_hash: str) -> str:
+    return f"/content/{info_hash}/"
+
+
+def _nodes(
+    config: PublicationConfig,
+    around: Surroundings,
+    feed: Feed | None,
+    before: PublishedRelease | None,
+) -> tuple[tuple[str, int], ...]:
+    """Without a tracker, the publisher itself is where others begin (BEP 5)."""
+    if config.trackers or config.private:
+        return ()
+    if not around.seed:
+        return before.manifest.nodes if before is not None else ()
+    pool, ends = around.pool(), time.monotonic() + _LISTEN_PATIENCE_S
+    while not (endpoints := pool.endpoints()) and time.monotonic() < ends:
+        if around.wait(_LISTEN_POLL_S):
+            break
+    node = own_node(endpoints, feed.url if feed is not None else "")
+    return (node,) if node is not None else ()
 
 
 def own_node(endpoints: Sequence[tuple[str, int]], feed_url: str) -> tuple[str, int] | None:

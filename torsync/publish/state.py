@@ -12,12 +12,14 @@ from array import array
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from torsync.disk.durable import write_durably
 from torsync.disk.stamps import FileStamp
 from torsync.model.errors import ManifestError, StateError
 from torsync.model.metainfo import parse_metainfo
+from torsync.publish.stored_manifest import dump_manifest, load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,6 +138,7 @@ class PublicationState:
         digest = release.facts.digest
         with self._in_words():
             write_durably(self._file(digest, "torrent"), release.metainfo)
+            write_durably(self._file(digest, "manifest"), dump_manifest(release.manifest))
             if release.signature is not None:
                 write_durably(self._file(digest, "minisig"), release.signature)
             self.store_stamps(release)
@@ -236,10 +239,12 @@ class PublicationState:
         if metainfo is None or sha256(metainfo).hexdigest() != facts.digest:
             return None
         signature = self._read(self._file(facts.digest, "minisig")) if facts.signed else None
-        try:
-            manifest = parse_metainfo(metainfo)
-        except ManifestError:
-            return None
+        manifest = load_manifest(self._read(self._file(facts.digest, "manifest")))
+        if manifest is None:
+            try:
+                manifest = parse_metainfo(metainfo)
+            except ManifestError:
+                return None
         stamps = _load_stamps(manifest, self._read(self._file(facts.digest, "stamps")))
         seen = stamps
         if facts.snapshot:
@@ -273,10 +278,11 @@ class PublicationState:
 def _dump_stamps(manifest: Manifest, stamps: Mapping[str, FileStamp]) -> bytes:
     """Four numbers for each file, in the manifest's order; -1 for those without a stamp."""
     nothing = (-1,) * _FIELDS
-    numbers = array("q")
-    for file in manifest.files:
-        # An inode may be larger than a signed number of 64 bits.
-        numbers.extend(_signed(number) for number in stamps.get(file.path, nothing))
+    rows = [stamps.get(file.path, nothing) for file in manifest.files]
+    try:
+        numbers = array("q", chain.from_iterable(rows))
+    except OverflowError:  # an inode may be larger than a signed number of 64 bits
+        numbers = array("q", map(_signed, chain.from_iterable(rows)))
     return numbers.tobytes()
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 10.0
 _MOST_PEERS = 50
+_MOST_NODES = 10
 
 
 class Seeding:
@@ -55,10 +56,12 @@ class Seeding:
     def peers(self, manifest: Manifest) -> tuple[tuple[str, int], ...]:
         """Peers to try: those met in earlier swarms of this subscription, and the configured.
 
-        A private torrent's swarm is its tracker's to make known (BEP 27).
+        A torrent without trackers names where others begin (BEP 5): its publisher, for one. A
+        private torrent's swarm is its tracker's to make known (BEP 27).
         """
         met = () if manifest.private else self._met
-        return (*met, *_resolve(self._config.peers))
+        named = () if manifest.private or manifest.trackers else manifest.nodes[:_MOST_NODES]
+        return (*met, *_resolve((*self._config.peers, *named)))
 
     def remember_peers(self, peers: tuple[tuple[str, int], ...]) -> None:
         """Note peers that were met while a release was fetched."""
@@ -165,22 +168,19 @@ class Seeding:
                 self._seeded = release
                 return
             self.stop()
-        from torsync.model.placement import place_for_seeding  # noqa: PLC0415 - not needed where nothing has changed
-        from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
+        from torsync.swarm.seed_request import seed_request  # noqa: PLC0415 - libtorrent, when needed
 
-        placement = place_for_seeding(manifest, right)
-        self._torrent = self._around.pool().add(
-            AddRequest(
-                metainfo=release.read,
-                save_path=str(self._tree.root),
-                paths=tuple(file.path for file in manifest.files),
-                sizes=tuple(file.size for file in manifest.files),
-                have=placement.have,
-                wanted=placement.wanted,
-                peers=self.peers(manifest),
-                web_seeds=self._config.web_seeds,
-            )
+        request = seed_request(
+            release.read,
+            manifest,
+            str(self._tree.root),
+            right,
+            peers=self.peers(manifest),
+            web_seeds=self._config.web_seeds,
         )
+        if request is None:
+            return
+        self._torrent = self._around.pool().add(request)
         self._seeded, self._right = release, right
         self._looks_s = time.monotonic() + _LOOK_EVERY_S
         self._voice.stage(Stage.SEEDING)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _REMOVAL_DEADLINE_S = 60.0
 _MOST_PEERS = 200
+NOWHERE = "/sys/torsync-nowhere"
+"""Where files are mapped to that must be neither read nor written: sysfs lets nobody make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class Torrent:
                     self._called[event.peer] = None
                 case PeerNotReached():
                     self._called.pop(event.peer, None)
+                case FileFailed() if event.path.startswith(NOWHERE):
+                    return  # what was to be: somebody asked for a file that is withheld
                 case FileFailed():
                     self._failure = self._failure or _file_failure(event)
                 case TorrentFailed():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.cases import edits, parsing, publishing, updates, whole_trees
+from tests.benchmarks.cases import edits, parsing, publishing, several, updates, whole_trees
 from tests.benchmarks.cases.options import Options
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ CASES = (
     "parse",
     "first-release",
     "next-release",
+    "four-subscribers",
 )
 
 
@@ -38,6 +39,7 @@ def run_cases(names: Sequence[str], options: Options) -> list[Row]:
         *updates.run_cases(wanted, options),
         *edits.run_cases(wanted, options),
         *parsing.run_cases(wanted, options),
+        *several.run_cases(wanted, options),
         *publishing.run_cases(wanted, options),
     ]
     order = {name: number for number, name in enumerate(CASES)}

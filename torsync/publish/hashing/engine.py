@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.errors import InterruptedByUserError
@@ -13,7 +14,7 @@ from torsync.publish.hashing.kernel import Kernel
 from torsync.publish.hashing.progress import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Generator, Mapping
 
     from torsync.disk.stamps import FileStamp
     from torsync.disk.tree import Tree
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torsync.publish.hashing.jobs import Work
     from torsync.publish.hashing.kernel import JobResult
     from torsync.publish.hashing.memory import Memory
+    from torsync.publish.hashing.pool import WorkerPool
     from torsync.publish.hashing.progress import HashProgress
 
 _ALONE_BYTES = 64 * 1024**2  # less is done before worker processes are well on their way
@@ -69,7 +71,7 @@ class Hasher:
         self._memory = memory
         self._progress = progress
         self._stopping = stopping
-        self._workers = workers or len(os.sched_getaffinity(0))
+        self._workers = workers or os.cpu_count() or 1
         self._clock_s = clock_s
         self.bytes_hashed = 0
         self.changed: set[str] = set()
@@ -116,33 +118,44 @@ class Hasher:
     def _do(self, findings: Findings, works: list[Work], clock_ns: int) -> None:
         meter = Meter(works, self._progress, self._clock_s)
         written_s = self._clock_s()
-        for work, result in self._results(works):
-            self.bytes_hashed += work.content_bytes
-            findings.take(work, result)
-            meter.add(work)
-            if self._clock_s() - written_s >= _WRITE_EVERY_S:
-                findings.name_pieces()
-                self._memory.store(clock_ns)
-                written_s = self._clock_s()
+        with closing(self._results(works)) as results:
+            for work, result in results:
+                self.bytes_hashed += work.content_bytes
+                findings.take(work, result)
+                meter.add(work)
+                if self._clock_s() - written_s >= _WRITE_EVERY_S:
+                    findings.name_pieces()
+                    self._memory.store(clock_ns)
+                    written_s = self._clock_s()
 
-    def _results(self, works: list[Work]) -> Iterator[tuple[Work, JobResult]]:
+    def _results(self, works: list[Work]) -> Generator[tuple[Work, JobResult], None, None]:
         """Do the work, here or in worker processes.
 
         Raises:
             InterruptedByUserError: it shall stop.
             HashingError: a worker has ended.
         """
-        count = min(self._workers, len(works))
-        cost = sum(work.cost_bytes for work in works)
-        if count > 1 and cost > _ALONE_BYTES and not getattr(sys, "frozen", False):
-            from torsync.publish.hashing.pool import WorkerPool  # noqa: PLC0415 - seldom needed
-
-            with WorkerPool(self._tree.folder_fd(""), count) as pool:
+        pool = self._pool(works)
+        if pool is not None:
+            with pool:
                 yield from pool.run(iter(works), self._heed)
             return
         kernel = Kernel(self._tree.open, self._heed)
         for work in works:
             yield work, kernel.run(work.job)
+
+    def _pool(self, works: list[Work]) -> WorkerPool | None:
+        """Start worker processes if they are worth it, and can be had."""
+        count = min(self._workers, len(works))
+        cost = sum(work.cost_bytes for work in works)
+        if count < 2 or cost <= _ALONE_BYTES or getattr(sys, "frozen", False) or not sys.executable:
+            return None
+        from torsync.publish.hashing import pool  # noqa: PLC0415 - seldom needed
+
+        try:
+            return pool.WorkerPool(self._tree.folder_fd(""), count)
+        except OSError:  # too many processes or files, or none may be started: slower is enough
+            return None
 
     def _heed(self) -> None:
         if self._stopping():

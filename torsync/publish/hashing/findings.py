@@ -87,8 +87,8 @@ class Findings:
         return works
 
     def _has_part(self, index: int, start: int) -> int:
-        """How many bytes of a large file are known from one on."""
-        path = self._layout.files[index].path
+        """How many bytes of a large file are known from one on; its end never is."""
+        path, size = self._layout.files[index][:2]
         part = self._memory.parts.get((path, start))
         needs_v1 = self._layout.format is not TorrentFormat.V2
         if (
@@ -96,6 +96,7 @@ class Findings:
             or part.stamp != self._stamps[path]
             or part.piece_length != self._layout.piece_length
             or (needs_v1 and not part.v1)
+            or start + part.length >= size
         ):
             return 0
         self._bytes_known[index] = self._bytes_known.get(index, 0) + part.length
@@ -107,18 +108,15 @@ class Findings:
         layout = self._layout
         if work.packed:
             wrong = set()
-            for part, found in zip(work.parts, files, strict=True):
-                index = part.file_index
+            for (index, _start, _length), found in zip(work.parts, files, strict=True):
                 if not self._is_right(index, found):
                     wrong.add(index)
-                    continue
-                assert not isinstance(found, int)
-                if found[2]:
+                elif not isinstance(found, int) and found[2]:
                     self._complete(index, found[1], FileHashes(found[2]))
             self._nameless += [
                 (piece, sha1)
                 for piece, sha1 in zip(work.packed, sha1s, strict=True)
-                if sha1 and not any(part[0] in wrong for part in piece.parts)
+                if sha1 and not (wrong and any(part[0] in wrong for part in piece.parts))
             ]
             return
         at = 0
@@ -137,7 +135,7 @@ class Findings:
 
     def _is_right(self, index: int, found: FileResult) -> bool:
         """Whether a file was read as it was seen before; else note what is wrong."""
-        path = self._layout.files[index].path
+        path = self._layout.files[index][0]
         if isinstance(found, int):
             if found == CHANGED:
                 self.changed.add(path)
@@ -177,10 +175,11 @@ class Findings:
         self._complete(index, found[1], FileHashes(root, layer, b"".join(v1s)))
 
     def _complete(self, index: int, generation: int, hashes: FileHashes) -> None:
-        path = self._layout.files[index].path
+        path = self._layout.files[index][0]
         self._found[index] = hashes
-        self._roots[index] = hashes.root
-        row = KnownFile(*self._stamps[path], generation, self._layout.piece_length, *hashes)
+        self._roots[index] = hashes[0]
+        values = (*self._stamps[path], generation, self._layout.piece_length, *hashes)
+        row: KnownFile = tuple.__new__(KnownFile, values)
         self._memory.note_file(path, row)
 
     def name_pieces(self) -> None:

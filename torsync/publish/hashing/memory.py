@@ -31,7 +31,7 @@ class Memory:
         """Note a whole file, and forget its parts."""
         self.files[path] = self._new_files[path] = row
         at = 0
-        while (part := self.parts.pop((path, at), None)) is not None:
+        while self.parts and (part := self.parts.pop((path, at), None)):
             self._new_parts.pop((path, at), None)
             at += part.length
 

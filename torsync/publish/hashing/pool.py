@@ -130,7 +130,7 @@ class _Worker:
                     _PROGRAM,
                     str(Path(torsync.__file__).parents[1]),
                 ],
-                {},
+                os.environ,
                 file_actions=[
                     *((os.POSIX_SPAWN_DUP2, fd, its) for fd, its in to_its),
                     (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),

@@ -1,0 +1,249 @@
+"""The rhythm of a publication in the service: when it is released, looked at, and tried again."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from torsync.model.config import PublicationConfig
+from torsync.model.errors import RefusedError, StateError, TorsyncError
+from torsync.model.events import Event, Level, Notice
+from torsync.model.publish_reports import PublishReport
+from torsync.publish.request import Requests
+from torsync.service import publication_runner
+from torsync.service.publication_runner import PublicationRunner
+from torsync.subscribe.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torsync.publish.request import Request
+    from torsync.swarm.session import SwarmPool
+
+HOUR_S = 3600.0
+
+
+def no_pool() -> SwarmPool:
+    raise AssertionError("nothing is seeded here")
+
+
+@dataclass
+class World:
+    """A clock that goes on by waiting alone, and a publication that does as it is told.
+
+    Attributes:
+        folder: of the state.
+        release: what each release does.
+        open: what is done when the publication is opened.
+        heed: whether something was edited, each time that it is looked at.
+        end_s: when the service is stopped.
+    """
+
+    folder: Path
+    release: Callable[[], PublishReport] = lambda: PublishReport("pack", changed=True)
+    open: Callable[[], None] = lambda: None
+    heed: Callable[[], bool] = lambda: False
+    end_s: float = HOUR_S
+    now_s: float = 0.0
+    stop: threading.Event = field(default_factory=threading.Event)
+    opened_s: list[float] = field(default_factory=list)
+    released_s: list[float] = field(default_factory=list)
+    reports: list[PublishReport] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    closed: int = 0
+
+    def wait(self, seconds: float | None = None) -> bool:
+        self.now_s += seconds or 0.0
+        if self.now_s >= self.end_s:
+            self.stop.set()
+        return self.stop.is_set()
+
+    def errors(self) -> list[str]:
+        return [
+            event.code
+            for event in self.events
+            if isinstance(event, Notice) and event.level is Level.ERROR
+        ]
+
+    def run(self, **changes: object) -> None:
+        """Run the service in it until it is stopped."""
+        values = {"watch": False, "interval_s": 600.0, **changes}
+        runner = PublicationRunner(
+            PublicationConfig("pack", self.folder / "pack", **values),  # type: ignore[arg-type]
+            self.folder,
+            Surroundings(
+                pool=no_pool,
+                sink=self.events.append,
+                stopping=self.stop.is_set,
+                wait=self.wait,
+            ),
+            feed=None,
+            on_report=self.reports.append,
+            clock=lambda: self.now_s,
+        )
+        runner._bell = Bell(self)  # type: ignore[assignment]
+        runner.run()
+
+
+class Bell:
+    """Waiting for edits makes the clock go on."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def wait(self, seconds: float) -> None:
+        self._world.wait(seconds)
+
+    def clear(self) -> None:
+        pass
+
+    def set(self) -> None:
+        pass
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World(tmp_path)
+
+    class Publication:
+        """Stands in for the real one."""
+
+        def __init__(self, *_arguments: object) -> None:
+            world.opened_s.append(world.now_s)
+            world.open()
+            self.requests = Requests(tmp_path)
+
+        def resume(self) -> None:
+            assert not world.released_s, "it comes first"
+
+        def release_now(self) -> PublishReport:
+            world.released_s.append(world.now_s)
+            return world.release()
+
+        def answer(self, request: Request) -> PublishReport:
+            try:
+                report = self.release_now()
+            except TorsyncError as error:
+                self.requests.fail(request, error)
+                raise
+            self.requests.fulfil(request, report)
+            return report
+
+        def heed(self) -> bool:
+            return world.heed()
+
+        def edited(self, _paths: object) -> bool:
+            return True
+
+        def rest(self) -> None:
+            pass
+
+        def close(self) -> None:
+            world.closed += 1
+
+    monkeypatch.setattr(publication_runner, "Publication", Publication)
+    monkeypatch.setattr(PublicationRunner, "_begin_watch", lambda _self: None)
+    return world
+
+
+def test_it_is_released_at_the_start_and_at_each_interval(world: World) -> None:
+    world.run()
+    assert world.released_s[0] == 0.0
+    gaps = [b - a for a, b in zip(world.released_s, world.released_s[1:], strict=False)]
+    assert gaps == [600.0] * 5
+    assert len(world.reports) == 6
+    assert world.closed == 1
+
+
+def test_what_has_not_changed_is_not_reported(world: World) -> None:
+    world.release = lambda: PublishReport("pack")
+    world.run()
+    assert world.reports == []
+
+
+def test_an_edit_that_a_look_finds_is_released_after_the_settle_time(world: World) -> None:
+    world.end_s = 300.0
+    edits = [100.0]
+
+    def heed() -> bool:
+        return bool(edits) and world.now_s >= edits[0] and bool(edits.pop())
+
+    world.heed = heed
+    world.run(settle_s=2.0, watch=True)
+    assert world.released_s[0] == 0.0
+    assert 102.0 <= world.released_s[1] <= 103.5
+    assert len(world.released_s) == 2
+
+
+def test_without_watching_it_waits_for_the_interval(world: World) -> None:
+    world.end_s = 300.0
+    world.heed = lambda: True
+    world.run()
+    assert world.released_s == [0.0]
+
+
+def test_a_failure_is_told_once_and_tried_again_ever_later(world: World) -> None:
+    def refuse() -> PublishReport:
+        raise RefusedError("it is empty")
+
+    world.release = refuse
+    world.run(interval_s=86400.0)
+    gaps = [b - a for a, b in zip(world.released_s, world.released_s[1:], strict=False)]
+    assert gaps[:7] == [10, 20, 40, 80, 160, 320, 600]
+    assert world.errors() == ["refused"]
+
+
+def test_a_request_is_answered_within_a_second(world: World, tmp_path: Path) -> None:
+    world.end_s = 300.0
+    asked: list[str] = []
+
+    def ask() -> bool:
+        if world.now_s >= 100.0 and not asked:
+            asked.append(Requests(tmp_path).leave())
+        return False
+
+    world.heed = ask
+    world.run()
+    assert world.released_s[0] == 0.0
+    assert 100.0 <= world.released_s[1] <= 101.0
+    report = Requests(tmp_path).answer(asked[0])
+    assert report is not None
+    assert report.changed
+
+
+def test_a_request_is_told_why_it_cannot_be_opened_and_has_it_tried_at_once(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = Requests(tmp_path)
+    asked = [requests.leave()]
+    told: list[str] = []
+    wait = world.wait
+
+    def ask_again(seconds: float | None = None) -> bool:
+        if world.now_s >= 3.0 and len(asked) == 1:
+            asked.append(requests.leave())
+        return wait(seconds)
+
+    def fail() -> None:
+        if len(world.opened_s) == 1:
+            raise StateError("the disk fails")
+        try:
+            requests.answer(asked[0])
+        except TorsyncError as error:
+            told.append(error.message)
+
+    monkeypatch.setattr(world, "wait", ask_again)
+    world.open = fail
+    world.end_s = 100.0
+    world.run()
+    assert told == ["the disk fails"]
+    assert world.opened_s[0] == 0.0
+    assert 3.0 <= world.opened_s[1] <= 4.0
+    assert world.errors() == ["state"]
+    report = requests.answer(asked[1])
+    assert report is not None
+    assert report.changed
