@@ -310,6 +310,31 @@ def test_a_one_off_release_that_is_interrupted_leaves_the_old_torrent(
     assert [path.name for path in publishing.torrent().parent.iterdir()] == ["pack.torrent"]
 
 
+def test_killed_while_a_signed_release_is_checked_it_recovers_at_the_next_check(
+    publishing: Publishing, tmp_path: Path
+) -> None:
+    key = tmp_path / "publisher.key"
+    public = publishing.run("keygen", "-o", key).assert_ok().of_type("key")[0]["public_key"]
+    folder = publishing.publish(entries={"a": MIB, "b": 10}, secret_key=str(key))
+    released(publishing.run("check-now"))
+    www = publishing.torrent().parent
+    for number in range(4):
+        write_tree(folder, {"a": MIB}, seed=1 + number)
+        running = publishing.start("check-now")
+        running.wait_for_stage("pack", "checking release")
+        running.kill()
+        bencode2.bdecode(publishing.torrent().read_bytes())
+        report = publication(publishing.run("check-now").assert_ok())
+        assert report["bytes_hashed"] == 0
+        assert report["info_hash"] == info_hash(publishing.torrent().read_bytes())
+        assert {path.name for path in www.iterdir()} == {"pack.torrent", "pack.torrent.minisig"}
+    service = publishing.start("run")
+    service.wait_for_stage("pack", "seeding")
+    with subscriber(tmp_path / "s", publishing, public_keys=[public]) as torsync:
+        torsync.run("check-now", "--timeout", "20s").assert_ok()
+        assert_same_tree(torsync.tree, folder)
+
+
 def test_a_torrent_that_cannot_be_written_is_told_and_the_next_check_writes_it(
     publishing: Publishing,
 ) -> None:

@@ -322,3 +322,54 @@ def test_a_subscription_and_a_publication_live_in_one_service(
         wait_for_release(service)
         running.wait_for(lambda one: one["type"] == "subscription", "it is synced", since=heard)
         assert_same_tree(mirror.tree, publishing.content())
+
+
+def test_a_service_can_subscribe_to_what_it_publishes(
+    publishing: Publishing, tmp_path: Path
+) -> None:
+    """The same info-hash twice: libtorrent would have them share a session's torrent."""
+    folder, own = publishing.publish(entries=FILES), tmp_path / "own"
+    released(publishing.run("check-now"))
+    publishing.subscribe(
+        "own",
+        url=publishing.torrent().as_uri(),
+        path=str(own),
+        interval="1s",
+        peers=[publishing.peer()],
+    )
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    service.wait_for_stage("own", "seeding")
+    assert_same_tree(own, folder)
+    heard = len(service.objects())
+    edit_in_place(folder / "two")
+    wait_for_release(service, since=heard)
+    service.wait_for(lambda one: one["type"] == "subscription", "it is synced", since=heard)
+    assert_same_tree(own, folder)
+
+
+def test_a_folder_that_another_takes_the_place_of_is_released_and_watched(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    """As with a build that is made elsewhere and renamed into place."""
+    folder = publishing.content()
+    heard = len(service.objects())
+    fresh = write_tree(tmp_path / "fresh", {"big": 20 * PIECE, "e/new": 5}, seed=1)
+    folder.rename(tmp_path / "old")
+    fresh.rename(folder)
+    service.wait_for(
+        lambda one: one["type"] == "publication" and one["files"] == 2,
+        "it is released",
+        since=heard,
+    )
+    heard = len(service.objects())
+    write_tree(folder, {"e/later": 6})
+    assert wait_for_release(service, since=heard)["added_paths"] == ["e/later"]
+
+
+def test_a_second_service_is_told_which_one_has_the_folder(
+    publishing: Publishing, service: Running
+) -> None:
+    outcome = publishing.start("run").wait(20)
+    assert outcome.exit_code == 6
+    assert str(service.pid) in outcome.error["message"]
