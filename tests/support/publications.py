@@ -58,6 +58,7 @@ class Publisher:
         self.events: list[Event] = []
         self._session = replace(LOOPBACK, listen=(f"{HOST}:{free_port(udp=True)}",))
         self._wants_feed = feed
+        self._feed_port = free_port()
         self._opened = ExitStack()
 
     def open(self, *, seed: bool = True) -> Publisher:
@@ -67,7 +68,7 @@ class Publisher:
         self._opened.callback(pool.close)
         self.feed: Feed | None = None
         if self._wants_feed:
-            self.feed = Feed(FeedConfig((HOST, 0)), self.events.append)
+            self.feed = Feed(FeedConfig((HOST, self._feed_port)), self.events.append)
             self.feed.start()
             self._opened.callback(self.feed.close)
         self.pool = pool
@@ -101,6 +102,11 @@ class Publisher:
         if entries:
             self.write(entries)
         return self.publication.release_now(**options)
+
+    @property
+    def served_at(self) -> str:
+        """The feed's URL; the same one each time that it is opened."""
+        return f"http://{HOST}:{self._feed_port}"
 
     @property
     def peers(self) -> list[tuple[str, int]]:

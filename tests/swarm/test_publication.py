@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from tests.support.nginx import nginx
 from tests.support.processes import free_port
 from tests.support.publications import HOST, PIECE, Publisher
 from tests.support.trees import edit_in_place, tree_bytes
 from torsync.model.config import TorrentFormat
-from torsync.model.errors import RefusedError, TorsyncError, TreeError
+from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError, TreeError
 from torsync.model.events import Level
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.succession import order_in_signature
 from torsync.publish.errors import EmptyFolderError
 from torsync.publish.keys import generate_keys
 from torsync.publish.web_seed_check import WebSeedError
+from torsync.subscribe.trust import check_signature
 from torsync.swarm.probe import NotServedError
 
 if TYPE_CHECKING:
@@ -89,6 +92,21 @@ def test_it_is_seeded_again_after_a_restart_and_nothing_is_hashed(
     publisher.assert_leecher_gets(tmp_path / "leecher")
     report = publisher.release()
     assert (report.changed, report.bytes_hashed) == (False, 0)
+
+
+def test_the_feed_serves_it_again_after_a_restart_where_nothing_has_changed(
+    tmp_path: Path,
+) -> None:
+    publisher = Publisher(tmp_path, feed=True)
+    try:
+        publisher.open().release(FIRST)
+        url = f"{publisher.served_at}/pack.torrent"
+        publisher.open()
+        assert publisher.publication.resume()
+        assert not publisher.release().changed
+        assert requests.get(url, timeout=10).content == publisher.torrent.read_bytes()
+    finally:
+        publisher.close()
 
 
 def test_what_was_edited_while_it_was_down_is_not_seeded_until_it_is_released(
@@ -160,6 +178,17 @@ def test_a_key_that_is_configured_later_signs_what_is_public(
     publisher.configure(secret_key=None)
     publisher.open().release({"new": 5})
     assert not publisher.torrent.with_name("pack.torrent.minisig").exists()
+
+
+def test_another_key_signs_what_is_public(publisher: Publisher, tmp_path: Path) -> None:
+    signature = publisher.torrent.with_name("pack.torrent.minisig")
+    for number, name in enumerate(["old", "new"], 1):
+        public_key = generate_keys(tmp_path / name).public_key
+        publisher.configure(secret_key=tmp_path / name)
+        report = publisher.open().release(FIRST if number == 1 else None)
+        assert (report.changed, report.number) == (True, number)
+        check_signature(publisher.torrent.read_bytes(), signature.read_bytes(), [public_key], "")
+    assert not publisher.open().release().changed
 
 
 def test_other_trackers_make_a_release_of_the_same_content(
@@ -289,6 +318,21 @@ def test_a_web_seed_with_other_content_of_the_same_size_is_seen(
             (www / "pack" / file).write_bytes(bytes((publisher.folder / file).stat().st_size))
         with pytest.raises(WebSeedError, match="do not have the hash that they should"):
             publisher.release()
+
+
+def test_a_web_seed_that_is_silent_does_not_keep_it_from_stopping(publisher: Publisher) -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        publisher.configure(web_seeds=(f"http://{HOST}:{silent.getsockname()[1]}/",))
+        publisher.open()
+        publisher.write(FIRST)
+        with ThreadPoolExecutor(1) as pool:
+            releasing = pool.submit(publisher.release)
+            connection, _ = silent.accept()
+            with connection:
+                publisher.stop.set()
+                with pytest.raises(InterruptedByUserError):
+                    releasing.result(timeout=4)
+    assert not publisher.torrent.exists()
 
 
 def test_a_web_seed_that_does_not_answer_is_named(publisher: Publisher) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import struct
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import libtorrent as lt
 import pytest
+import requests
 
+from tests.support.hostile_peer import ClosedError, HostilePeer
 from tests.support.leecher import SETTINGS
-from tests.support.processes import HOST, wait_until
+from tests.support.processes import wait_until
 from tests.support.publications import PIECE, Publisher
 from tests.support.trees import edit_in_place
-from torsync.model.errors import RefusedError, TreeError
+from torsync.model.errors import RefusedError, SwarmError, TreeError
 from torsync.model.events import Level
 from torsync.model.metainfo import parse_metainfo
 from torsync.swarm.events import FileFailed
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
-    from torsync.model.manifest import Manifest
     from torsync.swarm.events import SwarmEvent
 
 FILES: dict[str, Content] = {
@@ -190,6 +190,78 @@ def test_an_unreadable_file_keeps_failing_until_it_can_be_read(
     assert publisher.publication._showing._withdrawn == frozenset()
 
 
+def test_the_feed_does_not_serve_what_was_edited(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path, feed=True)
+
+    def status(path: str) -> int:
+        assert publisher.feed is not None
+        manifest = parse_metainfo(publisher.torrent.read_bytes())
+        url = f"{publisher.feed.url}/content/{manifest.info_hash}/pack/{path}"
+        return requests.get(url, timeout=10).status_code
+
+    try:
+        publisher.open().release(FILES)
+        assert (status("c"), status("d")) == (200, 200)
+        edit_in_place(publisher.folder / "c", set_mtime_back=True)
+        assert (status("c"), status("d")) == (410, 200), "it looks for itself"
+        wait_until(publisher.publication.heed, "the feed tells of it")
+        assert publisher.publication._showing._withdrawn == {"c"}
+        publisher.release()
+        assert (status("c"), status("d")) == (200, 200)
+    finally:
+        publisher.close()
+
+
+def test_a_large_tree_that_is_edited_all_over_leaves_the_session_and_comes_back(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.open().release(FILES)
+    showing = publisher.publication._showing
+    edit_in_place(publisher.folder / "c")
+    publisher.publication.edited(["c"])
+    assert showing.is_seeding
+    showing._entering_s = 1000.0  # as if there were millions of files
+    edit_in_place(publisher.folder / "d")
+    publisher.publication.edited(["d"])
+    assert not showing.is_seeding
+    publisher.torrent.parent.rename(tmp_path / "aside")
+    with pytest.raises(TreeError):
+        publisher.release()
+    assert showing.is_seeding, "the rest is seeded, as there is no release"
+    assert showing._withdrawn == {"c", "d"}
+    (tmp_path / "aside").rename(publisher.torrent.parent)
+    publisher.release()
+    publisher.assert_leecher_gets(tmp_path / "leecher")
+
+
+def test_a_folder_that_is_gone_is_withdrawn_and_told_of(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.open().release(FILES)
+    publisher.folder.rename(tmp_path / "elsewhere")
+    publisher.publication._looks_s = 0.0
+    with pytest.raises(RefusedError, match="is not there"):
+        publisher.publication.heed()
+    assert publisher.publication._showing._withdrawn == FILES.keys()
+    (tmp_path / "elsewhere").rename(publisher.folder)
+    assert publisher.release().changed is False
+    publisher.assert_leecher_gets(tmp_path / "leecher")
+
+
+def test_a_torrent_that_libtorrent_gave_up_enters_anew(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.open().release(FILES)
+    seeded = publisher.publication._showing._seeded
+    assert seeded is not None
+    assert seeded.torrent is not None
+    seeded.torrent._failure = SwarmError("libtorrent gave up on the torrent")
+    with pytest.raises(SwarmError):
+        publisher.publication.heed()
+    publisher.release()
+    publisher.assert_leecher_gets(tmp_path / "leecher")
+
+
 def test_a_folder_that_is_emptied_is_withdrawn_and_not_published(publisher: Publisher) -> None:
     publisher.open().release(FILES)
     public = publisher.torrent.read_bytes()
@@ -201,54 +273,6 @@ def test_a_folder_that_is_emptied_is_withdrawn_and_not_published(publisher: Publ
         publisher.release()
     assert publisher.torrent.read_bytes() == public
     assert publisher.publication._showing._withdrawn == FILES.keys()
-
-
-class ClosedError(Exception):
-    """The other side closed the connection."""
-
-
-class HostilePeer:
-    """Says that it has what another lacks, and sends blocks that nobody asked for."""
-
-    def __init__(self, manifest: Manifest, port: int) -> None:
-        assert manifest.info_hash_v1 is not None
-        self._socket = socket.create_connection((HOST, port), timeout=10)
-        name = b"-XX0000-hostile-peer"
-        fast = bytes([0, 0, 0, 0, 0, 0, 0, 4])
-        self._socket.sendall(b"\x13BitTorrent protocol" + fast + manifest.info_hash_v1 + name)
-        self._read(68)
-        self.heard: list[int] = []
-
-    def send(self, kind: int, payload: bytes = b"") -> None:
-        self._socket.sendall(struct.pack(">IB", 1 + len(payload), kind) + payload)
-
-    def force(self, kind: int, manifest: Manifest) -> None:
-        """Send a block of every piece."""
-        for number in range(manifest.num_pieces):
-            self.send(kind, struct.pack(">II", number, 0) + os.urandom(PIECE))
-        self.hear(kind)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def hear(self, kind: int) -> bytes:
-        """Take messages in until one of a kind comes."""
-        while True:
-            length = int.from_bytes(self._read(4), "big")
-            message = self._read(length)
-            if message:
-                self.heard.append(message[0])
-                if message[0] == kind:
-                    return message[1:]
-
-    def _read(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            received = self._socket.recv(count - len(data))
-            if not received:
-                raise ClosedError
-            data += received
-        return data
 
 
 def test_nobody_can_make_it_write_into_the_folder(publisher: Publisher) -> None:

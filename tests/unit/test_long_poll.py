@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NEWS, UNCHANGED, IGNORED, FAILED = Outcome
+NEWS, UNCHANGED, IGNORED, FAILED, UNREACHED = Outcome
 URL = "http://127.0.0.1/x.torrent"
 ONE, TWO = Validators('"1"', "then"), Validators('"2"', "now")
 DEADLINE_S = 10.0
@@ -67,6 +67,11 @@ class TestPace:
         assert pace.pause_s(UNCHANGED, 50) == 0.5
         assert pace.pause_s(outcome, 9.9) == 1
         assert [pace.pause_s(outcome, 9.9) for _ in range(5000)][-1] == 300
+
+    def test_a_server_that_nobody_reaches_is_asked_ever_later_however_long_that_took(self) -> None:
+        pace = Pace()
+        pauses_s = [pace.pause_s(UNREACHED, 10) for _ in range(11)]
+        assert pauses_s[0] < pauses_s[5] < pauses_s[-1] == 300
 
     def test_a_server_that_ignores_it_is_asked_at_ever_fewer_checks(self) -> None:
         pace, asked = Pace(), []
@@ -397,3 +402,12 @@ class TestRequests:
             port = listener.getsockname()[1]
         poll = self.armed(made, f"http://127.0.0.1:{port}/x.torrent")
         wait_until(lambda: poll._pace._unheld == 1, "it has failed")
+        assert poll._hold(Known('"1"', "", "one")) is UNREACHED
+
+    def test_a_connection_that_is_cut_is_no_server_that_nobody_reaches(
+        self, made: list[LongPoll]
+    ) -> None:
+        with ScriptedServer([Reset()]) as server:
+            poll = LongPoll(server.url, {})
+            made.append(poll)
+            assert poll._hold(Known('"1"', "", "one")) is FAILED

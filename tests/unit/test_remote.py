@@ -125,6 +125,35 @@ def test_what_changed_lately_may_change_again_unseen(
     assert changed_lately(modified, date) is lately
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ETag": "*"},
+        {"ETag": '"1", "2"'},
+        {"ETag": '"' + "x" * 2000 + '"'},
+        {"ETag": '"1\x0b"'},
+        {"ETag": "\u00e9"},
+        {"Last-Modified": "Fri, 31 Dec 9999 23:59:59 GMT"},
+        {"Last-Modified": "\x0bFri, 17 May 2024 12:00:00 GMT"},
+        {"Last-Modified": "yesterday"},
+    ],
+    ids=lambda given: repr(given)[:40],
+)
+def test_validators_that_would_hide_later_releases_are_not_kept(
+    given: dict[str, str], waits: Waits
+) -> None:
+    with ScriptedServer([reply(200, given, BODY)]) as server:
+        fetched = fetch(server.url, waits)
+        assert fetched.validators == Validators()
+        assert remote(server.url, waits).poll(fetched.validators) == fetched
+
+
+@pytest.mark.parametrize("etag", ['"a-b,c"', 'W/"1"', '""', "66476a80-1f4", "W/1"])
+def test_usual_entity_tags_are_kept(etag: str, waits: Waits) -> None:
+    with ScriptedServer([reply(200, {"ETag": etag}, BODY)]) as server:
+        assert fetch(server.url, waits).validators.etag == etag
+
+
 @pytest.mark.parametrize("validators", [None, Validators()])
 def test_304_to_an_unconditional_request_is_an_error(
     validators: Validators | None, waits: Waits

@@ -212,6 +212,16 @@ class TestLoadSecretKey:
         with pytest.raises(ConfigError, match="the password file"):
             find_password({PASSWORD_FILE: str(file)})
 
+    def test_a_password_that_is_not_utf_8_is_told(self, tmp_path: Path) -> None:
+        generate_keys(tmp_path / "b.key", password="right")
+        file = tmp_path / "password"
+        file.write_bytes(b"gr\xfcn\n")
+        file.chmod(0o600)
+        for environ in ({PASSWORD_FILE: str(file)}, {PASSWORD: os.fsdecode(b"gr\xfcn")}):
+            with pytest.raises(ConfigError, match="is not UTF-8") as caught:
+                Signer.load(tmp_path / "b.key", environ)
+            assert "gr" not in caught.value.message.replace(str(tmp_path), "")
+
     def test_no_secret_is_in_a_message(self, key: Path) -> None:
         secret = key.read_text().splitlines()[1]
         key.write_text(f"{secret}\n")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync.model.merkle import BLOCK_SIZE, block_hashes, merkle_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from torsync.model.manifest import Manifest
 
@@ -146,8 +146,3 @@ def _is_v2_right(manifest: Manifest, index: int, offset: int, content: bytes) ->
     leaves = 0 if is_small else length // BLOCK_SIZE
     expected = manifest.v2_hash(index, offset // length)
     return merkle_root(block_hashes(content), leaves=leaves) == expected
-
-
-def indexes_of(manifest: Manifest, paths: Iterable[str]) -> list[int]:
-    """The files of a manifest at some paths, in its order; others are left out."""
-    return sorted(manifest.by_path[path] for path in paths if path in manifest.by_path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from random import randrange
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import TorsyncError
+from torsync.model.errors import InterruptedByUserError, TorsyncError
 from torsync.model.events import Level
 from torsync.model.samples import choose_pieces, choose_ranges
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
     from torsync.subscribe.surroundings import Voice
     from torsync.swarm.torrent import Torrent
+
+_LOOK_S = 0.1
 
 
 def check_session(
@@ -58,16 +61,24 @@ def check_session(
         )
 
 
-def check_web_seeds(manifest: Manifest, web_seeds: Sequence[str], changed: Sequence[int]) -> None:
-    """See that each web seed has the content of a release.
+def check_web_seeds(
+    manifest: Manifest,
+    web_seeds: Sequence[str],
+    changed: Sequence[int],
+    *,
+    stopping: Callable[[], bool],
+) -> None:
+    """See that each web seed has the content of a release; all are asked at the same time.
 
     Args:
         manifest: of the release.
         web_seeds: the URLs that others serve.
         changed: indexes of files that the release before does not have so.
+        stopping: asked several times a second.
 
     Raises:
         WebSeedError: one has not; the first of them.
+        InterruptedByUserError: ``stopping`` said so.
     """
     http = [url for url in web_seeds if url.partition(":")[0].lower() in {"http", "https"}]
     if not http:
@@ -75,5 +86,22 @@ def check_web_seeds(manifest: Manifest, web_seeds: Sequence[str], changed: Seque
     from torsync.publish.web_seed_check import check_web_seed  # noqa: PLC0415 - costs start-up time
 
     parts = choose_ranges(manifest, changed, randrange)
+    failures: dict[str, BaseException] = {}
+
+    def check(url: str) -> None:
+        try:
+            check_web_seed(url, manifest, parts)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            failures[url] = error
+
+    threads = [threading.Thread(target=check, args=(url,), daemon=True) for url in http]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            if stopping():  # the threads end by their own deadlines
+                raise InterruptedByUserError("stopped while checking the release")
+            thread.join(_LOOK_S)
     for url in http:
-        check_web_seed(url, manifest, parts)
+        if url in failures:
+            raise failures[url]

@@ -110,13 +110,23 @@ def find_password(environ: Mapping[str, str]) -> str:
     """Find the password of secret keys; empty if there is none.
 
     Raises:
-        ConfigError: the file that holds it cannot be read.
+        ConfigError: the file that holds it cannot be read, or it is not UTF-8.
     """
     path = environ.get(PASSWORD_FILE, "")
     if environ.get(PASSWORD) or not path:
-        return environ.get(PASSWORD, "")
-    content = _read_private(Path(path), f"the password file {path!r}")
-    return content.decode(errors="surrogateescape").rstrip("\r\n")
+        shown = f"the password in the environment variable {PASSWORD}"
+        content = os.fsencode(environ.get(PASSWORD, ""))
+    else:
+        shown = f"the password file {path!r}"
+        content = _read_private(Path(path), shown).rstrip(b"\r\n")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{shown} is not UTF-8",
+            hint="write it in UTF-8; a key whose password cannot be needs a new password, by "
+            "`minisign -C`",
+        ) from None
 
 
 def _read_private(path: Path, shown: str) -> bytes:

@@ -191,6 +191,7 @@ class Publication:
         except TorsyncError as error:
             if not dry_run:
                 self._state.note_error(error.message, error.hint)
+                self._showing.go_on()
             raise
         report.seconds = time.monotonic() - started
         if not dry_run:
@@ -248,7 +249,12 @@ class Publication:
                     wait=self._around.wait,
                     voice=self._voice,
                 )
-            check_web_seeds(manifest, self.config.web_seeds, found.changed)
+            check_web_seeds(
+                manifest,
+                self.config.web_seeds,
+                found.changed,
+                stopping=self._around.stopping,
+            )
             self._releasing.publish(release, before)
         except BaseException:
             self._releasing.abandon(before)
@@ -283,6 +289,8 @@ class Publication:
         if self._showing.release is None:
             return False
         is_due = self._showing.heed_failures()
+        if is_due:
+            self._looks_s = 0.0  # others may be gone, too
         if told := self._showing.told():
             is_due |= self.edited(told)
         began = time.monotonic()
@@ -319,7 +327,11 @@ class Publication:
         return any(look is not Look.SAME for look in found.values())
 
     def _look_around(self, release: PublishedRelease) -> bool:
-        self._see_to_tree()
+        try:
+            self._see_to_tree()
+        except TorsyncError:
+            self._withdraw(release, release.manifest.by_path)
+            raise
         standing = look_at_all(self._tree, release, self._ignored)
         self._withdraw(release, standing.changed)
         found = standing.changed | standing.others

@@ -176,7 +176,7 @@ class Releasing:
         changed = (
             before is None
             or not authored.says_the_same_as(before.manifest)
-            or (signed and not before.facts.signed)
+            or (self._signer is not None and not self._signer.has_signed(before.signature))
         )
         report = PublishReport(
             self._config.name,

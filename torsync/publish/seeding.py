@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import SwarmError, TorsyncError, TreeError
+from torsync.model.events import Level
 from torsync.subscribe.fetch import tell_failures
 
 if TYPE_CHECKING:
@@ -89,6 +90,12 @@ class SeededRelease:
             use_web_seeds=False,
         )
         if request is None:
+            self._voice.notice(
+                Level.WARNING,
+                "not_seeded",
+                "nothing is seeded until the next release: some files have changed, and this "
+                "system has no place that keeps peers from writing into them",
+            )
             return
         self._torrent = self._around.pool().add(request)
         if self._super_seeding:

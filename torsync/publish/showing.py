@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import TorsyncError, TreeError
+from torsync.model.errors import SwarmError, TorsyncError, TreeError
 from torsync.model.events import Level
 from torsync.publish.seeding import SeededRelease
 from torsync.publish.standing import can_be_read
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_TOLD = 10_000
 _NAMED = 3
+_MOST_OF_THE_TIME = 10  # entering a session may take a tenth of it
 
 
 class Showing:
@@ -45,7 +47,10 @@ class Showing:
         self._seeded: SeededRelease | None = None
         self._withdrawn: frozenset[str] = frozenset()
         self._unreadable: dict[str, FileStamp | None] = {}
+        self._entered_s = float("-inf")
+        self._entering_s = 0.0
         self._told: deque[str] = deque(maxlen=_MOST_TOLD)
+        self._is_served = False
         self.release: PublishedRelease | None = None
 
     @property
@@ -126,7 +131,7 @@ class Showing:
             release.facts,
             release.stamps,
         )
-        if self._feed is None or (is_same and missing == was_missing):
+        if self._feed is None or (self._is_served and is_same and missing == was_missing):
             return
         from torsync.publish.feed import ServedRelease  # noqa: PLC0415 - costs start-up time
 
@@ -139,6 +144,7 @@ class Showing:
             stamps=release.stamps,
         )
         self._feed.publish(self._config.name, served, self._hear)
+        self._is_served = True
         if missing:
             self._feed.withdraw(self._config.name, missing)
 
@@ -164,7 +170,13 @@ class Showing:
             self._feed.withdraw(self._config.name, news)
         self._withdrawn |= news
         if self._seeded is not None:
-            self._seeded.enter(self._withdrawn)
+            began = time.monotonic()
+            if began - self._entered_s < _MOST_OF_THE_TIME * self._entering_s:
+                self._seeded.leave()  # of a large tree that is edited all over, nothing for now
+            else:
+                self._seeded.enter(self._withdrawn)
+                self._entered_s = time.monotonic()
+                self._entering_s = self._entered_s - began
         first = ", ".join(repr(path) for path in sorted(news)[:_NAMED])
         more = f" and {len(news) - _NAMED:,} more" if len(news) > _NAMED else ""
         self._voice.notice(
@@ -172,6 +184,15 @@ class Showing:
             "withdrawn",
             f"not seeded until the next release, as they are not what was published: {first}{more}",
         )
+
+    def go_on(self) -> None:
+        """Seed what can be seeded of the release that is public, after the next one has failed.
+
+        Raises:
+            SwarmError: the session refuses.
+        """
+        if self._seeded is not None and not self._seeded.is_in:
+            self._seeded.enter(self._withdrawn)
 
     # --- files that cannot be read ----------------------------------------------------------
 
@@ -184,7 +205,11 @@ class Showing:
         if self._seeded is None or self.release is None:
             return False
         self._seeded.share_out()
-        failed = self._seeded.failed_file()
+        try:
+            failed = self._seeded.failed_file()
+        except SwarmError:
+            self._seeded.leave()  # the next release, or look at what is public, enters it anew
+            raise
         if failed is None:
             return False
         path, error = failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 from torsync.model.trust import Order, release_comment
@@ -11,6 +12,8 @@ from torsync.publish.keys import load_secret_key
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+_KEY_ID = slice(2, 10)
 
 
 class Signer:
@@ -55,3 +58,12 @@ class Signer:
         """
         comment = release_comment(Order(int(time_s), number), file_name)
         return bytes(self._secret_key.sign(body, trusted_comment=comment)) + b"\n"
+
+    def has_signed(self, signature: bytes | None) -> bool:
+        """Whether a ``.minisig`` file says that it is by this key; nothing is verified."""
+        lines = (signature or b"").splitlines()
+        try:
+            signer = b64decode(lines[1])[_KEY_ID]
+        except (IndexError, ValueError):
+            return False
+        return signer == b64decode(self.public_key)[_KEY_ID]

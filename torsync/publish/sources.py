@@ -83,7 +83,7 @@ def own_node(endpoints: Sequence[tuple[str, int]], feed_url: str) -> tuple[str, 
         feed_url: public base URL of the feed, whose host subscribers know; may be empty.
 
     Returns:
-        Host and port; None if the session does not listen.
+        Host and port; None if the session does not listen, or there is no network.
     """
     if not endpoints:
         return None
@@ -95,7 +95,9 @@ def own_node(endpoints: Sequence[tuple[str, int]], feed_url: str) -> tuple[str, 
     host = urlsplit(feed_url).hostname or ""
     if host and not _is_local(host):
         return host, port
-    return (outward if outward and _is_any(address) else address), port
+    if not _is_any(address):
+        return address, port
+    return (outward, port) if outward else None
 
 
 def _is_local(host: str, _port: int = 0) -> bool:

@@ -99,7 +99,7 @@ class PublicationRunner:
         looks_s = self._clock() + self._config.interval_s
         heeds_s = 0.0
         while not self._around.stopping():
-            self._bell.wait(_LOOK_S)
+            self._bell.wait(self._pause_s())
             self._bell.clear()
             if self._around.stopping():
                 return
@@ -112,6 +112,11 @@ class PublicationRunner:
             if self._clock() >= min(looks_s, looks_s if due_s is None else due_s):
                 self._release(publication)
                 looks_s = self._clock() + self._config.interval_s
+
+    def _pause_s(self) -> float:
+        """How long to wait for an edit before anything else is looked at."""
+        due_s = self._settling.due_s()
+        return _LOOK_S if due_s is None else min(_LOOK_S, max(due_s - self._clock(), 0.001))
 
     # --- edits ------------------------------------------------------------------------------
 
@@ -157,6 +162,8 @@ class PublicationRunner:
             found = publication.heed()
         except TorsyncError as error:
             self._report(error)
+            if self._settling.due_s() is None:  # a release shows what is wrong, or mends it
+                self._settling.ended(self._clock(), self._clock(), failed=True)
             return
         if found and self._config.watch:
             self._settling.edited(self._clock())

@@ -231,7 +231,10 @@ class _Peer:
             if left_s <= 0:
                 raise TimeoutError("it did not answer in time")
             self._socket.settimeout(left_s)
-            received = self._socket.recv(256 * 1024)
+            try:
+                received = self._socket.recv(256 * 1024)
+            except TimeoutError:
+                raise TimeoutError("it did not answer in time") from None
             if not received:
                 raise ConnectionError("it closed the connection")
             self._buffer += received

@@ -19,6 +19,7 @@ from tests.benchmarks.contestants.distributors import (
     RsyncToMany,
     SuperSeeding,
     TorsyncSwarm,
+    TorsyncWithFeed,
 )
 from tests.benchmarks.measure import Run, assert_equal_trees, read_tree, run_process
 from tests.benchmarks.table import Row
@@ -47,7 +48,10 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
     """
     if CASE not in wanted:
         return []
-    distributors = (TorsyncSwarm(), BareSwarm(), SuperSeeding(), Nginx(), RsyncToMany())
+    distributors = (
+        *(TorsyncSwarm(), TorsyncWithFeed()),
+        *(BareSwarm(), SuperSeeding(), Nginx(), RsyncToMany()),
+    )
     chosen = [one for one in distributors if not options.only or one.name in options.only]
     rows, turns = [], []
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as name:
@@ -55,15 +59,20 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
         release = base / "release"
         write_mixed_tree(release, files=_FILES, total=options.scaled(_BYTES))
         obstacle = _no_network()
+        alone: dict[str, Row] = {}
         for one in chosen:
-            pair = _rows(one, obstacle or one.obstacle())
-            for row, count in zip(pair, (1, _SUBSCRIBERS), strict=True):
+            counts = (_SUBSCRIBERS,) if one.beside else (1, _SUBSCRIBERS)
+            for count in counts:
+                row = _row(one, count, obstacle or one.obstacle())
                 turns.append((row, partial(_turn, row, one, count, base)))
-            pair[1].reference = pair[0]
+                rows.append(row)
+                if count == 1:
+                    alone[one.name] = row
+                else:
+                    row.reference = alone.get(one.beside or one.name)
             if one.name == TorsyncSwarm.name:
                 most = _MOST_COPIES * _BYTES / 1e6
-                pair[1].goals = options.goals(ratio=_MOST_TIMES, MB_fetched=most)
-            rows += pair
+                rows[-1].goals = options.goals(ratio=_MOST_TIMES, MB_fetched=most)
         take_turns(turns, options.repeat)
     size = options.scaled(_BYTES)
     for row in rows:
@@ -72,17 +81,14 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
     return rows
 
 
-def _rows(one: Distributor, obstacle: str) -> list[Row]:
-    return [
-        Row(
-            f"{CASE}, {count}",
-            one.name,
-            obstacle or one.note,
-            takes_part=not obstacle,
-            is_reference=count == 1,
-        )
-        for count in (1, _SUBSCRIBERS)
-    ]
+def _row(one: Distributor, count: int, obstacle: str) -> Row:
+    return Row(
+        f"{CASE}, {count}",
+        one.name,
+        obstacle or one.note,
+        takes_part=not obstacle,
+        is_reference=count == 1,
+    )
 
 
 def _no_network() -> str:

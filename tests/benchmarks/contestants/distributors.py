@@ -50,11 +50,13 @@ class Distributor(ABC):
         name: in the table.
         note: what a reader of the table has to know.
         programs: that have to be installed.
+        beside: who has the row for one subscriber; empty where it has one of its own.
     """
 
     name: str
     note: str
     programs: tuple[str, ...] = ()
+    beside = ""
 
     def obstacle(self) -> str:
         """Why it cannot take part; empty if it can."""
@@ -80,6 +82,7 @@ class TorsyncSwarm(Distributor):
     name = "torsync"
     note = "run publishes, check-now fetches and leaves; opentracker"
     programs = ("opentracker",)
+    _feed = False
     _torrent: Path
 
     def serve(self, home: Home) -> None:
@@ -93,10 +96,11 @@ class TorsyncSwarm(Distributor):
         tracker = home.stack.enter_context(
             Tracker([torrent], host=home.machine.address, port=_TRACKER_PORT)
         )
+        feed = f'[feed]\nlisten = "{home.machine.address}:{_WEB_PORT}"\n' if self._feed else ""
         _write_config(
             home.scratch,
             home.machine,
-            f"[publications.release]\npath = {json.dumps(str(release))}\n"
+            f"{feed}[publications.release]\npath = {json.dumps(str(release))}\n"
             f"torrent = {json.dumps(str(self._torrent))}\ntrackers = [{json.dumps(url)}]\n",
         )
         state = ["--state-dir", str(home.scratch / "state")]
@@ -114,6 +118,14 @@ class TorsyncSwarm(Distributor):
         )
         state = ["--state-dir", str(place / "state")]
         return [*_torsync(place), *state, "check-now", "--timeout", "60s"]
+
+
+class TorsyncWithFeed(TorsyncSwarm):
+    """The same where the publisher is a web seed, too."""
+
+    name = "torsync, feed"
+    note = "the same with a feed, which is a web seed"
+    _feed = True
 
 
 class BareSwarm(TorsyncSwarm):
@@ -150,7 +162,8 @@ class SuperSeeding(BareSwarm):
     """The same with a seed that shows each piece to one peer."""
 
     name = "libtorrent, super"
-    note = "the same with super-seeding"
+    note = "the same with super-seeding; one subscriber alone takes more than a minute"
+    beside = BareSwarm.name
     _options = ("super",)
 
 

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 MAX_WAIT_S = 300
 _CONTENT = "content"
 _RETRY_AFTER_S = "5"
+# Who takes nothing keeps about four chunks in memory for a minute: many get smaller ones.
+_MOST_WITH_CHUNKS = 64
+_SMALL_CHUNK_BYTES = 16 * 1024
+_ZEROS = bytes(CHUNK_BYTES)
 _Result = TypeVar("_Result")
 _PLAIN = {"X-Content-Type-Options": "nosniff"}
 
@@ -57,12 +61,21 @@ class FeedApp:
         self._readers = readers
         self._changed: dict[str, asyncio.Future[None]] = {}
         self._is_closing = False
+        self._busy = 0  # requests under way, without polls that are held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         assert scope["type"] == "http"
-        answer = await self._answer(Request(scope, receive))
-        await answer(scope, receive, send)
+        self._busy += 1
+        try:
+            answer = await self._answer(Request(scope, receive))
+            await answer(scope, receive, send)
+        finally:
+            self._busy -= 1
+
+    def _chunk_bytes(self) -> int:
+        """How much to read at a time for one client."""
+        return CHUNK_BYTES if self._busy <= _MOST_WITH_CHUNKS else _SMALL_CHUNK_BYTES
 
     def wake(self, file_name: str) -> None:
         """End the polls that wait for a change of a ``.torrent``."""
@@ -89,7 +102,7 @@ class FeedApp:
             if isinstance(found, PublishedFile):
                 return await self._answer_file(request, found)
             if isinstance(found, Pad):
-                return _answer_pad(request, found)
+                return self._answer_pad(request, found)
             return _plain(found.value)
         return _plain(404)
 
@@ -113,10 +126,10 @@ class FeedApp:
         if is_match(condition, document.etag):
             return Response(status_code=304, headers=headers)
         headers["Content-Type"] = document.media_type
-        if request.method == "HEAD" or len(document.body) <= CHUNK_BYTES:
+        if request.method == "HEAD" or len(document.body) <= _SMALL_CHUNK_BYTES:
             return Response(document.body, headers=headers)
         headers["Content-Length"] = str(len(document.body))
-        return _Parts(200, headers, _slices(document.body))
+        return _Parts(200, headers, self._slices(document.body))
 
     async def _wait_for_change(
         self, request: Request, file_name: str, known: Document, wait_s: float
@@ -126,6 +139,7 @@ class FeedApp:
         ends = loop.time() + wait_s
         gone = asyncio.ensure_future(_until_gone(request.receive))
         document = known
+        self._busy -= 1
         try:
             while (
                 document.etag == known.etag
@@ -140,6 +154,7 @@ class FeedApp:
                     break
                 document = self._catalogue.document(file_name) or document
         finally:
+            self._busy += 1
             gone.cancel()
         return document
 
@@ -168,7 +183,9 @@ class FeedApp:
         if isinstance(wanted, Response):
             return wanted
         try:
-            first, content = await self._in_reader(read_first, file, wanted.span, about=file)
+            first, content = await self._in_reader(
+                read_first, file, wanted.span, self._chunk_bytes(), about=file
+            )
         except EditedError:
             return _plain(Absence.GONE.value)
         except OSError:
@@ -195,9 +212,31 @@ class FeedApp:
                 span = Span(span.start + len(part), span.end)
                 if span.start >= span.end:
                     break
-                part = await self._in_reader(content.read, span, about=file)
+                part = b""  # one less in memory
+                part = await self._in_reader(content.read, span, self._chunk_bytes(), about=file)
         finally:
             content.close()
+
+    async def _slices(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """Not at once: thousands of clients may ask for a large ``.torrent`` when it is new."""
+        start = 0
+        while start < len(body):
+            part = body[start : start + self._chunk_bytes()]
+            start += len(part)
+            yield part
+
+    def _answer_pad(self, request: Request, pad: Pad) -> Response:
+        wanted = _wanted(request, f'"pad-{pad.size_bytes}"', pad.size_bytes)
+        if isinstance(wanted, Response):
+            return wanted
+        return _Parts(wanted.status, wanted.headers, self._zeros(wanted.span))
+
+    async def _zeros(self, span: Span) -> AsyncGenerator[bytes, None]:
+        left_bytes = span.end - span.start
+        while left_bytes:
+            part = _ZEROS[: min(left_bytes, self._chunk_bytes())]
+            left_bytes -= len(part)
+            yield part
 
     async def _in_reader(
         self, read: Callable[..., _Result], *given: object, about: PublishedFile
@@ -243,13 +282,6 @@ def _wanted(request: Request, etag: str, size_bytes: int) -> _Wanted | Response:
     return _Wanted(200 if asked is None else 206, headers, span)
 
 
-def _answer_pad(request: Request, pad: Pad) -> Response:
-    wanted = _wanted(request, f'"pad-{pad.size_bytes}"', pad.size_bytes)
-    if isinstance(wanted, Response):
-        return wanted
-    return _Parts(wanted.status, wanted.headers, _zeros(wanted.span))
-
-
 class _Parts(Response):
     """An answer that is sent in parts, each when the client has taken most of the one before.
 
@@ -280,19 +312,6 @@ class _Parts(Response):
         finally:
             gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _slices(body: bytes) -> AsyncGenerator[bytes, None]:
-    """Not at once: thousands of clients may ask for a large ``.torrent`` when it is new."""
-    view = memoryview(body)
-    for start in range(0, len(body), CHUNK_BYTES):
-        yield bytes(view[start : start + CHUNK_BYTES])
-
-
-async def _zeros(span: Span) -> AsyncGenerator[bytes, None]:
-    zeros = bytes(CHUNK_BYTES)
-    for start in range(span.start, span.end, CHUNK_BYTES):
-        yield zeros[: span.end - start]
 
 
 async def _until_gone(receive: Receive) -> None:

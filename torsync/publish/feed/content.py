@@ -50,15 +50,15 @@ class Content:
             self.close()
             raise
 
-    def read(self, span: Span) -> bytes:
-        """Read at most ``CHUNK_BYTES`` of what is asked for; stat vouches for them afterwards.
+    def read(self, span: Span, most_bytes: int = CHUNK_BYTES) -> bytes:
+        """Read at most so many bytes of what is asked for; stat vouches for them afterwards.
 
         Raises:
             EditedError: the file has been edited, or cannot be read.
         """
         with self._closing:
             try:
-                data = os.pread(self._fd, min(span.end - span.start, CHUNK_BYTES), span.start)
+                data = os.pread(self._fd, min(span.end - span.start, most_bytes), span.start)
             except OSError as error:
                 raise _edited_or(error) from error
             self._check()
@@ -100,8 +100,15 @@ def _edited_or(error: OSError) -> Exception:
     )
 
 
-def read_first(file: PublishedFile, span: Span) -> tuple[bytes, Content | None]:
+def read_first(
+    file: PublishedFile, span: Span, most_bytes: int = CHUNK_BYTES
+) -> tuple[bytes, Content | None]:
     """Open a published file and read the first chunk of what is asked for.
+
+    Args:
+        file: to open.
+        span: what is asked for.
+        most_bytes: of the chunk.
 
     Returns:
         The chunk; and the open file, if there is more to read.
@@ -113,7 +120,7 @@ def read_first(file: PublishedFile, span: Span) -> tuple[bytes, Content | None]:
     content = Content(file)
     with ExitStack() as opened:
         opened.callback(content.close)
-        data = content.read(span) if span.start < span.end else b""
+        data = content.read(span, most_bytes) if span.start < span.end else b""
         if len(data) == span.end - span.start:
             return data, None
         opened.pop_all()

@@ -31,6 +31,7 @@ _HEADERS_BYTES = 16 * 1024
 _HEADERS_S = 20.0  # from one answer, or the connection, until the next request is complete
 _KEEP_ALIVE_S = 15
 _STALLED_S = 60.0  # for a client to take what is buffered for it: a chunk of content
+_BUFFERED_BYTES = 16 * 1024  # besides the chunk that is being sent, for each of many clients
 _MOST_CONNECTIONS = 10_000
 _FILES_FOR_OTHERS = 512  # what the rest of the program may have open
 _NAME = "feed"
@@ -131,6 +132,7 @@ def _protocol(app: FeedApp, log: logging.Logger, most_connections: int) -> type[
             if len(self.connections) > most_connections:
                 transport.abort()
             else:
+                transport.set_write_buffer_limits(high=_BUFFERED_BYTES)
                 self._await_request()
 
         def connection_lost(self, exc: Exception | None) -> None:

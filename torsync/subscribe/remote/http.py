@@ -31,6 +31,8 @@ from torsync.subscribe.remote.rules import (
     redirect_error,
     redirect_target,
     status_error,
+    usable_etag,
+    usable_last_modified,
 )
 from torsync.subscribe.remote.session import deadline_session
 
@@ -53,7 +55,8 @@ class Answer:
     Attributes:
         body: decoded; None after status 304.
         etag: the header ``ETag``, empty if there was none that can be trusted.
-        last_modified: likewise the header ``Last-Modified``; see ``changed_lately``.
+        last_modified: likewise the header ``Last-Modified``; see ``changed_lately`` and
+            ``usable_last_modified``.
         shown_url: where it came from, for messages.
     """
 
@@ -237,13 +240,14 @@ def _read_answer(
                 hint="the server or a cache before it is at fault: tell the publisher",
             )
         return Answer(None, etag, modified, shown)
+    now = datetime.now(timezone.utc)
     if response.status_code != 200:
-        now = datetime.now(timezone.utc)
         retry_after_s = parse_retry_after_s(response.headers.get("Retry-After", ""), now)
         raise status_error(shown, response.status_code, retry_after_s)
     if changed_lately(modified, response.headers.get("Date", "")):
         etag = modified = ""
-    return Answer(_read_body(response, shown, max_bytes), etag, modified, shown)
+    body = _read_body(response, shown, max_bytes)
+    return Answer(body, usable_etag(etag), usable_last_modified(modified, now), shown)
 
 
 def _read_body(response: requests.Response, shown: str, max_bytes: int) -> bytes:

@@ -46,6 +46,7 @@ class Outcome(Enum):
     UNCHANGED = "unchanged"
     IGNORED = "ignored"
     FAILED = "failed"
+    UNREACHED = "unreached"
 
 
 class Known(NamedTuple):
@@ -106,7 +107,7 @@ class Pace:
             self._ignored = min(self._ignored + 1, 10)
             return None
         self._ignored = 0
-        if took_s >= _HELD_S:
+        if took_s >= _HELD_S and outcome is not Outcome.UNREACHED:
             self._unheld = 0
             return _AGAIN_S
         pause_s = min(_FIRST_PAUSE_S * 2.0**self._unheld, _LONGEST_PAUSE_S)
@@ -259,7 +260,8 @@ class LongPoll:
                 on_socket=partial(self._note_socket, known),
             )
         except TorsyncError:
-            return Outcome.FAILED  # what is wrong, the next check tells
+            # What is wrong, the next check tells.
+            return Outcome.UNREACHED if self._socket is None else Outcome.FAILED
         return judge(held.status, held.etag, known.etag, is_applied=held.is_applied)
 
     def _note_socket(self, known: Known, connected: socket.socket) -> None:

@@ -25,6 +25,8 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SETTLED_S = 2.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1: a token
+# One tag, as RFC 9110, section 8.8.3 has it, or without the quotes, as some servers do.
+_ENTITY_TAG = re.compile(r'(?:W/)?"[!#-~]{0,1000}"|[A-Za-z0-9._:+/=-]{1,1000}', re.ASCII)
 _DELAY_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -217,6 +219,25 @@ def changed_lately(last_modified: str, date: str) -> bool:
     if modified is None or answered is None:
         return False
     return (answered - modified).total_seconds() < _SETTLED_S
+
+
+def usable_etag(etag: str) -> str:
+    """Give back a header ``ETag`` that a later request may send; empty if none should.
+
+    It is kept until the next release, so that a wrong one keeps that from ever being seen: ``*``
+    and a list match releases to come, and what no request can carry makes all of them fail.
+    """
+    return etag if _ENTITY_TAG.fullmatch(etag) else ""
+
+
+def usable_last_modified(last_modified: str, now: datetime) -> str:
+    """Give back a header ``Last-Modified`` that a later request may send; empty if none should.
+
+    Nothing that is published later would be newer than a date to come (RFC 9110, section 8.8.2.1).
+    """
+    date = _parse_date(last_modified)
+    is_usable = date is not None and date <= now and last_modified.isprintable()
+    return last_modified if is_usable else ""
 
 
 def _parse_date(text: str) -> datetime | None:
