@@ -203,16 +203,16 @@ def test_the_root_name_can_be_given(torsync: Torsync, folder: Path, out: Path) -
         ["--name", ".."],
         ["--name", ""],
         ["--secret-key", "/nowhere/minisign.key"],
-        ["--nonsense"],
     ],
     ids=" ".join,
 )
 def test_nonsense_is_a_usage_error_and_writes_nothing(
     torsync: Torsync, folder: Path, out: Path, options: list[str]
 ) -> None:
-    outcome = torsync.start("publish", folder, "-o", out, *options)
-    code = outcome._process.wait(60)
-    assert code == 2, outcome._err.file.read_text()
+    outcome = torsync.run("publish", folder, "-o", out, *options)
+    assert outcome.exit_code == 2, outcome.objects
+    assert outcome.error["code"] in {"usage", "config"}
+    assert outcome.error["hint"]
     assert not out.exists()
 
 
