@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PAD = 1
 _ALERT_WAIT_MS = 200
+_MANY_PIECES = 8192
 
 
 class DuplicateTorrentError(SwarmError):
@@ -47,6 +48,7 @@ class Swarm:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._endpoints: dict[str, int] = {}
+        self._says_redundant_have = "send_redundant_have" in config.settings
         self._ports = {int(listen.rpartition(":")[2]) for listen in config.listen}
         settings = session_settings(config)
         # Given in full, so that it is known which id other peers see.
@@ -78,6 +80,9 @@ class Swarm:
                 hint="rename it, or use another folder",
             ) from error
         key = best_hash(parameters.info_hashes)
+        if len(request.have) > _MANY_PIECES and not self._says_redundant_have:
+            # With many pieces this costs a seed more time than sending them does.
+            self._session.apply_settings({"send_redundant_have": False})
         with self._lock:
             if key in self._torrents:
                 raise DuplicateTorrentError(f"the session already holds the torrent {key.hex()}")

@@ -266,6 +266,10 @@ class Torrent:
         enough = len(self.pieces()) - 2
         return any(peer.num_pieces >= enough for peer in self._handle.get_peer_info())
 
+    def is_wanted(self) -> bool:
+        """Whether some connected peer does not have all pieces yet."""
+        return any(not peer.flags & lt.peer_info.seed for peer in self._handle.get_peer_info())
+
     def sources(self) -> tuple[set[str], set[str]]:
         """The trackers and web seeds in use."""
         trackers = {str(entry["url"]) for entry in self._handle.trackers()}
