@@ -156,6 +156,7 @@ class PublicationConfig:
         snapshot: seed from a reflinked clone of the folder.
         skip_unreadable: leave out what cannot be published, instead of publishing nothing.
         hints: whether content-defined chunks are published beside the ``.torrent``.
+        is_one_off: whether a command line describes it, and no configuration.
     """
 
     name: str
@@ -176,6 +177,7 @@ class PublicationConfig:
     snapshot: bool = False
     skip_unreadable: bool = False
     hints: bool = True
+    is_one_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
