@@ -15,7 +15,7 @@ from torsync.model.config import FeedConfig
 from torsync.publish.feed import Feed, ServedRelease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from torsync.disk.stamps import FileStamp
@@ -59,10 +59,12 @@ class PublicFeed(Feed):
         events: that it told.
     """
 
-    def __init__(self, host: str = HOST, port: int = 0, url: str = "") -> None:
+    def __init__(
+        self, host: str = HOST, port: int = 0, url: str = "", awaited: Collection[str] = ()
+    ) -> None:
         self.edited: list[tuple[str, str]] = []
         self.events: list[Event] = []
-        super().__init__(FeedConfig((host, port), url), self.events.append)
+        super().__init__(FeedConfig((host, port), url), self.events.append, awaited)
 
     @property
     def port(self) -> int:
@@ -84,9 +86,11 @@ class PublicFeed(Feed):
 
 
 @contextlib.contextmanager
-def running_feed(host: str = HOST, port: int = 0, url: str = "") -> Iterator[PublicFeed]:
+def running_feed(
+    host: str = HOST, port: int = 0, url: str = "", awaited: Collection[str] = ()
+) -> Iterator[PublicFeed]:
     """Start a feed; its own failures fail the test."""
-    feed = PublicFeed(host, port, url)
+    feed = PublicFeed(host, port, url, awaited)
     feed.start()
     try:
         yield feed

@@ -33,7 +33,7 @@ class Service:
     """
 
     def __init__(self, scratch: Path, *, feed_port: int | None = None) -> None:
-        self._scratch = scratch
+        scratch.mkdir(exist_ok=True)
         self.session = SessionConfig(
             listen=(f"{HOST}:{free_port(udp=True)}",), dht=False, lsd=False
         )

@@ -354,8 +354,9 @@ def test_a_session_that_does_not_listen_is_named(publisher: Publisher) -> None:
     assert "listen_failed" in publisher.notices(Level.WARNING)
 
 
-def test_a_file_that_is_edited_while_the_release_is_checked_stops_it(
-    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("unsettled", [False, True])
+def test_a_file_that_is_edited_while_it_is_checked_stops_a_release_of_a_folder_that_settles(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, *, unsettled: bool
 ) -> None:
     from torsync.publish import publication
 
@@ -369,6 +370,10 @@ def test_a_file_that_is_edited_while_the_release_is_checked_stops_it(
 
     monkeypatch.setattr(publication, "check_session", edit_and_check)
     publisher.write({"a/two.bin": 4 * PIECE})
+    if unsettled:
+        assert publisher.release(unsettled=True).number == 2
+        assert publisher.publication._showing._withdrawn == {"a/two.bin"}
+        return
     with pytest.raises(NotServedError, match="another hash than the release has"):
         publisher.release()
     assert_stays(publisher, public, FIRST)

@@ -12,9 +12,11 @@ import pytest
 from tests.support.hostile_peer import ClosedError, HostilePeer
 from tests.support.leecher import SETTINGS
 from tests.support.processes import wait_until
+from tests.support.services import Service
 from tests.support.torrents import make_libtorrent
 from tests.support.trees import edit_in_place, tree_bytes, write_tree
 from torsync.model.config import SessionConfig
+from torsync.model.events import Stage
 from torsync.model.metainfo import parse_metainfo
 from torsync.swarm import seed_request as module
 from torsync.swarm.seed_request import has_nowhere, seed_request
@@ -68,6 +70,31 @@ def test_files_that_are_not_right_are_not_written_to_and_neither_are_their_neigh
     finally:
         swarm.close()
     assert tree_bytes(folder) == before
+
+
+def test_a_subscribers_own_edits_are_safe_while_the_rest_is_seeded(tmp_path: Path) -> None:
+    if not has_nowhere():
+        pytest.skip("nothing is seeded in part here")
+    folder = write_tree(tmp_path / "pack", {"a": 3 * PIECE + 5, "b.ini": 4 * PIECE, "c": 3 * PIECE})
+    torrent, tree = tmp_path / "pack.torrent", tmp_path / "tree"
+    publisher = Service(tmp_path / "publisher")
+    publisher.publish(folder, torrent=torrent)
+    subscriber = Service(tmp_path / "subscriber")
+    subscriber.subscribe("tree", torrent.as_uri(), tree, keep=("*.ini",))
+    with publisher:
+        publisher.wait_for_release(1)
+        with subscriber:
+            subscriber.wait(lambda: bool(subscriber.checks), "it has synced")
+    edit_in_place(tree / "b.ini")
+    before = (tree / "b.ini").read_bytes()
+    subscriber.events.clear()
+    with subscriber:
+        subscriber.wait_for_stage("tree", Stage.SEEDING)
+        port = subscriber.pool.endpoints()[0][1]
+        be_hostile(parse_metainfo(torrent.read_bytes()), port, "b.ini")
+    assert (tree / "b.ini").read_bytes() == before
+    assert (tree / "a").read_bytes() == (folder / "a").read_bytes()
+    assert (tree / "c").read_bytes() == (folder / "c").read_bytes()
 
 
 def test_where_there_is_no_such_place_nothing_is_seeded_in_part(

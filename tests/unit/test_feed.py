@@ -616,6 +616,26 @@ class TestItsLife:
         feed.close()
         assert feed.events == []
 
+    def test_what_waits_for_its_first_release_is_not_there_yet_instead_of_gone(
+        self, folder: Path
+    ) -> None:
+        with running_feed(awaited=[NAME]) as feed:
+            release = released(folder, make_packed(folder / "a"), signature=b"a signature")
+            paths = [
+                f"/{NAME}.torrent",
+                f"/{NAME}.torrent.minisig",
+                feed.content_path(release, "a/b.bin"),
+            ]
+            for path in paths:
+                answer = requests.get(feed.url + path, timeout=DEADLINE_S)
+                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+            assert requests.get(f"{feed.url}/x.torrent", timeout=DEADLINE_S).status_code == 404
+            feed.show(release)
+            for path in paths:
+                assert requests.get(feed.url + path, timeout=DEADLINE_S).status_code == 200
+            missing = f"{feed.url}/content/{'0' * 40}/x/y"
+            assert requests.get(missing, timeout=DEADLINE_S).status_code == 404
+
     def test_a_port_in_use_is_named(self) -> None:
         with running_feed() as feed, pytest.raises(FeedError, match="Address already") as found:
             PublicFeed(port=feed.port).start()

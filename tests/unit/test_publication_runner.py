@@ -120,7 +120,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         def resume(self) -> None:
             assert not world.released_s, "it comes first"
 
-        def release_now(self) -> PublishReport:
+        def release_now(self, *, unsettled: bool = False) -> PublishReport:  # noqa: ARG002
             world.released_s.append(world.now_s)
             return world.release()
 

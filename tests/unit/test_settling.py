@@ -81,6 +81,24 @@ def test_a_failure_is_tried_again_later_and_later_and_an_edit_may_mend_it() -> N
     assert settling.due_s() is None
 
 
+def test_a_failure_in_a_folder_that_never_settles_is_tried_again_soon_and_ever_later() -> None:
+    settling = Settling(SETTLE_S)
+    now_s, waits = 20.0, []
+    settling.edited(0.0)
+    for _ in range(5):
+        assert not settling.is_settled(now_s - 19.5 if not waits else now_s)
+        settling.begun()
+        settling.edited(now_s)
+        settling.ended(now_s, now_s, failed=True)
+        for tenth in range(1, 400):
+            settling.edited(now_s + tenth / 10)
+        due_s = settling.due_s()
+        assert due_s is not None
+        waits.append(due_s - now_s)
+        now_s = due_s
+    assert waits[:3] == [2, 4, 8]
+
+
 @given(
     settle_s=st.floats(0.0, 60.0),
     gaps_s=st.lists(st.floats(0.0, 30.0), max_size=40),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torsync.model.config import Config, PublicationConfig, SessionConfig
 from torsync.model.errors import ExitCode, UsageError
+from torsync.model.events import Level, Notice
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,20 @@ def run_publish(context: Context, arguments: argparse.Namespace) -> ExitCode:
         return serve(context, config)
     with context.surroundings(config.session) as around:
         jobs = release_jobs(context, [publication], around, "publish", dry_run=arguments.dry_run)
-        return run_jobs(context, jobs)
+        code = run_jobs(context, jobs)
+    if code is ExitCode.OK and not (arguments.dry_run or publication.web_seeds):
+        context.renderer.event(_not_seeded(publication.name))
+    return code
+
+
+def _not_seeded(name: str) -> Notice:
+    return Notice(
+        name,
+        Level.INFO,
+        "not_seeded",
+        "nobody seeds it yet",
+        "open the .torrent in a client that has the folder, or give the command with --seed",
+    )
 
 
 def _publication(arguments: argparse.Namespace) -> PublicationConfig:

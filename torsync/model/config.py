@@ -155,7 +155,6 @@ class PublicationConfig:
         super_seeding: BEP 16.
         snapshot: seed from a reflinked clone of the folder.
         skip_unreadable: leave out what cannot be published, instead of publishing nothing.
-        hints: whether content-defined chunks are published beside the ``.torrent``.
         is_one_off: whether a command line describes it, and no configuration.
     """
 
@@ -176,7 +175,6 @@ class PublicationConfig:
     super_seeding: bool = False
     snapshot: bool = False
     skip_unreadable: bool = False
-    hints: bool = True
     is_one_off: bool = False
 
 

@@ -184,7 +184,6 @@ def _read_publication(table: Table, home: str, environ: Mapping[str, str]) -> Pu
         super_seeding=table.value("super_seeding", to_boolean, default.super_seeding),
         snapshot=table.value("snapshot", to_boolean, default.snapshot),
         skip_unreadable=table.value("skip_unreadable", to_boolean, default.skip_unreadable),
-        hints=table.value("hints", to_boolean, default.hints),
     )
     table.report_unknown()
     return publication

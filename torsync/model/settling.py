@@ -26,6 +26,7 @@ class Settling:
         """
         self._settle_s = settle_s
         self._first_s: float | None = None
+        self._begun_s: float | None = None
         self._last_s = 0.0
         self._ended_s = float("-inf")
         self._cost_s = 0.0
@@ -36,6 +37,10 @@ class Settling:
         """Whether there are edits that no release has."""
         return self._first_s is not None
 
+    def is_settled(self, now_s: float) -> bool:
+        """Whether nothing was edited for the settle time."""
+        return self._first_s is None or now_s >= self._last_s + self._settle_s
+
     def edited(self, now_s: float) -> None:
         """Note an edit."""
         if self._first_s is None:
@@ -44,7 +49,7 @@ class Settling:
 
     def begun(self) -> None:
         """Note that a release is begun: what is edited from now on is not in it."""
-        self._first_s = None
+        self._begun_s, self._first_s = self._first_s, None
 
     def ended(self, began_s: float, now_s: float, *, failed: bool = False) -> None:
         """Note that a try to release has ended.
@@ -56,6 +61,8 @@ class Settling:
         """
         self._ended_s, self._cost_s = now_s, now_s - began_s
         self._failures = self._failures + 1 if failed else 0
+        if failed and self._first_s is not None and self._begun_s is not None:
+            self._first_s = self._begun_s  # edited before, and while it was made: it never settles
 
     def due_s(self) -> float | None:
         """When the next release is due; None if nothing was edited and nothing failed."""
@@ -69,6 +76,7 @@ class Settling:
             forced = max(
                 self._first_s + max(_FORCED_SETTLES * self._settle_s, _LEAST_FORCED_S),
                 self._ended_s + _FORCED_REST_PER_COST * self._cost_s,
+                self._ended_s + (2.0 ** min(self._failures, 10) if self._failures else 0.0),
             )
             due.append(min(settled, forced))
         return min(due, default=None)

@@ -11,7 +11,7 @@ from torsync.model.events import Level
 from torsync.model.samples import choose_pieces, choose_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from torsync.model.manifest import Manifest
     from torsync.subscribe.surroundings import Voice
@@ -25,6 +25,7 @@ def check_session(
     manifest: Manifest,
     changed: Sequence[int],
     *,
+    withdrawn: Collection[str],
     wait: Callable[[float], bool],
     voice: Voice,
 ) -> None:
@@ -34,6 +35,7 @@ def check_session(
         torrent: in the session.
         manifest: of the release.
         changed: indexes of files that the release before does not have so.
+        withdrawn: paths of files that it is not to serve.
         wait: sleeps so many seconds, True if the work shall stop.
         voice: says what could not be seen.
 
@@ -44,7 +46,11 @@ def check_session(
     """
     from torsync.swarm.probe import probe  # noqa: PLC0415 - not needed where nothing has changed
 
-    pieces = choose_pieces(manifest, changed, randrange)
+    without = {manifest.by_path[path] for path in withdrawn}
+    chosen = choose_pieces(
+        manifest, [index for index in changed if index not in without], randrange
+    )
+    pieces = [piece for piece in chosen if without.isdisjoint(manifest.files_in(piece))]
     if not pieces:
         return
     try:

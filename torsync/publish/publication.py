@@ -20,9 +20,10 @@ from torsync.publish.showing import Showing
 from torsync.publish.standing import Look, look_at, look_at_all
 from torsync.publish.state import PublicationState
 from torsync.subscribe.surroundings import Voice
+from torsync.swarm.probe import NotServedError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from torsync.model.config import PublicationConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torsync.publish.feed import Feed
     from torsync.publish.releasing import Prepared
     from torsync.publish.request import Request
+    from torsync.publish.seeding import SeededRelease
     from torsync.publish.state import PublishedRelease
     from torsync.subscribe.surroundings import Surroundings
 
@@ -169,7 +171,7 @@ class Publication:
 
     # --- release ----------------------------------------------------------------------------
 
-    def release_now(self, *, dry_run: bool = False) -> PublishReport:
+    def release_now(self, *, dry_run: bool = False, unsettled: bool = False) -> PublishReport:
         """Make a release of the folder as it is, if anything has changed.
 
         It becomes public only when it can be fetched. A failure leaves the release before public
@@ -177,6 +179,7 @@ class Publication:
 
         Args:
             dry_run: only tell what it would be; files may be hashed, and nothing is published.
+            unsettled: the folder is edited all the time; it is not waited for a better moment.
 
         Raises:
             RefusedError: the folder is empty, and was not.
@@ -185,7 +188,7 @@ class Publication:
         """
         started = time.monotonic()
         try:
-            report = self._foretell() if dry_run else self._release()
+            report = self._foretell() if dry_run else self._release(unsettled=unsettled)
         except InterruptedByUserError:
             raise
         except TorsyncError as error:
@@ -218,12 +221,12 @@ class Publication:
         report.dry_run = True
         return report
 
-    def _release(self) -> PublishReport:
+    def _release(self, *, unsettled: bool) -> PublishReport:
         self._see_to_tree()
         before = self._recover()
         found = self._releasing.prepare(before)
         if before is None or found.report.changed or self._showing.has_lost_clones:
-            self._publish(found, before)
+            self._publish(found, before, unsettled=unsettled)
         else:
             self._releasing.confirm(before, found.release)
             self._showing.show(found.release)
@@ -231,7 +234,9 @@ class Publication:
         self._showing.raise_unreadable()
         return found.report
 
-    def _publish(self, found: Prepared, before: PublishedRelease | None) -> None:
+    def _publish(
+        self, found: Prepared, before: PublishedRelease | None, *, unsettled: bool
+    ) -> None:
         """Seed a release beside the one before, see that it can be fetched, show it."""
         self._voice.stage(Stage.CHECKING_RELEASE)
         entered = None
@@ -241,14 +246,8 @@ class Publication:
             manifest = release.manifest
             self._releasing.keep(release)
             entered = self._showing.enter(release)
-            if entered is not None and entered.torrent is not None:
-                check_session(
-                    entered.torrent,
-                    manifest,
-                    found.changed,
-                    wait=self._around.wait,
-                    voice=self._voice,
-                )
+            if entered is not None:
+                self._check_served(entered, found.changed, unsettled=unsettled)
             check_web_seeds(
                 manifest,
                 self.config.web_seeds,
@@ -262,8 +261,35 @@ class Publication:
                 entered.leave()
             self._releasing.forget_snapshots(before)
             raise
-        self._showing.show(release, entered=entered)
+        withdrawn = entered.withdrawn if entered is not None else ()
+        self._showing.show(release, withdrawn, entered)
         self._releasing.forget_snapshots(release)
+
+    def _check_served(
+        self, entered: SeededRelease, changed: Sequence[int], *, unsettled: bool
+    ) -> None:
+        """See that the session serves a release.
+
+        In a folder that never settles, a file may have been edited since it was hashed. If that
+        kept releases back there would be none, so it is withdrawn instead.
+        """
+        while entered.torrent is not None:
+            try:
+                check_session(
+                    entered.torrent,
+                    entered.release.manifest,
+                    changed,
+                    withdrawn=entered.withdrawn,
+                    wait=self._around.wait,
+                    voice=self._voice,
+                )
+            except NotServedError:  # noqa: PERF203 - it is done once
+                edited = self._changed_of(entered.release)
+                if not unsettled or edited <= entered.withdrawn:
+                    raise
+                entered.enter(edited | entered.withdrawn)
+            else:
+                return
 
     def _see_to_tree(self) -> None:
         """Open what is there by now: a disk may have been mounted, or be gone."""

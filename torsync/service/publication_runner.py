@@ -171,10 +171,12 @@ class PublicationRunner:
     # --- releases ---------------------------------------------------------------------------
 
     def _release(self, publication: Publication) -> None:
-        self._begin(publication)
+        self._take_edits(publication)
         began_s = self._clock()
+        unsettled = not self._settling.is_settled(began_s)
+        self._settling.begun()
         try:
-            report = publication.release_now()
+            report = publication.release_now(unsettled=unsettled)
         except InterruptedByUserError:
             return
         except TorsyncError as error:
@@ -191,7 +193,8 @@ class PublicationRunner:
         for request in publication.requests.waiting():
             began_s = self._clock()
             if not request.dry_run:
-                self._begin(publication)
+                self._take_edits(publication)  # what was touched so far is in the release
+                self._settling.begun()
             try:
                 report = publication.answer(request)
             except InterruptedByUserError:
@@ -206,10 +209,6 @@ class PublicationRunner:
                     if report.changed:
                         self._on_report(report)
             publication.rest()
-
-    def _begin(self, publication: Publication) -> None:
-        self._take_edits(publication)  # what was touched so far is in the release
-        self._settling.begun()
 
     def _attempt(self, action: Callable[[], object]) -> None:
         try:

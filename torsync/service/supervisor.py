@@ -117,7 +117,8 @@ class Supervisor:
             return None
         from torsync.publish.feed import Feed  # noqa: PLC0415 - costs start-up time
 
-        feed = Feed(self._feed_config, self._around.sink)
+        awaited = [publication.name for publication in self._publications]
+        feed = Feed(self._feed_config, self._around.sink, awaited)
         feed.start()
         held.callback(feed.close)
         return feed

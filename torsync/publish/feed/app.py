@@ -103,6 +103,8 @@ class FeedApp:
                 return await self._answer_file(request, found)
             if isinstance(found, Pad):
                 return self._answer_pad(request, found)
+            if found is Absence.UNKNOWN and self._catalogue.may_come():
+                return _not_yet()  # 404 would have libtorrent give up the web seed for good
             return _plain(found.value)
         return _plain(404)
 
@@ -111,7 +113,7 @@ class FeedApp:
     async def _answer_document(self, request: Request, file_name: str) -> Response:
         document = self._catalogue.document(file_name)
         if document is None:
-            return _plain(404)
+            return _not_yet() if self._catalogue.may_come(file_name) else _plain(404)
         headers = {"Cache-Control": "no-cache", **_PLAIN}
         condition = request.headers.get("if-none-match", "")
         if file_name.endswith(TORRENT):
@@ -189,7 +191,7 @@ class FeedApp:
         except EditedError:
             return _plain(Absence.GONE.value)
         except OSError:
-            return _plain(503, {"Retry-After": _RETRY_AFTER_S})
+            return _not_yet()
         if content is None:
             return Response(first, wanted.status, wanted.headers)
         parts = self._rest_of(file, content, first, wanted.span)
@@ -323,3 +325,7 @@ async def _until_gone(receive: Receive) -> None:
 def _plain(status: int, headers: Mapping[str, str] | None = None) -> Response:
     text = f"{status} {HTTPStatus(status).phrase}\n"
     return Response(text, status, {**(headers or {})}, media_type="text/plain")
+
+
+def _not_yet() -> Response:
+    return _plain(503, {"Retry-After": _RETRY_AFTER_S})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync.model.names import is_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from torsync.disk.stamps import FileStamp
@@ -138,7 +138,9 @@ def _succeeding(known: _Publication, served: _Served) -> _Publication:
 class Catalogue:
     """Published by some threads, looked up by others: each sees one whole release, unhindered."""
 
-    def __init__(self) -> None:
+    def __init__(self, awaited: Collection[str] = ()) -> None:
+        """Begin without releases; ``awaited`` are the publications that will have one."""
+        self._awaited = frozenset(awaited)
         self._publications: Mapping[str, _Publication] = {}  # replaced as a whole
         self._publishing = threading.Lock()
         self._telling = threading.Lock()
@@ -156,6 +158,20 @@ class Catalogue:
         with self._publishing:
             if name in self._publications:
                 self._publications[name].served.withdrawn.update(paths)
+
+    def may_come(self, file_name: str = "") -> bool:
+        """Whether what is not there is so only until a first release, as after a restart.
+
+        Args:
+            file_name: ``NAME.torrent`` or what belongs beside it; empty: some release's content.
+        """
+        awaited = self._awaited - self._publications.keys()
+        if not file_name:
+            return bool(awaited)
+        return any(
+            file_name.endswith(suffix) and file_name.removesuffix(suffix) in awaited
+            for suffix in _SUFFIXES
+        )
 
     def names(self) -> list[str]:
         """The publications, in the order of their names."""

@@ -12,7 +12,7 @@ from torsync.publish.feed.catalogue import TORRENT, Catalogue
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from torsync.model.config import FeedConfig
     from torsync.model.events import EventSink
@@ -37,16 +37,18 @@ class Feed:
     Methods may be called from any thread.
     """
 
-    def __init__(self, config: FeedConfig, sink: EventSink) -> None:
+    def __init__(self, config: FeedConfig, sink: EventSink, awaited: Collection[str] = ()) -> None:
         """Prepare; nothing is listened on yet.
 
         Args:
             config: with an address to listen on.
             sink: for what goes wrong while it runs; called from the feed's own thread.
+            awaited: publications that will have a release: until then they are not missing, but
+                not available yet.
         """
         self._config = config
         self._sink = sink
-        self._catalogue = Catalogue()
+        self._catalogue = Catalogue(awaited)
         self._url = ""
         self._running: RunningServer | None = None
         self._thread: threading.Thread | None = None
