@@ -468,3 +468,15 @@ def test_a_torrent_that_is_configured_elsewhere_is_written_there(
     assert (tmp_path / "moved.torrent").read_bytes() == publisher.torrent.read_bytes()
     assert not publisher.notices(Level.WARNING)
     assert publisher.notices(Level.INFO).count("torrent_restored") == 1
+
+
+def test_a_first_signature_can_be_read_by_those_who_can_read_the_torrent(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.open(seed=False).release(FIRST)
+    publisher.torrent.chmod(0o604)
+    generate_keys(tmp_path / "key")
+    publisher.configure(secret_key=tmp_path / "key")
+    publisher.open(seed=False).release()
+    signature = publisher.torrent.with_name("pack.torrent.minisig")
+    assert signature.stat().st_mode & 0o777 == 0o604
