@@ -25,7 +25,7 @@ class HostilePeer:
     def __init__(self, manifest: Manifest, port: int) -> None:
         info_hash = manifest.info_hash_v1 or manifest.info_hash_v2
         assert info_hash is not None
-        self._socket = socket.create_connection((HOST, port), timeout=10)
+        self._socket = socket.create_connection((HOST, port), timeout=3)
         name = b"-XX0000-hostile-peer"
         fast = bytes([0, 0, 0, 0, 0, 0, 0, 4])
         self._socket.sendall(b"\x13BitTorrent protocol" + fast + info_hash[:20] + name)

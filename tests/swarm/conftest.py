@@ -9,6 +9,7 @@ import pytest
 from tests.support.cli import Publisher, Torsync
 from tests.support.privileges import unprivileged_environment
 from tests.support.processes import HOST, free_port
+from tests.support.publishers import Publishing
 from tests.support.updates import Updates
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 def torsync(tmp_path: Path) -> Iterator[Torsync]:
     """The program, with a configuration that holds no subscription yet."""
     with Torsync(tmp_path) as program:
+        yield program
+
+
+@pytest.fixture
+def publishing(tmp_path: Path) -> Iterator[Publishing]:
+    """The program as a publisher, with a configuration that holds no publication yet."""
+    with Publishing(tmp_path / "publisher") as program:
         yield program
 
 

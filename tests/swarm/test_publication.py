@@ -16,6 +16,7 @@ from tests.support.nginx import nginx
 from tests.support.processes import free_port
 from tests.support.publications import HOST, PIECE, Publisher
 from tests.support.trees import edit_in_place, tree_bytes
+from torsync.disk.stamps import stamp_of
 from torsync.model.config import TorrentFormat
 from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError, TreeError
 from torsync.model.events import Level
@@ -124,11 +125,11 @@ def test_what_was_edited_while_it_was_down_is_not_seeded_until_it_is_released(
 def test_files_of_the_publisher_are_left_as_they_are(publisher: Publisher) -> None:
     publisher.open()
     publisher.write(FIRST)
-    before = {path: (publisher.folder / path).stat() for path in FIRST}
+    before = {path: stamp_of((publisher.folder / path).stat()) for path in FIRST}
     publisher.release()
     assert tree_bytes(publisher.folder).keys() - {".torsync/lock"} == FIRST.keys()
     for path, status in before.items():
-        assert (publisher.folder / path).stat() == status
+        assert stamp_of((publisher.folder / path).stat()) == status
 
 
 # --- order and signature --------------------------------------------------------------------

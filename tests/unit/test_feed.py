@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -542,6 +544,22 @@ class TestLimits:
                 wait_until(lambda: huge not in open_inodes(), "it is closed")
                 assert len(lazy.everything()) < HUGE
 
+    def test_where_no_more_files_can_be_opened_the_connection_is_cut(
+        self, feed: PublicFeed, release: ServedRelease, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """libtorrent 2.1.1 asks again then, and never after a 503."""
+
+        def no_room(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        url = feed.url + feed.content_path(release, "a/b.bin")
+        with monkeypatch.context() as patched:
+            patched.setattr("torsync.publish.feed.app.read_first", no_room)
+            with pytest.raises(requests.exceptions.RequestException):
+                requests.get(url, timeout=DEADLINE_S)
+        assert requests.get(url, timeout=DEADLINE_S).status_code == 200
+        assert not feed.edited
+
     def test_there_are_only_so_many_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("torsync.publish.feed.running._connection_limit", lambda: 3)
         with running_feed() as feed:
@@ -619,20 +637,17 @@ class TestItsLife:
     def test_what_waits_for_its_first_release_is_not_there_yet_instead_of_gone(
         self, folder: Path
     ) -> None:
-        with running_feed(awaited=[NAME]) as feed:
+        with running_feed(awaited=[NAME]) as feed, ThreadPoolExecutor(1) as clients:
             release = released(folder, make_packed(folder / "a"), signature=b"a signature")
-            paths = [
-                f"/{NAME}.torrent",
-                f"/{NAME}.torrent.minisig",
-                feed.content_path(release, "a/b.bin"),
-            ]
-            for path in paths:
-                answer = requests.get(feed.url + path, timeout=DEADLINE_S)
+            for name in (f"{NAME}.torrent", f"{NAME}.torrent.minisig"):
+                answer = requests.get(f"{feed.url}/{name}", timeout=DEADLINE_S)
                 assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
             assert requests.get(f"{feed.url}/x.torrent", timeout=DEADLINE_S).status_code == 404
+            url = feed.url + feed.content_path(release, "a/b.bin")
+            asked = clients.submit(requests.get, url, timeout=DEADLINE_S)
+            wait_until(lambda: "" in feed._running._app._changed, "the request is held")  # type: ignore[union-attr]
             feed.show(release)
-            for path in paths:
-                assert requests.get(feed.url + path, timeout=DEADLINE_S).status_code == 200
+            assert asked.result().content == (folder / "a/b.bin").read_bytes()
             missing = f"{feed.url}/content/{'0' * 40}/x/y"
             assert requests.get(missing, timeout=DEADLINE_S).status_code == 404
 

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from torsync.model.config import FeedConfig
+from torsync.model.errors import FeedError
 from torsync.publish.feed import address
 from torsync.publish.feed.address import listen, outward_address, public_url
 
@@ -31,6 +32,7 @@ def test_what_is_configured_is_told(host: str, url: str, expected: str) -> None:
     ("host", "found", "expected"),
     [
         ("0.0.0.0", {socket.AF_INET: "198.51.100.7"}, "198.51.100.7"),
+        ("*", {socket.AF_INET: "198.51.100.7"}, "198.51.100.7"),
         ("::", {socket.AF_INET: "198.51.100.7", socket.AF_INET6: "2001:db8::7"}, "198.51.100.7"),
         ("::", {socket.AF_INET6: "2001:db8::7"}, "[2001:db8::7]"),
         ("0.0.0.0", {socket.AF_INET6: "2001:db8::7"}, "name.example"),
@@ -66,6 +68,13 @@ def test_for_a_wildcard_the_outward_address_is_told(
     monkeypatch.setattr(address.socket, "gethostname", lambda: "name.example")
     monkeypatch.setattr(address.socket, "getaddrinfo", lambda *_: [])
     assert public_url(FeedConfig((host, 0)), 8080) == f"http://{expected}:8080"
+
+
+@pytest.mark.parametrize("host", ["x" * 70, "a..b"])
+def test_what_is_no_name_is_told(host: str) -> None:
+    with pytest.raises(FeedError, match="no address for") as caught:
+        listen(host, 0)
+    assert "listen in [feed]" in caught.value.hint
 
 
 def test_a_name_that_nobody_knows_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

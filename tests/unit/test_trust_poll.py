@@ -190,10 +190,12 @@ class TestAttacks:
         error = synced.refuses()
         assert error.reason == "unsigned"
         assert f"no signature at {site.signature.as_uri()}" in error.message
+        assert "remove" not in error.hint, "who takes the signature away wants just that"
 
     def test_an_unsigned_first_release(self, site: Site, subscriber: Subscriber) -> None:
         site.put(ONE, None)
-        assert subscriber.refuses().reason == "unsigned"
+        error = subscriber.refuses()
+        assert (error.reason, "remove public_keys" in error.hint) == ("unsigned", True)
         assert subscriber.open().polled() is None
 
     def test_a_forged_release_with_an_old_signature(self, site: Site, synced: Subscriber) -> None:

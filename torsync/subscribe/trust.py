@@ -220,7 +220,9 @@ class Trust:
                 f"{shown}: expected a signed release, as public_keys are configured, "
                 f"found no signature at {mask_url(signature_url(self._url))}",
                 reason=Refusal.UNSIGNED,
-                hint="the publisher has to sign it; if they never do, remove public_keys",
+                hint=_TAMPERED
+                if newest is not None
+                else "the publisher has to sign it; if they never do, remove public_keys",
             )
         key, comment = check_signature(found.body, signature, self._keys, shown)
         order = read_order(comment)

@@ -41,7 +41,8 @@ def translate(alert: lt.alert) -> SwarmEvent | None:
             path = _text(alert.filename)
             return FileFailed(path, _system_errno(alert.error), _said(alert.error))
         case lt.torrent_error_alert():
-            return TorrentFailed(_said(alert.error))
+            # The binding gives the file only in the text: ERROR: (2 No such file) /its/path
+            return TorrentFailed(_said(alert.error), _text(alert.message).rpartition(") ")[2])
         case lt.tracker_error_alert():
             reason = _text(alert.error_message) or _said(alert.error)
             return TrackerFailed(_text(alert.tracker_url), reason)

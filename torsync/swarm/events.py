@@ -17,9 +17,10 @@ class FileFailed:
 
 @dataclass(frozen=True, slots=True)
 class TorrentFailed:
-    """The torrent as a whole cannot go on."""
+    """The torrent as a whole cannot go on; ``path`` is the file that it failed at, if one did."""
 
     message: str
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,10 @@ class Torrent:
                     self._called[event.peer] = None
                 case PeerNotReached():
                     self._called.pop(event.peer, None)
+                case TorrentFailed() if event.path.startswith(NOWHERE):
+                    self._handle.clear_error()  # a block that nobody asked for was to be hashed
+                    self._handle.resume()
+                    return
                 case FileFailed() if event.path.startswith(NOWHERE):
                     return  # what was to be: somebody asked for a file that is withheld
                 case FileFailed():

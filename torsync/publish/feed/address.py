@@ -33,12 +33,13 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
         )
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         try:  # addresses of families that no interface has yet, such as ::1 on its own
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
+        except (socket.gaierror, UnicodeError) as error:
+            why = getattr(error, "strerror", "") or "it is no name that a machine may have"
             raise FeedError(
-                f"the feed cannot listen on {shown}: no address for {host!r} ({error.strerror})",
+                f"the feed cannot listen on {shown}: no address for {host!r} ({why})",
                 hint='correct listen in [feed]: "0.0.0.0:8080" listens on all IPv4 addresses',
             ) from error
     family, _, _, _, address = found[0]
@@ -79,7 +80,7 @@ def public_url(config: FeedConfig, port: int) -> str:
     assert config.listen is not None
     host = config.listen[0]
     if _is_wildcard(host):
-        families = (socket.AF_INET,) if host == "0.0.0.0" else (socket.AF_INET, socket.AF_INET6)  # noqa: S104
+        families = (socket.AF_INET, socket.AF_INET6) if ":" in host else (socket.AF_INET,)
         host = outward_address(families) or _own_name()
     return f"http://{_bracketed(host)}:{port}"
 
@@ -110,6 +111,8 @@ def _own_name() -> str:
 
 
 def _is_wildcard(host: str) -> bool:
+    if host in {"*", "0"}:  # the system takes these for 0.0.0.0
+        return True
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 MAX_WAIT_S = 300
 _CONTENT = "content"
 _RETRY_AFTER_S = "5"
+_FIRST_RELEASE_S = 30.0  # longer than libtorrent waits, which calls again then
+_ANY = ""  # instead of the name of a .torrent
 # Who takes nothing keeps about four chunks in memory for a minute: many get smaller ones.
 _MOST_WITH_CHUNKS = 64
 _SMALL_CHUNK_BYTES = 16 * 1024
@@ -79,9 +81,10 @@ class FeedApp:
 
     def wake(self, file_name: str) -> None:
         """End the polls that wait for a change of a ``.torrent``."""
-        waiting = self._changed.pop(file_name, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
+        for key in (file_name, _ANY):
+            waiting = self._changed.pop(key, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
 
     def close(self) -> None:
         """Hold no more polls."""
@@ -98,22 +101,21 @@ class FeedApp:
         if components is not None and len(components) == 1:
             return await self._answer_document(request, components[0])
         if components is not None and len(components) > 3 and components[0] == _CONTENT:
-            found = self._catalogue.file(components[1], components[2], "/".join(components[3:]))
+            found = await self._find(components[1], components[2], "/".join(components[3:]))
             if isinstance(found, PublishedFile):
                 return await self._answer_file(request, found)
             if isinstance(found, Pad):
                 return self._answer_pad(request, found)
-            if found is Absence.UNKNOWN and self._catalogue.may_come():
-                return _not_yet()  # 404 would have libtorrent give up the web seed for good
             return _plain(found.value)
         return _plain(404)
 
     # --- .torrent and signature -----------------------------------------------------------
 
     async def _answer_document(self, request: Request, file_name: str) -> Response:
+        may_come = self._catalogue.may_come(file_name)  # before: it may come in between
         document = self._catalogue.document(file_name)
         if document is None:
-            return _not_yet() if self._catalogue.may_come(file_name) else _plain(404)
+            return _not_yet() if may_come else _plain(404)
         headers = {"Cache-Control": "no-cache", **_PLAIN}
         condition = request.headers.get("if-none-match", "")
         if file_name.endswith(TORRENT):
@@ -180,6 +182,30 @@ class FeedApp:
 
     # --- content --------------------------------------------------------------------------
 
+    async def _find(
+        self, info_hash: str, root_name: str, path: str
+    ) -> PublishedFile | Pad | Absence:
+        """Find a file; after a restart, wait for the releases that are not served again yet.
+
+        Whatever else than the file it is answered, 503 too, libtorrent 2.1.1 never asks again.
+        """
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + _FIRST_RELEASE_S
+        while True:
+            may_come = self._catalogue.may_come()  # before: it may come in between
+            found = self._catalogue.file(info_hash, root_name, path)
+            left_s = ends - loop.time()
+            is_final = found is not Absence.UNKNOWN or not may_come
+            if is_final or left_s <= 0 or self._is_closing:
+                return found
+            if _ANY not in self._changed:
+                self._changed[_ANY] = loop.create_future()
+            self._busy -= 1
+            try:
+                await asyncio.wait({self._changed[_ANY]}, timeout=left_s)
+            finally:
+                self._busy += 1
+
     async def _answer_file(self, request: Request, file: PublishedFile) -> Response:
         wanted = _wanted(request, file.etag, file.stamp.size)
         if isinstance(wanted, Response):
@@ -190,8 +216,8 @@ class FeedApp:
             )
         except EditedError:
             return _plain(Absence.GONE.value)
-        except OSError:
-            return _not_yet()
+        except OSError:  # no room for another open file: it is asked for again if it is cut
+            return _Parts(wanted.status, wanted.headers, _cut())
         if content is None:
             return Response(first, wanted.status, wanted.headers)
         parts = self._rest_of(file, content, first, wanted.span)
@@ -314,6 +340,11 @@ class _Parts(Response):
         finally:
             gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _cut() -> AsyncGenerator[bytes, None]:
+    raise EditedError
+    yield b""
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -1,0 +1,179 @@
+"""The tables of publications and of the feed: values, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from torsync.model.config import Config, FeedConfig, PublicationConfig, TorrentFormat
+from torsync.model.config_parse import parse_config
+from torsync.model.errors import ConfigError
+
+KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+FEED = '[feed]\nlisten = "127.0.0.1:8080"\n'
+
+
+def parse(text: str) -> Config:
+    return parse_config(text, source="c.toml", home="/home/user", environ={})
+
+
+def problems(text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    return caught.value.problems
+
+
+def publication(lines: str = "", *, feed: str = FEED) -> PublicationConfig:
+    return parse(f'[publications.maps]\npath = "/srv/maps"\n{lines}\n{feed}').publications["maps"]
+
+
+def test_a_path_and_a_feed_are_enough() -> None:
+    assert publication() == PublicationConfig("maps", Path("/srv/maps"))
+
+
+def test_every_key_has_its_value() -> None:
+    assert publication(
+        """
+        torrent = "~/www/maps.torrent"
+        trackers = ["udp://t.example:6969/announce", "https://t.example/announce"]
+        web_seeds = ["https://w.example/"]
+        format = "hybrid"
+        piece_size = "1 MiB"
+        ignore = ["*.tmp"]
+        comment = "maps of all"
+        private = true
+        secret_key = "~/keys/maps"
+        watch = false
+        settle = "500ms"
+        interval = "1h"
+        super_seeding = true
+        snapshot = true
+        skip_unreadable = true
+        """
+    ) == PublicationConfig(
+        "maps",
+        Path("/srv/maps"),
+        Path("/home/user/www/maps.torrent"),
+        ("udp://t.example:6969/announce", "https://t.example/announce"),
+        ("https://w.example/",),
+        TorrentFormat.HYBRID,
+        1024**2,
+        ("*.tmp",),
+        "maps of all",
+        private=True,
+        secret_key=Path("/home/user/keys/maps"),
+        watch=False,
+        settle_s=0.5,
+        interval_s=3600,
+        super_seeding=True,
+        snapshot=True,
+        skip_unreadable=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('piece_size = "24 KiB"', "a power of two"),
+        ('piece_size = "8 KiB"', "a power of two"),
+        ('piece_size = "256 MiB"', "a power of two"),
+        ("piece_size = 65536", "found a number"),
+        ('format = "v3"', 'expected "v1" or "v2" or "hybrid"'),
+        ('settle = "2h"', "at most 1h"),
+        ('trackers = ["ftp://t.example/"]', "http, https or udp"),
+        ('web_seeds = ["udp://t.example/"]', "http or https"),
+        ('torrent = "www/maps.torrent"', "an absolute file"),
+        ('torrent = "/srv/maps/maps.torrent"', "outside the folder that is published"),
+        ('secret_key = "/srv/maps/key"', "outside the folder that is published"),
+        ("hint = true", "unknown key"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_line(line: str, expected: str) -> None:
+    (problem,) = problems(f'[publications.maps]\npath = "/srv/maps"\n{line}\n{FEED}')
+    assert problem.startswith("c.toml:3: publications.maps.")
+    assert expected in problem
+
+
+def test_its_torrent_has_to_be_somewhere() -> None:
+    (problem,) = problems('[publications.maps]\npath = "/srv/maps"')
+    assert "a place for its .torrent" in problem
+    assert publication('torrent = "/srv/www/maps.torrent"', feed="").torrent is not None
+
+
+def test_a_path_is_required() -> None:
+    (problem,) = problems(f"[publications.maps]\n{FEED}")
+    assert "publications.maps.path: expected this key" in problem
+
+
+def test_trees_may_not_meet() -> None:
+    found = problems(
+        f"""
+        [subscriptions.a]
+        url = "https://a.example/a.torrent"
+        path = "/srv/both"
+        [publications.b]
+        path = "/srv/both/inside"
+        [publications.c]
+        path = "/home"
+        {FEED}"""
+    )
+    assert len(found) == 2
+    assert 'inside the tree "/srv/both" of subscription "a"' in found[0]
+    assert "contains the home folder" in found[1]
+
+
+def test_a_name_is_given_once() -> None:
+    (problem,) = problems(
+        f"""
+        [subscriptions.a]
+        url = "https://a.example/a.torrent"
+        path = "/srv/a"
+        [publications.a]
+        path = "/srv/b"
+        {FEED}"""
+    )
+    assert "expected a name of its own" in problem
+
+
+def test_two_publications_do_not_write_one_file() -> None:
+    (problem,) = problems(
+        """
+        [publications.a]
+        path = "/srv/a"
+        torrent = "/srv/www/a.torrent"
+        [publications.b]
+        path = "/srv/b"
+        torrent = "/srv/www/a.torrent"
+        """
+    )
+    assert 'found that of publication "a"' in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", FeedConfig()),
+        ('[feed]\nlisten = ""\nurl = ""', FeedConfig()),
+        ('[feed]\nlisten = "0.0.0.0:0"', FeedConfig(("0.0.0.0", 0))),
+        (
+            '[feed]\nlisten = "[::]:8080"\nurl = "https://f.example/feed/"',
+            FeedConfig(("::", 8080), "https://f.example/feed"),
+        ),
+    ],
+)
+def test_the_feed(text: str, expected: FeedConfig) -> None:
+    assert parse(text).feed == expected
+
+
+@pytest.mark.parametrize("line", ['listen = "8080"', 'url = "ftp://f.example"', "port = 1"])
+def test_a_wrong_feed_is_named(line: str) -> None:
+    (problem,) = problems(f"[feed]\n{line}")
+    assert problem.startswith("c.toml:2: feed.")
+
+
+def test_public_keys_of_a_subscription() -> None:
+    text = '[subscriptions.a]\nurl = "https://a.example/a"\npath = "/srv/a"\npublic_keys = '
+    assert parse(f'{text}["{KEY}"]').subscriptions["a"].public_keys == (KEY,)
+    (problem,) = problems(f'{text}["{KEY[:-1]}"]')
+    assert "a minisign public key" in problem
