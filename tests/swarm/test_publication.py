@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -438,3 +439,45 @@ def test_super_seeding_gives_all_pieces_to_the_only_leecher(
             publisher.publication.heed()
             wait([leeching], timeout=0.1)
         leeching.result()
+
+
+def test_a_one_off_elsewhere_leaves_the_publication_alone(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    configured = publisher.config
+    publisher.configure(trackers=("http://127.0.0.1:9/announce",))
+    publisher.open(seed=False).release(FIRST)
+    public = publisher.torrent.read_bytes()
+    publisher.config = replace(configured, torrent=tmp_path / "else.torrent", is_one_off=True)
+    report = publisher.open(seed=False).release()
+    assert (report.changed, report.number, report.bytes_hashed) == (True, 1, 0)
+    assert not publisher.notices(Level.WARNING)
+    assert publisher.torrent.read_bytes() == public
+    publisher.config = replace(configured, trackers=("http://127.0.0.1:9/announce",))
+    report = publisher.open(seed=False).release()
+    assert (report.changed, report.number) == (False, 1)
+    assert not publisher.notices(Level.WARNING)
+
+
+def test_a_torrent_that_is_configured_elsewhere_is_written_there(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.open(seed=False).release(FIRST)
+    publisher.configure(torrent=tmp_path / "moved.torrent")
+    for _ in range(2):
+        assert not publisher.open(seed=False).release().changed
+    assert (tmp_path / "moved.torrent").read_bytes() == publisher.torrent.read_bytes()
+    assert not publisher.notices(Level.WARNING)
+    assert publisher.notices(Level.INFO).count("torrent_restored") == 1
+
+
+def test_a_first_signature_can_be_read_by_those_who_can_read_the_torrent(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.open(seed=False).release(FIRST)
+    publisher.torrent.chmod(0o604)
+    generate_keys(tmp_path / "key")
+    publisher.configure(secret_key=tmp_path / "key")
+    publisher.open(seed=False).release()
+    signature = publisher.torrent.with_name("pack.torrent.minisig")
+    assert signature.stat().st_mode & 0o777 == 0o604

@@ -74,6 +74,22 @@ def test_subscribers_find_the_publisher_without_tracker_dht_lsd_and_web_seed(
         assert_same_tree(tmp_path / "tree", folder)
 
 
+def test_a_folder_that_another_one_takes_the_place_of_is_released_and_watched(
+    tmp_path: Path, folder: Path
+) -> None:
+    service = Service(tmp_path)
+    service.publish(folder, torrent=tmp_path / "pack.torrent")
+    with service:
+        service.wait_for_release(1)
+        other = write_tree(tmp_path / "other", {**FILES, "new": 20})
+        folder.rename(tmp_path / "old")
+        other.rename(folder)
+        service.wait_for_release(2)
+        edit_in_place(folder / "a/two.bin")
+        service.wait_for_release(3)
+    assert service.releases[-1].modified == ["a/two.bin"]
+
+
 def test_without_watching_an_edit_is_released_when_it_is_asked_for(
     tmp_path: Path, folder: Path
 ) -> None:

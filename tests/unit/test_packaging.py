@@ -44,6 +44,7 @@ def test_the_example_configuration_has_every_key() -> None:
         "trash_age_s": "trash",
         "trash_limit": "trash_size",
         "settle_s": "settle",
+        "is_one_off": None,
     }
     for table, values in (
         (raw["subscriptions"]["skyrim"], SubscriptionConfig),

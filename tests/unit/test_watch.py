@@ -107,6 +107,31 @@ def test_a_folder_that_goes_ends_it(watched: Callable[[], Watched]) -> None:
     assert one.ends == [("the folder is gone", "")]
 
 
+def test_a_folder_that_was_gone_and_is_there_again_is_to_be_watched_anew(
+    watched: Callable[[], Watched],
+) -> None:
+    one = watched()
+    aside = one.folder.with_name("aside")
+    assert not one.watch.is_lost
+    one.folder.rename(aside)
+    assert not one.watch.is_lost, "there is nothing to watch"
+    wait_until(lambda: bool(one.ends), "its end is told")
+    aside.rename(one.folder)
+    wait_until(lambda: one.watch.is_lost, "it is lost")
+
+
+def test_a_link_that_leads_to_another_folder_is_to_be_watched_anew(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_tree(tmp_path / name, {"file": 5})
+    link = tmp_path / "current"
+    link.symlink_to("first")
+    watch = Watch(link, on_edit=lambda: None, on_end=lambda *_: None)
+    assert not watch.is_lost
+    link.unlink()
+    link.symlink_to("second")
+    assert watch.is_lost
+
+
 _LIMITED = """
 import sys
 from pathlib import Path

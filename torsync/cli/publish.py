@@ -79,6 +79,7 @@ def _publication(arguments: argparse.Namespace) -> PublicationConfig:
         private=arguments.private,
         secret_key=Path(arguments.secret_key).absolute() if arguments.secret_key else None,
         skip_unreadable=arguments.skip_unreadable,
+        is_one_off=True,
     )
 
 

@@ -155,6 +155,7 @@ class PublicationConfig:
         super_seeding: BEP 16.
         snapshot: seed from a reflinked clone of the folder.
         skip_unreadable: leave out what cannot be published, instead of publishing nothing.
+        is_one_off: whether a command line describes it, and no configuration.
     """
 
     name: str
@@ -174,6 +175,7 @@ class PublicationConfig:
     super_seeding: bool = False
     snapshot: bool = False
     skip_unreadable: bool = False
+    is_one_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

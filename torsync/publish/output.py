@@ -65,7 +65,7 @@ class Output:
         with _in_words(self._torrent, "write"):
             _write(self._torrent, metainfo)
             if signature is not None:
-                _write(self._signature, signature)
+                _write(self._signature, signature, else_like=self._torrent)
 
     def show(self, *, signed: bool, was_signed: bool) -> None:
         """Let what was written beside take the place of the public files; each is whole throughout.
@@ -97,12 +97,13 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.new")
 
 
-def _write(target: Path, data: bytes) -> None:
-    """Write beside a file, with its permissions if it is there."""
+def _write(target: Path, data: bytes, *, else_like: Path | None = None) -> None:
+    """Write beside a file, with its permissions if it is there; else with those of another."""
     with _beside(target).open("wb") as file:
         file.write(data)
+        like = target if else_like is None or target.exists() else else_like
         with suppress(FileNotFoundError):
-            os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
+            os.fchmod(file.fileno(), like.stat().st_mode & 0o7777)
         file.flush()
         os.fsync(file.fileno())
 

@@ -73,7 +73,7 @@ class Publication:
         self._seen: frozenset[str] = frozenset()
         self._is_recovered = False
         with ExitStack() as opened:
-            self._state = PublicationState(folder)
+            self._state = PublicationState.of(config, folder)
             self._voice = voice = Voice(config.name, self._note_and_tell)
             self.requests = Requests(folder)
             try:

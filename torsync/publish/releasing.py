@@ -88,7 +88,7 @@ class Releasing:
         from torsync.publish.hash_cache import HashCache  # noqa: PLC0415 - costs start-up time
 
         tell = partial(self._voice.notice, Level.WARNING, "hashes_rebuilt")
-        return HashCache(self._state.folder / "hashes.sqlite", on_new=tell)
+        return HashCache(self._state.hashes, on_new=tell)
 
     @cached_property
     def _signer(self) -> Signer | None:
@@ -121,7 +121,7 @@ class Releasing:
         except ManifestError:
             return None  # whatever it is, it is no release of this publication
         return PublishedRelease(
-            _facts(order, metainfo, manifest, signed=signature is not None),
+            self._facts(order, metainfo, manifest, signed=signature is not None),
             metainfo,
             signature,
             {},
@@ -146,13 +146,15 @@ class Releasing:
         release = self._state.published()
         if release is None:
             return self._found_public()
-        if self._restore(release) and self._output is not None:
-            self._voice.notice(
-                Level.WARNING,
-                "torrent_restored",
-                f"{str(self._output.torrent)!r} was not as it was published; it is again",
-            )
-        return release
+        was_at, is_at = release.facts.torrent, self._torrent
+        if self._restore(release):
+            level, said = Level.WARNING, "was not as it was published; it is again"
+            if was_at != is_at:
+                level, said = Level.INFO, "has the last release now"
+                if was_at:
+                    said += f", as {was_at!r} had; nothing is written there any more"
+            self._voice.notice(level, "torrent_restored", f"{is_at!r} {said}")
+        return replace(release, facts=replace(release.facts, torrent=is_at))
 
     # --- prepare ----------------------------------------------------------------------------
 
@@ -185,7 +187,7 @@ class Releasing:
             changed=changed,
             format=self._config.format.value,
             piece_size=manifest.piece_length,
-            torrent=str(self._output.torrent) if self._output is not None else "",
+            torrent=self._torrent,
             url=f"{self._feed.url}/{self._config.name}.torrent" if self._feed is not None else "",
             signed=signed,
             files=len(manifest.files),
@@ -257,7 +259,7 @@ class Releasing:
             self._around.now_s(),
         )
         metainfo, manifest = authored.metainfo, authored.manifest
-        facts = _facts(order, metainfo, manifest, signed=self._signer is not None)
+        facts = self._facts(order, metainfo, manifest, signed=self._signer is not None)
         return PublishedRelease(facts, metainfo, None, authored.stamps, authored.stamps, manifest)
 
     # --- publish ----------------------------------------------------------------------------
@@ -305,6 +307,8 @@ class Releasing:
 
     def forget_snapshots(self, release: PublishedRelease | None) -> None:
         """Remove all snapshots but that of a release; what cannot be removed is told."""
+        if self._config.is_one_off:
+            return  # they are those of a publication that is configured
         kept = release.facts.snapshot.rpartition("/")[2] if release is not None else ""
         try:
             remove_snapshots(self._tree, but=kept)
@@ -370,15 +374,20 @@ class Releasing:
         output.show(signed=release.signature is not None, was_signed=False)
         return True
 
+    @property
+    def _torrent(self) -> str:
+        """The public file; empty if there is none."""
+        return str(self._output.torrent) if self._output is not None else ""
 
-def _facts(order: Order, metainfo: bytes, manifest: Manifest, *, signed: bool) -> Facts:
-    return Facts(
-        number=max(order.number, 1),
-        time_s=order.time_s,
-        digest=sha256(metainfo).hexdigest(),
-        info_hash=manifest.info_hash,
-        name=manifest.name,
-        signed=signed,
-        bytes_total=manifest.total_size,
-        files=len(manifest.files),
-    )
+    def _facts(self, order: Order, metainfo: bytes, manifest: Manifest, *, signed: bool) -> Facts:
+        return Facts(
+            number=max(order.number, 1),
+            time_s=order.time_s,
+            digest=sha256(metainfo).hexdigest(),
+            info_hash=manifest.info_hash,
+            name=manifest.name,
+            signed=signed,
+            torrent=self._torrent,
+            bytes_total=manifest.total_size,
+            files=len(manifest.files),
+        )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torsync.publish.state import PublishedRelease
     from torsync.subscribe.surroundings import Surroundings
 
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _LISTEN_PATIENCE_S = 1.0
 _LISTEN_POLL_S = 0.01
 
@@ -32,8 +33,9 @@ def find_sources(
 ) -> Sources:
     """Decide where a release says that its content can be had.
 
-    A command that is not the service has neither its feed nor its session: what the release
-    before says of them stays.
+    A command that is not the service has neither its feed nor its session, and a service that
+    starts before there is a network does not know its address: what the release before says of
+    them stays.
 
     Args:
         config: of the publication.
@@ -43,12 +45,17 @@ def find_sources(
         info_hash: of the release, in hex.
     """
     web_seeds = list(config.web_seeds)
-    if feed is not None:
-        web_seeds.append(f"{feed.url}{_feed_path(info_hash)}")
-    elif before is not None and not around.seed:
+    own: list[str] = []
+    if before is not None and (feed is not None or not around.seed):
         path = _feed_path(before.facts.info_hash)
-        own = [url for url in before.manifest.web_seeds if url.endswith(path)]
-        web_seeds += [f"{url.removesuffix(path)}{_feed_path(info_hash)}" for url in own]
+        own = [
+            f"{url.removesuffix(path)}{_feed_path(info_hash)}"
+            for url in before.manifest.web_seeds
+            if url.endswith(path)
+        ]
+    if feed is not None and (feed.is_url_known or not own):
+        own = [f"{feed.url}{_feed_path(info_hash)}"]
+    web_seeds += own
     return Sources(config.trackers, tuple(web_seeds), _nodes(config, around, feed, before))
 
 
@@ -71,7 +78,10 @@ def _nodes(
     while not (endpoints := pool.endpoints()) and time.monotonic() < ends:
         if around.wait(_LISTEN_POLL_S):
             break
-    node = own_node(endpoints, feed.url if feed is not None else "")
+    node = own_node(endpoints, feed.url if feed is not None and feed.is_url_known else "")
+    has_network = node is not None and (not _is_local(*node) or outward_address(_FAMILIES))
+    if endpoints and before is not None and before.manifest.nodes and not has_network:
+        return before.manifest.nodes
     return (node,) if node is not None else ()
 
 
@@ -87,7 +97,7 @@ def own_node(endpoints: Sequence[tuple[str, int]], feed_url: str) -> tuple[str, 
     """
     if not endpoints:
         return None
-    outward = outward_address((socket.AF_INET, socket.AF_INET6))
+    outward = outward_address(_FAMILIES)
     # A socket on the address itself, else one for all addresses, else any.
     address, port = min(
         endpoints, key=lambda found: (found[0] != outward, not _is_any(found[0]), _is_local(*found))

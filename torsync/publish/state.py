@@ -2,6 +2,7 @@
 
 ``published.json`` names the release that is public, and ``pending.json`` one that is just becoming
 so; ``releases/`` has their ``.torrent``, signature and stamps. Each file is whole or not there.
+``one-off/`` has the same for each other file that ``torsync publish`` has written.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from torsync.model.config import PublicationConfig
     from torsync.model.manifest import Manifest
 
 _FIELDS = len(FileStamp._fields)
@@ -48,6 +50,7 @@ class Facts:
         info_hash: in hex.
         name: the root name.
         signed: whether there is a signature.
+        torrent: the public file; empty: only the feed serves it.
         snapshot: the folder with its content, relative to the tree; empty: the tree itself.
         bytes_total: size of the content.
         files: how many files and links it has.
@@ -59,6 +62,7 @@ class Facts:
     info_hash: str = ""
     name: str = ""
     signed: bool = False
+    torrent: str = ""
     snapshot: str = ""
     bytes_total: int = 0
     files: int = 0
@@ -88,20 +92,45 @@ class PublishedRelease:
 class PublicationState:
     """The state of one publication. Whoever writes it holds its lock."""
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, read_only: bool = False, hashes: Path | None = None
+    ) -> None:
         """Open the state.
 
         Args:
             folder: its own; made if it is not there.
             read_only: for those who don't hold it: nothing is made.
+            hashes: the hash cache, if it is that of another state of the same tree.
 
         Raises:
             StateError: it cannot be made.
         """
         self.folder = folder
+        self.hashes = hashes or folder / "hashes.sqlite"
         if not read_only:
             with self._in_words():
                 (folder / "releases").mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @classmethod
+    def of(cls, config: PublicationConfig, folder: Path) -> PublicationState:
+        """Open the state of a publication.
+
+        What ``torsync publish`` writes elsewhere is no release of the publication that is
+        configured: others have its hashes in common, and nothing else.
+
+        Args:
+            config: of the publication.
+            folder: of its tree's state.
+
+        Raises:
+            StateError: it cannot be used.
+        """
+        state = cls(folder)
+        torrent = str(config.torrent or "")
+        if not config.is_one_off or state.facts().torrent == torrent:
+            return state
+        key = sha256(os.fsencode(torrent)).hexdigest()[:16]
+        return cls(folder / "one-off" / key, hashes=state.hashes)
 
     # --- releases ---------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -38,7 +39,10 @@ class Watch:
             on_end: called with a reason and a hint if watching is not possible, or no more; from
                 the watching thread.
         """
+        self._path = root
         self._root = os.path.realpath(root)
+        self._watched = _identity(root)
+        self._is_gone = False
         self._on_edit = on_edit
         self._on_end = on_end
         self._stop = threading.Event()
@@ -54,6 +58,12 @@ class Watch:
         """End, and wait for that."""
         self._stop.set()
         self._thread.join()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the folder is another one by now, or was gone and is there again."""
+        found = _identity(self._path)
+        return found is not None and (self._is_gone or found != self._watched)
 
     def take(self) -> list[str] | None:
         """The paths that were touched since the last call, relative to the folder.
@@ -85,6 +95,7 @@ class Watch:
                 self._note([path for _change, path in changes])
                 if not os.path.isdir(self._root):
                     self._end("the folder is gone")
+                    self._is_gone = True
                     return
         except (OSError, RuntimeError) as error:
             self._end(str(error))
@@ -104,3 +115,12 @@ class Watch:
     def _end(self, reason: str) -> None:
         exceeded = "limit reached" in reason or os.strerror(errno.EMFILE) in reason
         self._on_end(reason.partition(" about [")[0], _LIMIT_HINT if exceeded else "")
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one; None if there is none."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None

@@ -157,7 +157,15 @@ class PublicationRunner:
             self._report(error)
             return True  # the release that follows tells what is wrong
 
+    def _watch_anew(self) -> None:
+        """Watch the folder that is there now, if it is not the one that is watched."""
+        if self._watch is not None and self._watch.is_lost:
+            self._end_watch()
+            self._begin_watch()
+            self._settling.edited(self._clock())  # what came before is not told
+
     def _heed(self, publication: Publication) -> None:
+        self._watch_anew()
         try:
             found = publication.heed()
         except TorsyncError as error:

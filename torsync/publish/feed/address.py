@@ -80,9 +80,21 @@ def public_url(config: FeedConfig, port: int) -> str:
     assert config.listen is not None
     host = config.listen[0]
     if _is_wildcard(host):
-        families = (socket.AF_INET, socket.AF_INET6) if ":" in host else (socket.AF_INET,)
-        host = outward_address(families) or _own_name()
+        host = outward_address(_families(host)) or _own_name()
     return f"http://{_bracketed(host)}:{port}"
+
+
+def is_url_known(config: FeedConfig) -> bool:
+    """Whether ``public_url`` does not have to guess, as it must before there is a network."""
+    if config.url:
+        return True
+    assert config.listen is not None
+    host = config.listen[0]
+    return not _is_wildcard(host) or bool(outward_address(_families(host)))
+
+
+def _families(host: str) -> tuple[socket.AddressFamily, ...]:
+    return (socket.AF_INET, socket.AF_INET6) if ":" in host else (socket.AF_INET,)
 
 
 def outward_address(families: tuple[socket.AddressFamily, ...]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import FeedError
 from torsync.model.events import Level, Notice
-from torsync.publish.feed.address import listen, public_url
+from torsync.publish.feed.address import is_url_known, listen, public_url
 from torsync.publish.feed.catalogue import TORRENT, Catalogue
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Feed:
         self._sink = sink
         self._catalogue = Catalogue(awaited)
         self._url = ""
+        self._port = 0
+        self._is_url_known = False
         self._running: RunningServer | None = None
         self._thread: threading.Thread | None = None
         self._is_up = threading.Event()
@@ -58,7 +60,14 @@ class Feed:
     def url(self) -> str:
         """The public base URL, without a slash at the end; known once it is started."""
         assert self._url, "the feed was not started"
-        return self._url
+        return self._url if self.is_url_known else public_url(self._config, self._port)
+
+    @property
+    def is_url_known(self) -> bool:
+        """Whether ``url`` is more than a guess; it is one until there is a network."""
+        if not self._is_url_known and is_url_known(self._config):
+            self._url, self._is_url_known = public_url(self._config, self._port), True
+        return self._is_url_known
 
     def start(self) -> None:
         """Listen and serve, until ``close``.
@@ -68,7 +77,8 @@ class Feed:
         """
         assert self._config.listen is not None, "no feed is configured"
         listener = listen(*self._config.listen)
-        self._url = public_url(self._config, listener.getsockname()[1])
+        self._port = listener.getsockname()[1]
+        self._url = public_url(self._config, self._port)
         from torsync.publish.feed.running import RunningServer  # noqa: PLC0415 - costs start-up time
 
         self._running = RunningServer(self._catalogue, self._sink)
