@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.support.cli import Torsync
     from tests.support.seeders import LibtorrentSeeder
     from tests.support.tracker import Tracker
+    from torsync.swarm.torrent import Torrent
 
 MIB = 1024**2
 # So slow that a web seed would have its share of it, also one that comes after a while.
@@ -88,38 +89,82 @@ def test_where_no_peer_can_be_reached_everything_comes_from_the_web_seed(
     assert sum(access.body_bytes for access in web.access_log(at_least=1)) >= SIZE
 
 
-def test_when_the_seed_goes_away_the_web_seed_takes_over(
-    tmp_path: Path, web: Nginx, folder: Path, torrent: bytes, seeder: LibtorrentSeeder
-) -> None:
-    manifest = parse_metainfo(with_node(torrent, seeder.port), windows=False)
-    seeder.add_folder(torrent, folder, upload_limit=RATE // 4)
-    swarm = Swarm(SessionConfig(listen=(f"{HOST}:0",), dht=False, lsd=False))
-    try:
-        added = swarm.add(
-            AddRequest(
-                metainfo=lambda: torrent,
-                save_path=str(tmp_path / "target"),
-                paths=tuple(file.path for file in manifest.files),
-                sizes=tuple(file.size for file in manifest.files),
-                have=bytes(manifest.num_pieces),
-                wanted=b"\1" * manifest.num_pieces,
-                peers=(seeder.peer,),
-                web_seed_machines=hosts_to_match(manifest, lambda _: []),
-            )
+@pytest.fixture
+def swarm() -> Iterator[Swarm]:
+    started = Swarm(SessionConfig(listen=(f"{HOST}:0",), dht=False, lsd=False))
+    yield started
+    started.close()
+
+
+def fetch(swarm: Swarm, torrent: bytes, target: Path, *peers: tuple[str, int]) -> Torrent:
+    manifest = parse_metainfo(with_node(torrent, 1), windows=False)
+    return swarm.add(
+        AddRequest(
+            metainfo=lambda: torrent,
+            save_path=str(target),
+            paths=tuple(file.path for file in manifest.files),
+            sizes=tuple(file.size for file in manifest.files),
+            have=bytes(manifest.num_pieces),
+            wanted=b"\1" * manifest.num_pieces,
+            peers=peers,
+            web_seed_machines=hosts_to_match(manifest, lambda _: []),
         )
+    )
 
-        def arrived() -> int:
-            assert not added.wait(0.1)
-            return added.progress().bytes_done
 
-        wait_until(lambda: arrived() >= MIB, "a part has arrived")
-        assert web.access_log() == []
-        assert added.sources() == (set(), set())
-        seeder.close()
-        wait_until(lambda: added.wait(0.1), "the rest has arrived")
-        assert added.news.hash_failures == 0
-        added.remove()
-    finally:
-        swarm.close()
+def test_when_the_seed_goes_away_the_web_seed_takes_over(
+    tmp_path: Path,
+    swarm: Swarm,
+    web: Nginx,
+    folder: Path,
+    torrent: bytes,
+    seeder: LibtorrentSeeder,
+) -> None:
+    seeder.add_folder(torrent, folder, upload_limit=RATE // 4)
+    added = fetch(swarm, torrent, tmp_path / "target", seeder.peer)
+
+    def arrived() -> int:
+        assert not added.wait(0.1)
+        return added.progress().bytes_done
+
+    wait_until(lambda: arrived() >= MIB, "a part has arrived")
+    assert web.access_log() == []
+    assert added.sources() == (set(), set())
+    seeder.close()
+    wait_until(lambda: added.wait(0.1), "the rest has arrived")
+    assert added.news.hash_failures == 0
+    added.remove()
     assert_same_tree(tmp_path / "target", folder)
     assert 0 < sum(access.body_bytes for access in web.access_log(at_least=1)) < SIZE
+
+
+@pytest.mark.parametrize("format_", ["v1", "v2"])
+def test_when_the_seed_comes_late_the_web_seed_is_left_alone_with_nothing_banned(
+    tmp_path: Path,
+    swarm: Swarm,
+    web: Nginx,
+    folder: Path,
+    seeder: LibtorrentSeeder,
+    format_: str,
+) -> None:
+    torrent = make_libtorrent(folder, format=format_, piece_size=MIB, web_seeds=[f"{web.url}/"])
+    web.reload(extra_server_config="limit_rate 400k;")
+    seeder.add_folder(torrent, folder, upload_limit=RATE // 8)
+    added = fetch(swarm, torrent, tmp_path / "target")
+    in_use = (set(), {f"{web.url}/"})
+
+    def uses() -> tuple[set[str], set[str]]:
+        assert not added.wait(0.1)
+        return added.sources()
+
+    wait_until(lambda: uses() == in_use, "nobody else is there")
+    seeder.connect(torrent, (HOST, swarm.listen_port()))
+    wait_until(lambda: uses() == (set(), set()), "the seed sends")
+    seeder.close()
+    wait_until(lambda: uses() == in_use, "nobody else is there again")
+    web.reload(extra_server_config="")
+    wait_until(lambda: added.wait(0.1), "the rest has arrived")
+    assert added.listening_peers() == ()
+    assert (added.news.hash_failures, added.news.web_seeds) == (0, {})
+    added.remove()
+    assert_same_tree(tmp_path / "target", folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.test_manifest import manifest_of
-from torsync.swarm.held_web_seeds import PATIENCE_S, PeerSeen, Waiting, hosts_to_match, sending
+from torsync.swarm.held_web_seeds import PATIENCE_S, PeerSeen, Turns, hosts_to_match, sending
 
 URL = "http://192.0.2.1:8080/content/"
 ADDRESS = "192.0.2.1"
@@ -63,20 +63,43 @@ def test_a_seed_that_nothing_is_asked_of_counts_while_others_send() -> None:
     assert sending([idle, OTHER], before) == set(), "nothing arrives: somebody has to be asked"
 
 
+def turns() -> Turns:
+    return Turns({URL: frozenset({ADDRESS})}, 0.0)
+
+
+BEGIN, END, NOTHING = ([URL], []), ([], [URL]), ([], [])
+
+
 @pytest.mark.parametrize("senders", [set(), {"192.0.2.2"}])
-def test_a_web_seed_is_due_when_nobody_on_its_machine_has_sent_for_a_while(
+def test_a_web_seed_is_used_when_nobody_on_its_machine_has_sent_for_a_while(
     senders: set[str],
 ) -> None:
-    waiting = Waiting({URL: frozenset({ADDRESS})}, 10.0)
-    assert waiting.due(senders, 9.9 + PATIENCE_S) == []
-    assert waiting.due(senders, 10.0 + PATIENCE_S) == [URL]
-    assert waiting.urls == frozenset()
-    assert waiting.due(senders, 100.0) == [], "it is given once"
+    its = turns()
+    assert its.look(senders, PATIENCE_S - 0.1) == NOTHING
+    assert its.look(senders, PATIENCE_S) == BEGIN
+    assert its.look(senders, 100.0) == NOTHING, "it is used already"
 
 
 def test_patience_begins_anew_with_every_byte() -> None:
-    waiting = Waiting({URL: frozenset({ADDRESS})}, 0.0)
+    its = turns()
     for now_s in (1.0, 2.5, 4.0):
-        assert waiting.due({ADDRESS}, now_s) == []
-    assert waiting.due(set(), 3.9 + PATIENCE_S) == []
-    assert waiting.due(set(), 4.0 + PATIENCE_S) == [URL]
+        assert its.look({ADDRESS}, now_s) == NOTHING
+    assert its.look(set(), 3.9 + PATIENCE_S) == NOTHING
+    assert its.look(set(), 4.0 + PATIENCE_S) == BEGIN
+
+
+def test_a_web_seed_is_left_alone_again_once_when_its_machine_sends_steadily() -> None:
+    its = turns()
+    assert its.look(set(), 10.0) == BEGIN
+    assert its.look({ADDRESS}, 11.0) == NOTHING
+    assert its.look({ADDRESS}, 11.0 + PATIENCE_S) == NOTHING, "with a pause between"
+    for now_s in (13.5, 14.0, 14.4):
+        assert its.look({ADDRESS}, now_s) == NOTHING
+    assert its.look(set(), 14.7) == NOTHING
+    assert its.look({ADDRESS}, 15.0) == END
+    assert its.open
+    assert its.look(set(), 14.9 + PATIENCE_S) == NOTHING
+    assert its.look(set(), 15.0 + PATIENCE_S) == BEGIN
+    assert not its.open
+    for now_s in range(20, 30):
+        assert its.look({ADDRESS}, now_s) == NOTHING

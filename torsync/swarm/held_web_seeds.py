@@ -3,13 +3,13 @@
 A publisher with a feed is in the swarm twice. What a subscriber asks a web seed for is not shared
 out among subscribers, as their requests to peers are: several that start at once would each fetch
 the same pieces from it. So a web seed (BEP 19) on a machine that may be a peer as well is given
-to libtorrent only when no such peer sends. It is not taken away again: what is in flight from it
-would be lost.
+to libtorrent only when no such peer sends, and taken away once if one does after all.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
 
 PATIENCE_S = 2.0
-"""How long a web seed is left alone while no peer on its machine sends, in seconds."""
+"""How long a peer has to be silent, or to send, until the web seed on its machine is used, or not
+any longer; in seconds."""
 
 _MOST_NODES = 10
+# Shorter ones are of slow lines.
+_PAUSE_S = 1.0
 # Looking takes at most one part in so many of the time.
 _PAUSE_FACTOR = 50
 
@@ -102,42 +105,71 @@ def sending(peers: Collection[PeerSeen], before: Mapping[tuple[str, int], int]) 
     }
 
 
-class Waiting:
-    """Decides when each of the web seeds that are held back is due."""
+@dataclass
+class _Turn:
+    """Whose turn it is on one machine; times in seconds.
+
+    Attributes:
+        sent_s: when a peer there was last seen to send.
+        steady_s: since when it has been seen to, with no long pause.
+        used: whether libtorrent has the web seed.
+        returned: whether it was taken away again.
+    """
+
+    sent_s: float
+    steady_s: float
+    used: bool = False
+    returned: bool = False
+
+
+class Turns:
+    """Decides which web seeds to use."""
 
     def __init__(self, held: Mapping[str, frozenset[str]], now_s: float) -> None:
-        """All wait from now on.
+        """All are held back from now on.
 
         Args:
             held: the addresses of the machine of each, by URL.
             now_s: of a clock that only goes forward.
         """
-        self._held = dict(held)
-        self._since_s = dict.fromkeys(held, now_s)
+        self._machines = dict(held)
+        self._turns = {url: _Turn(now_s, now_s) for url in held}
 
     @property
-    def urls(self) -> frozenset[str]:
-        """Those that still wait."""
-        return frozenset(self._held)
+    def open(self) -> bool:
+        """Whether there is anything left to decide."""
+        return bool(self._turns)
 
-    def due(self, senders: Collection[str], now_s: float) -> list[str]:
-        """Take those out beside which nobody has sent for ``PATIENCE_S``.
+    def look(self, senders: Collection[str], now_s: float) -> tuple[list[str], list[str]]:
+        """Decide which URLs to begin to use, and which to use no longer.
+
+        Each is taken away once at most, as what is in flight from it is lost then.
 
         Args:
             senders: addresses from which a peer sends.
             now_s: of the same clock.
         """
-        for url, addresses in self._held.items():
-            if not addresses.isdisjoint(senders):
-                self._since_s[url] = now_s
-        found = [url for url in self._held if now_s - self._since_s[url] >= PATIENCE_S]
-        for url in found:
-            del self._held[url]
-        return found
+        begin: list[str] = []
+        end: list[str] = []
+        for url, turn in list(self._turns.items()):
+            sends = not self._machines[url].isdisjoint(senders)
+            if sends:
+                if now_s - turn.sent_s >= _PAUSE_S:
+                    turn.steady_s = now_s
+                turn.sent_s = now_s
+            if not turn.used and now_s - turn.sent_s >= PATIENCE_S:
+                begin.append(url)
+                turn.used = True
+                if turn.returned:
+                    del self._turns[url]
+            elif turn.used and sends and now_s - turn.steady_s >= PATIENCE_S:
+                end.append(url)
+                turn.used, turn.returned = False, True
+        return begin, end
 
 
 class HeldWebSeeds:
-    """The web seeds of one torrent that libtorrent has not been given yet."""
+    """The web seeds of one torrent that are held back, until they are needed."""
 
     def __init__(self, handle: lt.torrent_handle, held: Mapping[str, frozenset[str]]) -> None:
         """Hold some back from now on.
@@ -147,19 +179,16 @@ class HeldWebSeeds:
             held: the addresses of the machine of each, by URL.
         """
         self._handle = handle
-        self._waiting = Waiting(held, time.monotonic())
+        self.urls = frozenset(held)
+        """All of them, also those in use by now."""
+        self._turns = Turns(held, time.monotonic())
         self._received: dict[tuple[str, int], int] = {}
         self._next_s = 0.0
 
-    @property
-    def urls(self) -> frozenset[str]:
-        """Those that are held back."""
-        return self._waiting.urls
-
     def update(self) -> None:
-        """Look who sends, and give libtorrent those web seeds that are due."""
+        """Look who sends, and give libtorrent the web seeds that are needed."""
         started_s = time.monotonic()
-        if not self._waiting.urls or started_s < self._next_s:
+        if not self._turns.open or started_s < self._next_s:
             return
         peers = [
             _seen(peer)
@@ -169,8 +198,11 @@ class HeldWebSeeds:
         senders = sending(peers, self._received)
         self._received = {peer.endpoint: peer.received_bytes for peer in peers}
         now_s = time.monotonic()
-        for url in self._waiting.due(senders, now_s):
+        begin, end = self._turns.look(senders, now_s)
+        for url in begin:
             self._handle.add_url_seed(url)
+        for url in end:
+            self._handle.remove_url_seed(url)
         self._next_s = now_s + _PAUSE_FACTOR * (now_s - started_s)
 
 

@@ -239,7 +239,7 @@ class Torrent:
 
         They need not be connected now: seeds leave as soon as there is nothing left to send.
         """
-        web_seeds = set(self._handle.url_seeds())
+        web_seeds = {*self._handle.url_seeds(), *self._held.urls}
         with self._changed:
             # libtorrent calls web seeds like peers; where a name leads is not known here.
             web_ports = {_port(url) for url in (*web_seeds, *self.news.web_seeds)}
