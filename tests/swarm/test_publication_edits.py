@@ -21,6 +21,7 @@ from torsync.disk.stamps import stamp_of
 from torsync.model.errors import RefusedError, SwarmError, TreeError
 from torsync.model.events import Level
 from torsync.model.metainfo import parse_metainfo
+from torsync.publish.errors import PublishError
 from torsync.swarm.events import FileFailed
 
 if TYPE_CHECKING:
@@ -353,3 +354,32 @@ def test_a_leecher_that_wants_what_is_withheld_does_not_hammer(
     assert asked < 50
     assert leecher.failed == []
     assert publisher.publication.heed() is False, "that is no failure"
+
+
+def test_a_link_that_leads_elsewhere_is_an_edit(publisher: Publisher) -> None:
+    link = publisher.folder / "a" / "link"
+    link.parent.mkdir()
+    link.symlink_to(".//../e.bin")
+    publisher.open(seed=False).release(FILES)
+    publication = publisher.publication
+    publication._looks_s = 0.0
+    assert not publication.heed()
+    assert not publication.edited(["a/link"])
+    link.unlink()
+    link.symlink_to("one.bin")
+    assert publication.edited(["a/link"])
+    publisher.open(seed=False).publication.resume()
+    publisher.publication._looks_s = 0.0
+    assert publisher.publication.heed()
+    assert publisher.release().modified == ["a/link"]
+
+
+def test_what_kept_it_from_being_published_and_is_gone_is_an_edit(publisher: Publisher) -> None:
+    publisher.open(seed=False).release(FILES)
+    os.mkfifo(publisher.folder / "pipe")
+    assert publisher.publication.edited(["pipe"])
+    with pytest.raises(PublishError):
+        publisher.release()
+    os.unlink(publisher.folder / "pipe")
+    assert publisher.publication.edited(["pipe"])
+    assert not publisher.publication.edited(["pipe"])

@@ -333,7 +333,7 @@ class Publication:
             paths: relative to the folder.
 
         Returns:
-            Whether anything is not as it was published.
+            Whether anything is not as it was published, or is so again.
 
         Raises:
             TorsyncError: the folder cannot be looked at, or the session has failed.
@@ -349,8 +349,10 @@ class Publication:
         if Look.FOLDER_GONE in found.values():
             return self._look_around(release)
         self._withdraw(release, [path for path, look in found.items() if look is Look.CHANGED])
-        self._seen |= {path for path, look in found.items() if look is not Look.SAME}
-        return any(look is not Look.SAME for look in found.values())
+        other = {path for path, look in found.items() if look is not Look.SAME}
+        mended = self._seen & (found.keys() - other)
+        self._seen = self._seen - mended | other
+        return bool(other or mended)
 
     def _look_around(self, release: PublishedRelease) -> bool:
         try:
