@@ -481,3 +481,10 @@ def test_a_first_signature_can_be_read_by_those_who_can_read_the_torrent(
     publisher.open(seed=False).release()
     signature = publisher.torrent.with_name("pack.torrent.minisig")
     assert signature.stat().st_mode & 0o777 == 0o604
+
+
+def test_a_file_is_no_folder(publisher: Publisher) -> None:
+    publisher.write({"file": 5})
+    publisher.configure(path=publisher.folder / "file")
+    with pytest.raises(TreeError, match="is no folder"):
+        publisher.open(seed=False)

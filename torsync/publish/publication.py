@@ -109,11 +109,17 @@ class Publication:
         path = self.config.path
         if path.is_dir():
             return
+        if path.exists():
+            raise TreeError(
+                f"{str(path)!r} is no folder",
+                path=str(path),
+                hint="put the file into a folder of its own, and publish that",
+            )
         if not self._state.facts().files:
             raise TreeError(
                 f"the folder {str(path)!r} is not there",
                 path=str(path),
-                hint="make it, or correct `path` in the configuration",
+                hint="make it, or correct the path",
             )
         raise RefusedError(
             f"the published folder {str(path)!r} is not there; is its disk not mounted?",

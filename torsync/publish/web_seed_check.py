@@ -36,8 +36,8 @@ _TIMEOUTS = Timeouts(connect_s=5.0, read_s=5.0, total_s=20.0)
 _MOST_SKIPPED_BYTES = 64 * 1024**2
 _CHUNK_BYTES = 256 * 1024
 _HINT = (
-    "put the files of this release there first; the release before stays public, and it is tried "
-    "again"
+    "put the files of this release there first; the release before stays public until then, and "
+    "the service tries again by itself"
 )
 
 
