@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.cli import snapshot
 from tests.support.foreign_seeders import TransmissionSeeder
+from tests.support.leecher import assert_seeds
 from tests.support.processes import HOST
 from tests.support.programs import require
 from tests.support.publishers import (
@@ -200,6 +201,7 @@ def test_the_root_name_can_be_given(torsync: Torsync, folder: Path, out: Path) -
         ["--name", "../up"],
         ["--name", "a/b"],
         ["--name", ".."],
+        ["--name", ""],
         ["--secret-key", "/nowhere/minisign.key"],
     ],
     ids=" ".join,
@@ -228,6 +230,7 @@ def test_what_is_no_folder_with_content_is_named(
     (tmp_path / "bare" / "nested").mkdir(parents=True)
     for given, word in (
         (tmp_path / "missing", "not there"),
+        (folder / "big.bin", "not a folder"),
         (tmp_path / "bare", "nothing to publish"),
     ):
         outcome = torsync.run("publish", given, "-o", out)
@@ -271,6 +274,17 @@ def test_publishing_again_without_a_change_makes_no_release(
     assert again["unchanged"] == len(FILES)
 
 
+def test_another_output_is_another_torrent_and_no_complaint(
+    torsync: Torsync, tmp_path: Path, folder: Path, out: Path
+) -> None:
+    torsync.run("publish", folder, "-o", out).assert_ok()
+    other = tmp_path / "other.torrent"
+    outcome = torsync.run("publish", folder, "-o", other, "--format", "v2").assert_ok()
+    assert not [one for one in outcome.notices if one["level"] in {"warning", "error"}]
+    assert b"meta version" in decoded(other)[b"info"]
+    assert b"meta version" not in decoded(out)[b"info"]
+
+
 def test_a_dry_run_tells_and_writes_nothing(torsync: Torsync, folder: Path, out: Path) -> None:
     outcome = torsync.run("publish", folder, "-o", out, "--dry-run")
     assert outcome.exit_code == 4
@@ -280,6 +294,17 @@ def test_a_dry_run_tells_and_writes_nothing(torsync: Torsync, folder: Path, out:
     assert not out.exists()
     hash_then = released(torsync.run("publish", folder, "-o", out))["info_hash"]
     assert report["info_hash"] == hash_then
+
+
+def test_seed_serves_it_until_it_is_stopped(
+    publishing: Publishing, tmp_path: Path, folder: Path, out: Path
+) -> None:
+    before = snapshot(folder)
+    running = publishing.start("publish", folder, "-o", out, "--seed")
+    running.wait_for_stage("maps", "seeding")
+    assert_seeds(publishing.port, out.read_bytes(), folder, tmp_path / "leecher")
+    assert running.stop(signal.SIGTERM, within_s=5).exit_code == 0
+    assert snapshot(folder) == before
 
 
 @pytest.mark.programs

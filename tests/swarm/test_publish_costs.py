@@ -211,7 +211,9 @@ def huge(publishing: Publishing) -> Publishing:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_what_was_hashed_before_an_interruption_is_not_hashed_again(
     huge: Publishing, signal_number: signal.Signals, code: int
 ) -> None:
@@ -244,6 +246,7 @@ def test_what_was_hashed_before_an_interruption_is_not_hashed_again(
     [
         (_edited, "v1"),
         (_grown, "v1"),
+        (_cut, "v1"),
         (_added, "v1"),
         (_renamed, "v1"),
         (_grown, "v2"),

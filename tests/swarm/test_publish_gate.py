@@ -136,6 +136,15 @@ def test_a_web_seed_without_the_file_that_is_new_keeps_the_release_back(mirror: 
 
 
 @pytest.mark.programs
+def test_a_web_seed_without_ranges_keeps_the_release_back(mirror: Mirror) -> None:
+    mirror.update()
+    mirror.server.reload(extra_server_config="max_ranges 0;")
+    mirror.refuses()
+    mirror.server.reload(extra_server_config="")
+    mirror.publishes()
+
+
+@pytest.mark.programs
 @pytest.mark.parametrize(
     "trouble",
     [

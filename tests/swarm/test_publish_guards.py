@@ -12,6 +12,7 @@ from tests.support.publishers import (
     NAME,
     PIECE,
     all_errors,
+    decoded,
     publication,
     released,
     subscriber,
@@ -144,3 +145,29 @@ def test_a_folder_that_is_held_by_the_service_is_busy_for_one_off_publishing(
     assert outcome.exit_code in {0, 6}
     assert publishing.torrent().read_bytes() == before
     assert publication(publishing.run("check-now", NAME).assert_ok())["changed"] is False
+
+
+def test_a_service_that_starts_after_a_one_off_release_makes_no_release_of_the_same_content(
+    publishing: Publishing,
+) -> None:
+    """A release that has the info-hash of the one before is none."""
+    publishing.publish(entries=FILES)
+    first = released(publishing.run("check-now"))
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    report = publication(publishing.run("check-now", NAME).assert_ok())
+    assert report["info_hash"] == first["info_hash"]
+    assert report["number"] == first["number"]
+    assert b"nodes" in decoded(publishing.torrent())
+
+
+def test_an_emptied_folder_is_refused_unless_it_is_said_to_be_meant(
+    publishing: Publishing,
+) -> None:
+    folder = publishing.publish(entries={"a": PIECE})
+    released(publishing.run("check-now"))
+    (folder / "a").unlink()
+    outcome = publishing.run("check-now", NAME)
+    assert outcome.exit_code == 5
+    assert "--allow empty" in outcome.error["hint"]
+    assert publishing.run("check-now", NAME, "--allow", "empty").exit_code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import libtorrent as lt
@@ -22,7 +23,7 @@ from tests.support.publishers import (
     wait_for_release,
 )
 from tests.support.seeders import LibtorrentSeeder
-from tests.support.trees import edit_in_place, random_bytes, write_tree
+from tests.support.trees import assert_same_tree, edit_in_place, random_bytes, write_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,6 +207,24 @@ def test_one_release_takes_the_place_of_the_other_in_the_session(
     wait_for_release(service, since=heard)
     with pytest.raises(DownloadError, match="0 of"):
         libtorrent_download(old, tmp_path / "old", peers=[(HOST, publishing.port)], timeout_s=3)
+
+
+@pytest.mark.parametrize("count", [2])
+def test_super_seeding_serves_everything_to_subscribers(
+    publishing: Publishing, tmp_path: Path, count: int
+) -> None:
+    folder = publishing.publish(entries=FILES, super_seeding=True)
+    service = publishing.start("run")
+    service.wait_for_stage(NAME, "seeding")
+    with ExitStack() as stack:
+        subscribers = [
+            stack.enter_context(subscriber(tmp_path / f"{number}", publishing))
+            for number in range(count)
+        ]
+        syncs = [torsync.start("check-now", "--timeout", "30s") for torsync in subscribers]
+        for torsync, sync in zip(subscribers, syncs, strict=True):
+            sync.wait(40).assert_ok()
+            assert_same_tree(torsync.tree, folder)
 
 
 @pytest.mark.parametrize("format_", ["v1", "v2", "hybrid"])

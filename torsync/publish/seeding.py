@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings, Voice
     from torsync.swarm.torrent import Torrent
 
+_MOST_IDLE_CALLS = 20
+"""So often may nothing have been sent since the call before, though somebody wants something."""
+
 
 class SeededRelease:
     """One release in the session.
@@ -53,6 +56,7 @@ class SeededRelease:
         self._peers: tuple[tuple[str, int], ...] = ()
         self._super_seeding = False
         self._is_sent_once = False
+        self._sent = self._idle_calls = 0
 
     @property
     def torrent(self) -> Torrent | None:
@@ -111,10 +115,19 @@ class SeededRelease:
     def share_out(self) -> None:
         """End super-seeding once everything was sent, to be called every second or so.
 
+        It also ends if it does not work out: to peers that do not say what they have got,
+        libtorrent 2.1.1 gives a piece every ten seconds, however much they want.
+
         Raises:
             SwarmError: the session refuses.
         """
-        if self._super_seeding and self._torrent is not None and self._torrent.is_sent_once():
+        if not self._super_seeding or self._torrent is None:
+            return
+        sent = self._torrent.progress().payload_uploaded
+        if sent == self._sent and self._torrent.is_wanted():
+            self._idle_calls += 1
+        self._sent = sent
+        if self._idle_calls >= _MOST_IDLE_CALLS or self._torrent.is_sent_once():
             self._super_seeding, self._is_sent_once = False, True
             self.enter(self.withdrawn)
 

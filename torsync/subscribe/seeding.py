@@ -200,6 +200,11 @@ class Seeding:
         return self._around.seed and self._config.seed and not self._around.stopping()
 
 
+def addresses_of(host: str) -> tuple[str, ...]:
+    """Look up a host name; nothing if it cannot be found now."""
+    return tuple(address for address, _ in _resolve([(host, 0)]))
+
+
 def _load_peers(text: str) -> tuple[tuple[str, int], ...]:
     return tuple((str(host), int(port)) for host, port in json.loads(text)) if text else ()
 

@@ -19,6 +19,7 @@ from torsync.subscribe.hashing import HashedPieces, hash_pieces
 from torsync.subscribe.leftovers import Leftovers
 from torsync.subscribe.look import bytes_of
 from torsync.subscribe.prepare import Preparation
+from torsync.subscribe.seeding import addresses_of
 from torsync.subscribe.stage import Stage, staged_name
 
 if TYPE_CHECKING:
@@ -245,6 +246,7 @@ class Update:
     ) -> None:
         if all(have[piece] for piece in self._needed):
             return
+        from torsync.swarm.held_web_seeds import hosts_to_match  # noqa: PLC0415 - libtorrent
         from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
 
         self._voice.stage(EventStage.DOWNLOADING)
@@ -265,6 +267,7 @@ class Update:
                 peers=peers,
                 web_seeds=web_seeds,
                 use_web_seeds=use_web_seeds,
+                web_seed_machines=(hosts_to_match(manifest, addresses_of) if use_web_seeds else {}),
             )
             self._state.put(staged="")
             fetcher.fetch(request, self._goal(placement, have), self.fetched, check=copying.check)

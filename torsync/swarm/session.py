@@ -15,6 +15,7 @@ from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
 from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed, TorrentFailed
+from torsync.swarm.held_web_seeds import HeldWebSeeds, host_of
 from torsync.swarm.memory import return_freed_memory
 from torsync.swarm.settings import session_settings
 from torsync.swarm.share import PEER_ID_SIZE, Share
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _PAD = 1
 _ALERT_WAIT_MS = 200
+_MANY_PIECES = 8192
 
 
 class DuplicateTorrentError(SwarmError):
@@ -47,6 +49,7 @@ class Swarm:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._endpoints: dict[str, int] = {}
+        self._says_redundant_have = "send_redundant_have" in config.settings
         self._ports = {int(listen.rpartition(":")[2]) for listen in config.listen}
         settings = session_settings(config)
         # Given in full, so that it is known which id other peers see.
@@ -70,7 +73,7 @@ class Swarm:
             SwarmError: libtorrent refused it.
         """
         try:
-            parameters = _parameters(request)
+            parameters, held = _parameters(request)
         except UnicodeEncodeError as error:
             raise TreeError(
                 f"libtorrent cannot use the folder {request.save_path!r}: its name is not UTF-8",
@@ -78,6 +81,9 @@ class Swarm:
                 hint="rename it, or use another folder",
             ) from error
         key = best_hash(parameters.info_hashes)
+        if len(request.have) > _MANY_PIECES and not self._says_redundant_have:
+            # With many pieces this costs a seed more time than sending them does.
+            self._session.apply_settings({"send_redundant_have": False})
         with self._lock:
             if key in self._torrents:
                 raise DuplicateTorrentError(f"the session already holds the torrent {key.hex()}")
@@ -91,7 +97,8 @@ class Swarm:
                     self._torrents.pop(key, None)
 
             share = Share(handle, request.wanted, self._peer_id)
-            torrent = Torrent(handle, self._take_out, forget, self.endpoints, share)
+            waiting = HeldWebSeeds(handle, held)
+            torrent = Torrent(handle, self._take_out, forget, self.endpoints, share, waiting)
             self._torrents[key] = torrent
         return torrent
 
@@ -232,7 +239,10 @@ def _load(metainfo: bytes) -> lt.add_torrent_params:
         raise ManifestError(f"libtorrent cannot read it: {error}") from error
 
 
-def _parameters(request: AddRequest) -> lt.add_torrent_params:
+def _parameters(
+    request: AddRequest,
+) -> tuple[lt.add_torrent_params, dict[str, frozenset[str]]]:
+    """What libtorrent is told; and the web seeds that are held back, by URL."""
     parameters = _load(request.metainfo())
     return_freed_memory()
     if parameters.ti is None:
@@ -255,8 +265,13 @@ def _parameters(request: AddRequest) -> lt.add_torrent_params:
         parameters.flags |= lt.torrent_flags.upload_mode
     parameters.peers = list(request.peers)
     web_seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
-    parameters.url_seeds = web_seeds
-    return parameters
+    held = {
+        url: request.web_seed_machines[host_of(url)]
+        for url in web_seeds
+        if host_of(url) in request.web_seed_machines and url not in request.web_seeds
+    }
+    parameters.url_seeds = [url for url in web_seeds if url not in held]
+    return parameters, held
 
 
 def _renamed(layout: lt.file_storage, request: AddRequest) -> dict[int, str]:

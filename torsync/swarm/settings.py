@@ -64,7 +64,8 @@ def session_settings(config: SessionConfig) -> dict[str, SettingValue]:
         "whole_pieces_threshold": 0,
         # The first pieces, too: those that nobody else has, and of the subscriber's own share.
         "initial_picker_threshold": 0,
-        "send_redundant_have": False,
+        # A super-seeder goes on only when it hears what became of a piece; see ``Swarm.add``.
+        "send_redundant_have": True,
         "min_reconnect_time": 2,
         "tick_interval": 100,
         "stop_tracker_timeout": 1,

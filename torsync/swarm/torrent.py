@@ -29,8 +29,9 @@ from torsync.swarm.events import (
 from torsync.swarm.memory import return_freed_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from torsync.swarm.held_web_seeds import HeldWebSeeds
     from torsync.swarm.share import Share
 
 _REMOVAL_DEADLINE_S = 60.0
@@ -53,6 +54,8 @@ class AddRequest:
         peers: host and port of peers to try besides those found.
         web_seeds: URLs besides those in the torrent.
         use_web_seeds: False to use none, not even the torrent's own.
+        web_seed_machines: hosts of the torrent's own web seeds that are left alone while a peer at
+            one of these addresses sends; see ``held_web_seeds``.
         upload_only: never ask anybody for anything, so that nothing is ever written.
     """
 
@@ -65,6 +68,7 @@ class AddRequest:
     peers: tuple[tuple[str, int], ...] = ()
     web_seeds: tuple[str, ...] = ()
     use_web_seeds: bool = True
+    web_seed_machines: Mapping[str, frozenset[str]] = field(default_factory=dict)
     upload_only: bool = False
 
 
@@ -115,11 +119,13 @@ class Torrent:
         forget: Callable[[], None],
         endpoints: Callable[[], tuple[tuple[str, int], ...]],
         share: Share,
+        held: HeldWebSeeds,
     ) -> None:
         self._handle = handle
         self._discard = discard
         self._forget = forget
         self._share = share
+        self._held = held
         self.endpoints = endpoints
         """Gives where its session listens for peers: address and TCP port of each socket."""
         self._changed = threading.Condition()
@@ -175,7 +181,8 @@ class Torrent:
     def wait(self, timeout_s: float) -> bool:
         """Wait until every wanted piece has arrived; False after ``timeout_s``.
 
-        Each call looks at which other subscribers there are to share the fetching with.
+        Each call looks at which other subscribers there are to share the fetching with, and
+        whether the web seeds that are held back are needed.
 
         Raises:
             TreeError: a file could not be read or written; the first such error.
@@ -183,6 +190,7 @@ class Torrent:
         """
         if not self._finished:
             self._share.update()
+            self._held.update()
         with self._changed:
             self._changed.wait_for(
                 lambda: self._finished or self._failure is not None, timeout=timeout_s
@@ -235,7 +243,7 @@ class Torrent:
 
         They need not be connected now: seeds leave as soon as there is nothing left to send.
         """
-        web_seeds = set(self._handle.url_seeds())
+        web_seeds = {*self._handle.url_seeds(), *self._held.urls}
         with self._changed:
             # libtorrent calls web seeds like peers; where a name leads is not known here.
             web_ports = {_port(url) for url in (*web_seeds, *self.news.web_seeds)}
@@ -265,6 +273,10 @@ class Torrent:
         """
         enough = len(self.pieces()) - 2
         return any(peer.num_pieces >= enough for peer in self._handle.get_peer_info())
+
+    def is_wanted(self) -> bool:
+        """Whether some connected peer does not have all pieces yet."""
+        return any(not peer.flags & lt.peer_info.seed for peer in self._handle.get_peer_info())
 
     def sources(self) -> tuple[set[str], set[str]]:
         """The trackers and web seeds in use."""
