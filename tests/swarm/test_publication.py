@@ -488,3 +488,18 @@ def test_a_file_is_no_folder(publisher: Publisher) -> None:
     publisher.configure(path=publisher.folder / "file")
     with pytest.raises(TreeError, match="is no folder"):
         publisher.open(seed=False)
+
+
+@pytest.mark.parametrize("kept", [0, 20, 200, 10_000])
+def test_a_signature_that_is_damaged_in_the_state_is_made_anew(
+    publisher: Publisher, tmp_path: Path, kept: int
+) -> None:
+    key = generate_keys(tmp_path / "key").public_key
+    publisher.configure(secret_key=tmp_path / "key")
+    publisher.open(seed=False).release(FIRST)
+    (file,) = publisher.state.glob("releases/*.minisig")
+    file.write_bytes(file.read_bytes()[:kept])
+    report = publisher.open(seed=False).release()
+    assert report.changed == (kept < 10_000)
+    signature = publisher.torrent.with_name("pack.torrent.minisig").read_bytes()
+    check_signature(publisher.torrent.read_bytes(), signature, (key,), "pack.torrent")
