@@ -21,6 +21,7 @@ from torsync.disk.stamps import stamp_of
 from torsync.model.errors import RefusedError, SwarmError, TreeError
 from torsync.model.events import Level
 from torsync.model.metainfo import parse_metainfo
+from torsync.publish.errors import PublishError
 from torsync.swarm.events import FileFailed
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def test_a_file_that_was_only_touched_is_seeded_again_after_the_next_look(
 def test_a_file_that_cannot_be_read_is_told_of_and_the_rest_is_seeded(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    """libtorrent fails to open it, as its folder is no folder any more."""
+    """libtorrent fails to open it, as its folder is not a folder any more."""
     publisher.open().release(FILES)
     leecher = Leecher(publisher.torrent.read_bytes(), tmp_path / "leecher", publisher.peers)
     os.rename(publisher.folder / "e.bin", tmp_path / "e.bin")
@@ -353,3 +354,32 @@ def test_a_leecher_that_wants_what_is_withheld_does_not_hammer(
     assert asked < 50
     assert leecher.failed == []
     assert publisher.publication.heed() is False, "that is no failure"
+
+
+def test_a_link_that_leads_elsewhere_is_an_edit(publisher: Publisher) -> None:
+    link = publisher.folder / "a" / "link"
+    link.parent.mkdir()
+    link.symlink_to(".//../e.bin")
+    publisher.open(seed=False).release(FILES)
+    publication = publisher.publication
+    publication._looks_s = 0.0
+    assert not publication.heed()
+    assert not publication.edited(["a/link"])
+    link.unlink()
+    link.symlink_to("one.bin")
+    assert publication.edited(["a/link"])
+    publisher.open(seed=False).publication.resume()
+    publisher.publication._looks_s = 0.0
+    assert publisher.publication.heed()
+    assert publisher.release().modified == ["a/link"]
+
+
+def test_what_kept_it_from_being_published_and_is_gone_is_an_edit(publisher: Publisher) -> None:
+    publisher.open(seed=False).release(FILES)
+    os.mkfifo(publisher.folder / "pipe")
+    assert publisher.publication.edited(["pipe"])
+    with pytest.raises(PublishError):
+        publisher.release()
+    os.unlink(publisher.folder / "pipe")
+    assert publisher.publication.edited(["pipe"])
+    assert not publisher.publication.edited(["pipe"])

@@ -177,3 +177,24 @@ def test_public_keys_of_a_subscription() -> None:
     assert parse(f'{text}["{KEY}"]').subscriptions["a"].public_keys == (KEY,)
     (problem,) = problems(f'{text}["{KEY[:-1]}"]')
     assert "a minisign public key" in problem
+
+
+def test_publications_whose_torrents_lead_to_releases_of_each_other_are_refused() -> None:
+    found = problems(
+        """
+        [publications.a]
+        path = "/srv/a"
+        torrent = "/srv/b/a.torrent"
+        [publications.b]
+        path = "/srv/b"
+        torrent = "/srv/c/b.torrent"
+        [publications.c]
+        path = "/srv/c"
+        torrent = "/srv/a/c.torrent"
+        [publications.d]
+        path = "/srv/d"
+        torrent = "/srv/a/d.torrent"
+        """
+    )
+    assert len(found) == 3
+    assert 'found "/srv/b/a.torrent", which is published by "b"' in found[0]

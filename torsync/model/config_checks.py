@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync.model.config_values import show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torsync.model.config import FeedConfig, PublicationConfig, SubscriptionConfig
     from torsync.model.config_table import Key, Problems
@@ -34,6 +34,13 @@ def check_publications(
 ) -> None:
     """Report publications that would publish their own files, or whose torrents meet."""
     written: dict[str, str] = {}
+    publications = list(publications)
+    for publication, other in _releasing_each_other(publications, resolve):
+        expected = "expected a file outside the folders that are published"
+        found = f"found {show(str(publication.torrent))}, which is published by {show(other)}"
+        advice = f"whose own .torrent leads to a release of {show(publication.name)}, and so on"
+        where = ("publications", publication.name, "torrent")
+        problems.add(where, f"{expected}, {found}, {advice}; move one elsewhere")
     for publication in publications:
         key = ("publications", publication.name)
         if publication.name in subscriptions:
@@ -57,6 +64,36 @@ def check_publications(
                 expected = "expected a file for this publication alone"
                 found = f"found that of publication {show(other)}; choose another"
                 problems.add((*key, "torrent"), f"{expected}, {found}")
+
+
+def _releasing_each_other(
+    publications: list[PublicationConfig], resolve: Callable[[str], str]
+) -> Iterator[tuple[PublicationConfig, str]]:
+    """Find publications whose ``.torrent`` leads, through others, to a release of their own.
+
+    Gives each with the name of the one that publishes its ``.torrent``.
+    """
+    trees = {one.name: PurePath(resolve(str(one.path))) for one in publications}
+    follows = {
+        one.name: [
+            name
+            for name, tree in trees.items()
+            if one.torrent is not None
+            and name != one.name
+            and tree in PurePath(resolve(str(one.torrent))).parents
+        ]
+        for one in publications
+    }
+    for one in publications:
+        reached: set[str] = set()
+        coming = list(follows[one.name])
+        while coming:
+            name = coming.pop()
+            if name not in reached:
+                reached.add(name)
+                coming += follows[name]
+        if one.name in reached:
+            yield one, follows[one.name][0]
 
 
 def check_trees(

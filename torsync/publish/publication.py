@@ -120,13 +120,13 @@ class Publication:
             raise TreeError(
                 f"{str(path)!r} is not a folder",
                 path=str(path),
-                hint="name the folder that it is in, or put it into one of its own",
+                hint="put the file into a folder of its own, and publish that",
             )
         if not self._state.facts().files:
             raise TreeError(
                 f"the folder {str(path)!r} is not there",
                 path=str(path),
-                hint="make it, or correct `path` in the configuration",
+                hint="make it, or correct the path",
             )
         raise RefusedError(
             f"the published folder {str(path)!r} is not there; is its disk not mounted?",
@@ -346,7 +346,7 @@ class Publication:
             paths: relative to the folder.
 
         Returns:
-            Whether anything is not as it was published.
+            Whether anything is not as it was published, or is so again.
 
         Raises:
             TorsyncError: the folder cannot be looked at, or the session has failed.
@@ -362,8 +362,10 @@ class Publication:
         if Look.FOLDER_GONE in found.values():
             return self._look_around(release)
         self._withdraw(release, [path for path, look in found.items() if look is Look.CHANGED])
-        self._seen |= {path for path, look in found.items() if look is not Look.SAME}
-        return any(look is not Look.SAME for look in found.values())
+        other = {path for path, look in found.items() if look is not Look.SAME}
+        mended = self._seen & (found.keys() - other)
+        self._seen = self._seen - mended | other
+        return bool(other or mended)
 
     def _look_around(self, release: PublishedRelease) -> bool:
         try:

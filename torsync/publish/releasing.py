@@ -178,7 +178,7 @@ class Releasing:
         changed = (
             before is None
             or not authored.says_the_same_as(before.manifest)
-            or (self._signer is not None and not self._signer.has_signed(before.signature))
+            or not self._is_signed(before)
         )
         report = PublishReport(
             self._config.name,
@@ -213,6 +213,11 @@ class Releasing:
             release = self._next(before, authored)
         report.number = release.facts.number
         return Prepared(release, indexes, report)
+
+    def _is_signed(self, release: PublishedRelease) -> bool:
+        """Whether a release has the signature that it should have."""
+        signer = self._signer
+        return signer is None or signer.has_signed(release.metainfo, release.signature)
 
     def _author(self, before: PublishedRelease | None) -> Authored:
         from torsync.publish.author import AuthorOptions, author, events_of  # noqa: PLC0415 - costs start-up time

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 from torsync.model.trust import Order, release_comment
@@ -12,8 +11,6 @@ from torsync.publish.keys import load_secret_key
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-_KEY_ID = slice(2, 10)
 
 
 class Signer:
@@ -59,11 +56,13 @@ class Signer:
         comment = release_comment(Order(int(time_s), number), file_name)
         return bytes(self._secret_key.sign(body, trusted_comment=comment)) + b"\n"
 
-    def has_signed(self, signature: bytes | None) -> bool:
-        """Whether a ``.minisig`` file says that it is by this key; nothing is verified."""
-        lines = (signature or b"").splitlines()
+    def has_signed(self, body: bytes, signature: bytes | None) -> bool:
+        """Whether a ``.minisig`` file is this key's signature of a ``.torrent``, and whole."""
+        from minisign import ParseError, Signature, VerifyError  # noqa: PLC0415 - costs start-up time
+
         try:
-            signer = b64decode(lines[1])[_KEY_ID]
-        except (IndexError, ValueError):
+            parsed = Signature.from_bytes(signature or b"")
+            self._secret_key.get_public_key().verify(body, parsed)
+        except (ParseError, VerifyError):
             return False
-        return signer == b64decode(self.public_key)[_KEY_ID]
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,9 +45,7 @@ def look_at_all(tree: Tree, release: PublishedRelease, ignored: Callable[[str], 
     changed = {
         file.path
         for file in release.manifest.files
-        if not _is_same(
-            release, file.path, entries.get(file.path), is_link=file.link_target is not None
-        )
+        if not _is_same(release, file.path, entries.get(file.path), file.link_target)
     }
     listed = release.manifest.by_path
     others = {
@@ -78,8 +77,8 @@ def look_at(tree: Tree, release: PublishedRelease, path: str) -> Look:
         entry = None
     at = manifest.by_path.get(path)
     if at is not None:
-        is_link = manifest.files[at].link_target is not None
-        return Look.SAME if _is_same(release, path, entry, is_link=is_link) else Look.CHANGED
+        target = manifest.files[at].link_target
+        return Look.SAME if _is_same(release, path, entry, target) else Look.CHANGED
     is_folder = entry is not None and entry.kind is Kind.FOLDER
     if path in manifest.folders:
         return Look.SAME if is_folder else Look.FOLDER_GONE
@@ -103,10 +102,13 @@ def can_be_read(tree: Tree, path: str) -> bool:
 
 
 def _is_same(
-    release: PublishedRelease, path: str, entry: DiskEntry | None, *, is_link: bool
+    release: PublishedRelease, path: str, entry: DiskEntry | None, target: str | None
 ) -> bool:
+    """Whether a file is what it was when it was hashed, or a link leads where it led (BEP 47)."""
     if entry is None:
         return False
-    if is_link:
-        return entry.kind is Kind.LINK
-    return entry.kind is Kind.FILE and release.seen.get(path) == stamp_of_entry(entry)
+    if target is None:
+        return entry.kind is Kind.FILE and release.seen.get(path) == stamp_of_entry(entry)
+    return entry.kind is Kind.LINK and target == posixpath.normpath(
+        posixpath.join(posixpath.dirname(path), entry.link_target)
+    )

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 _TIMEOUTS = Timeouts(connect_s=5.0, read_s=5.0, total_s=20.0)
 _CHUNK_BYTES = 256 * 1024
 _HINT = (
-    "put the files of this release there first; the release before stays public, and it is tried "
-    "again"
+    "put the files of this release there first; the release before stays public until then, and "
+    "the service tries again by itself"
 )
 
 
