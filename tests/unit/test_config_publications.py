@@ -166,10 +166,18 @@ def test_the_feed(text: str, expected: FeedConfig) -> None:
     assert parse(text).feed == expected
 
 
-@pytest.mark.parametrize("line", ['listen = "8080"', 'url = "ftp://f.example"', "port = 1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('listen = "8080"', 'url = "ftp://f.example"', "port = 1"),
+        *('url = "https://f.example/?a=b"', 'url = "https://f.example/#a"'),
+        'url = "https://user:secret@f.example/"',
+    ],
+)
 def test_a_wrong_feed_is_named(line: str) -> None:
     (problem,) = problems(f"[feed]\n{line}")
     assert problem.startswith("c.toml:2: feed.")
+    assert "secret" not in problem
 
 
 def test_public_keys_of_a_subscription() -> None:

@@ -20,7 +20,7 @@ from tests.support.publishing import LATER_NS, PIECE, assert_right, fail, publis
 from tests.support.trees import edit_in_place, write_tree
 from torsync.model.config import TorrentFormat
 from torsync.model.errors import InterruptedByUserError, TreeError
-from torsync.publish import settling
+from torsync.publish import rounds
 from torsync.publish.author import AuthorOptions, Sources
 from torsync.publish.errors import EmptyFolderError, HashingError, PieceSizeError, PublishError
 from torsync.publish.hash_cache import HashCache
@@ -169,7 +169,7 @@ def test_another_file_of_the_same_inode_size_and_time_is_not_taken_for_a_renamed
     os.utime(folder / "large", ns=(10**18, 10**18))
     publish(folder, cache, _options("v2"))
     (folder / "large").rename(folder / "new")
-    monkeypatch.setattr(settling, "generation_of", lambda _fd: 2**40)
+    monkeypatch.setattr(rounds, "generation_of", lambda _fd: 2**40)
 
     again = publish(folder, cache, _options("v2"))
 
@@ -333,7 +333,7 @@ class _Meddler:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let hashing count as slow, so that the folder is looked at again after it."""
-    monkeypatch.setattr(settling, "_SOON_S", 0)
+    monkeypatch.setattr(rounds, "_SOON_S", 0)
 
 
 @pytest.mark.usefixtures("slow")

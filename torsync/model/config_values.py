@@ -126,7 +126,17 @@ def to_tracker(value: object) -> str:
 
 def to_feed_url(value: object) -> str:
     """Take the URL that others reach the feed at; "" leaves it to torsync to find out."""
-    return _url(value, _WEB_SEED_SCHEMES).rstrip("/") if value != "" else ""
+    if value == "":
+        return ""
+    text = _url(value, _WEB_SEED_SCHEMES)
+    url = urlsplit(text)
+    if url.query or url.fragment or "@" in url.netloc:
+        shown = show(_URL_SECRETS.sub("…", text))
+        raise ValueError(
+            f"expected a URL that goes on with paths, found {shown}; it is in every torrent, so "
+            "write it without user, password, ? and #"
+        )
+    return text.rstrip("/")
 
 
 def _url(value: object, schemes: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from torsync.model.authoring.writer import Notes, manifest_of, write_info, write
 from torsync.model.events import Progress, Stage
 from torsync.publish.hashing.engine import Hasher
 from torsync.publish.hashing.memory import Memory
-from torsync.publish.settling import AuthorOptions, Settling
+from torsync.publish.rounds import AuthorOptions, Rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,8 +124,8 @@ def author(
     """
     memory = Memory(cache)
     hasher = Hasher(tree, memory, progress=progress, stopping=stopping, workers=workers)
-    settling = Settling(tree, options, memory, hasher, stopping)
-    layout, stamps, (hashes, packed) = settling.settle(previous.piece_length if previous else 0)
+    rounds = Rounds(tree, options, memory, hasher, stopping)
+    layout, stamps, (hashes, packed) = rounds.settle(previous.piece_length if previous else 0)
     gone = (memory.files.keys() | {path for path, _start in memory.parts}) - stamps.keys()
     if gone or not memory.packed.keys() <= set(hasher.packed_used):
         cache.finish_release(gone, memory.packed, hasher.packed_used)
@@ -143,6 +143,6 @@ def author(
         metainfo=write_metainfo(info, layout, hashes, notes),
         manifest=manifest_of(info, layout, hashes, notes),
         stamps=stamps,
-        skipped=tuple(sorted(settling.skipped.values())),
+        skipped=tuple(sorted(rounds.skipped.values())),
         bytes_hashed=hasher.bytes_hashed,
     )

@@ -69,7 +69,7 @@ class Settled(NamedTuple):
     hashes: Hashes
 
 
-class Settling:
+class Rounds:
     """Looks and hashes until both agree.
 
     Attributes:
