@@ -158,7 +158,7 @@ def test_a_file_that_was_only_touched_is_seeded_again_after_the_next_look(
 def test_a_file_that_cannot_be_read_is_told_of_and_the_rest_is_seeded(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    """libtorrent fails to open it, as its folder is no folder any more."""
+    """libtorrent fails to open it, as its folder is not a folder any more."""
     publisher.open().release(FILES)
     leecher = Leecher(publisher.torrent.read_bytes(), tmp_path / "leecher", publisher.peers)
     os.rename(publisher.folder / "e.bin", tmp_path / "e.bin")

@@ -279,6 +279,7 @@ def test_a_plan_foretells_what_subscribers_fetch(
         service.wait_for_stage("pack", "seeding")
         report = torsync.run("check-now", "--timeout", "20s").assert_ok().subscription
         assert report["info_hash"] == plan["info_hash"]
-        assert report["bytes_fetched"] == plan["bytes_to_fetch"]
+        # Blocks that are vouched for are claimed: one that is all padding but for these is saved.
+        assert plan["bytes_to_fetch"] - PIECE <= report["bytes_fetched"] <= plan["bytes_to_fetch"]
     outcome = pack.run("plan", "pack").assert_ok()
     assert publication(outcome)["bytes_to_fetch"] == 0

@@ -147,27 +147,24 @@ def test_a_folder_that_is_held_by_the_service_is_busy_for_one_off_publishing(
     assert publication(publishing.run("check-now", NAME).assert_ok())["changed"] is False
 
 
-def test_a_service_that_starts_after_a_one_off_release_makes_no_release_of_the_same_content(
+def test_a_service_that_starts_after_a_release_adds_its_address_and_nothing_else(
     publishing: Publishing,
 ) -> None:
-    """A release that has the info-hash of the one before is none."""
     publishing.publish(entries=FILES)
     first = released(publishing.run("check-now"))
     service = publishing.start("run")
     service.wait_for_stage(NAME, "seeding")
     report = publication(publishing.run("check-now", NAME).assert_ok())
     assert report["info_hash"] == first["info_hash"]
-    assert report["number"] == first["number"]
+    assert report["bytes_to_fetch"] == 0
     assert b"nodes" in decoded(publishing.torrent())
 
 
-def test_an_emptied_folder_is_refused_unless_it_is_said_to_be_meant(
-    publishing: Publishing,
-) -> None:
+def test_an_emptied_folder_is_refused(publishing: Publishing) -> None:
     folder = publishing.publish(entries={"a": PIECE})
     released(publishing.run("check-now"))
     (folder / "a").unlink()
     outcome = publishing.run("check-now", NAME)
     assert outcome.exit_code == 5
-    assert "--allow empty" in outcome.error["hint"]
-    assert publishing.run("check-now", NAME, "--allow", "empty").exit_code == 0
+    assert "mount it" in outcome.error["hint"]
+    assert publishing.run("check-now", NAME, "--allow", "empty").exit_code == 5

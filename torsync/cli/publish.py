@@ -30,7 +30,7 @@ def run_publish(context: Context, arguments: argparse.Namespace) -> ExitCode:
     from torsync.cli.publications import release_jobs
 
     publication = _publication(arguments)
-    config = Config(SessionConfig(), {}, {publication.name: publication})
+    config = Config(_session(context), {}, {publication.name: publication})
     if arguments.seed and not arguments.dry_run:
         from torsync.cli.run import serve
 
@@ -41,6 +41,11 @@ def run_publish(context: Context, arguments: argparse.Namespace) -> ExitCode:
     if code is ExitCode.OK and not (arguments.dry_run or publication.web_seeds):
         context.renderer.event(_not_seeded(publication.name))
     return code
+
+
+def _session(context: Context) -> SessionConfig:
+    """The session as it is configured, if there is a configuration at all."""
+    return context.load_config().session if context.config_path.exists() else SessionConfig()
 
 
 def _not_seeded(name: str) -> Notice:
@@ -57,7 +62,9 @@ def _publication(arguments: argparse.Namespace) -> PublicationConfig:
     from torsync.model import config_values as values
 
     folder = os.path.abspath(arguments.path)
-    name = arguments.name or os.path.basename(os.path.realpath(folder))
+    name = arguments.name
+    if name is None:
+        name = os.path.basename(os.path.realpath(folder))
     _check_name(name)
     torrent = Path(os.path.abspath(arguments.output or f"{name}.torrent"))
     for option, file in (("-o", str(torrent)), ("--secret-key", arguments.secret_key)):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torsync.model.tree_index import DiskEntry, DiskIndex, LedgerRow
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNNAMED = getattr(os, "O_TMPFILE", os.O_DIRECTORY) | os.O_RDWR | os.O_CLOEXEC
 _OPEN_FOLDERS = 64
 _UNKNOWN_CLOCK_NS = 2_000_000_000  # the coarsest time stamps that file systems have: FAT's
 _TICK_PATIENCE_S = 0.05
@@ -95,7 +96,7 @@ class Tree:
         """
         self.root = root
         self._clock_ns = clock_ns or self._probe_clock_ns
-        self._lock_fd = -1
+        self._lock_fd = self._unnamed_fd = -1
         self._open_root(root_fd)
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._pinned = ""  # a folder that must stay open for now
@@ -111,9 +112,10 @@ class Tree:
     def close(self) -> None:
         """Give back all descriptors, and the lock."""
         self.forget_folders()
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        for descriptor in (self._lock_fd, self._unnamed_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._lock_fd = self._unnamed_fd = -1
         if self._root_fd >= 0:
             os.close(self._root_fd)
             self._root_fd = -1
@@ -274,6 +276,12 @@ class Tree:
             if error.errno not in _NO_LOCK:
                 raise tree_error(error, f"{PRIVATE_FOLDER}/lock", "open") from error
 
+    def keep_time(self) -> None:
+        """Have an exact ``clock_ns`` without a lock: by a file without a name, where one can be."""
+        if self._unnamed_fd < 0:
+            with suppress(OSError):
+                self._unnamed_fd = os.open(".", _UNNAMED, 0o600, dir_fd=self._root_fd)
+
     def clock_ns(self) -> int:
         """What the file system's clock says, as coarse as its time stamps are.
 
@@ -296,10 +304,11 @@ class Tree:
         return now
 
     def _probe_clock_ns(self) -> int:
-        """Touch the lock, which is this tree's alone, and see what time that gives it."""
+        """Touch the lock, or a file without a name, and see what time that gives it."""
+        probe_fd = self._lock_fd if self._lock_fd >= 0 else self._unnamed_fd
         try:
-            os.utime(self._lock_fd)
-            touched = os.fstat(self._lock_fd)
+            os.utime(probe_fd)
+            touched = os.fstat(probe_fd)
         except (OSError, OverflowError):  # not held, or it cannot be written
             return time.time_ns() - _UNKNOWN_CLOCK_NS
         return min(touched.st_mtime_ns, touched.st_ctime_ns or touched.st_mtime_ns)

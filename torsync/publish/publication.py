@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError, TreeError
 from torsync.model.events import Stage, StageStarted
-from torsync.model.names import in_private
+from torsync.model.names import PRIVATE_FOLDER, in_private
 from torsync.model.patterns import matcher, nothing
 from torsync.publish.gate import check_session, check_web_seeds
 from torsync.publish.output import Output
@@ -100,11 +100,18 @@ class Publication:
         self._check_there()
         tree = Tree(self.config.path)
         try:
-            tree.hold()
+            self._hold(tree)
         except TorsyncError:
             tree.close()
             raise
         return tree
+
+    def _hold(self, tree: Tree) -> None:
+        """Take the tree's lock, if it can have one: nothing is put into a published folder."""
+        if self.config.snapshot or (self.config.path / PRIVATE_FOLDER).is_dir():
+            tree.hold()
+        else:
+            tree.keep_time()
 
     def _check_there(self) -> None:
         path = self.config.path
@@ -112,7 +119,7 @@ class Publication:
             return
         if path.exists():
             raise TreeError(
-                f"{str(path)!r} is no folder",
+                f"{str(path)!r} is not a folder",
                 path=str(path),
                 hint="put the file into a folder of its own, and publish that",
             )
@@ -305,7 +312,7 @@ class Publication:
         if not self._tree.is_current():
             self._check_there()
             self._tree.reopen()
-            self._tree.hold()
+            self._hold(self._tree)
         self._tree.forget_folders()  # they may be others by now
 
     # --- between releases -------------------------------------------------------------------

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from torsync.model.samples import FileRange
 
 _TIMEOUTS = Timeouts(connect_s=5.0, read_s=5.0, total_s=20.0)
-_MOST_SKIPPED_BYTES = 64 * 1024**2
 _CHUNK_BYTES = 256 * 1024
 _HINT = (
     "put the files of this release there first; the release before stays public until then, and "
@@ -72,7 +71,7 @@ def check_web_seed(web_seed: str, manifest: Manifest, parts: Iterable[FileRange]
             url = web_seed_url(web_seed, manifest.name, path)
             last = part.offset + part.length - 1
             try:
-                content = _get(session, url, part, deadline)
+                content = _get(session, url, part, manifest.files[part.file_index].size, deadline)
             except (RemoteUnreachableError, _UnfitError) as error:
                 raise WebSeedError(
                     f"the web seed {mask_url(web_seed)} does not have the new release: expected "
@@ -104,8 +103,8 @@ def _difference(part: FileRange, content: bytes) -> str:
     return "do not have the hash that they should"
 
 
-def _get(session: requests.Session, url: str, part: FileRange, deadline: float) -> bytes:
-    """Fetch a range, through redirects.
+def _get(session: requests.Session, url: str, part: FileRange, size: int, deadline: float) -> bytes:
+    """Fetch a range of a file of ``size`` bytes, through redirects.
 
     Raises:
         RemoteUnreachableError: there was no answer.
@@ -124,26 +123,26 @@ def _get(session: requests.Session, url: str, part: FileRange, deadline: float) 
                 at, headers=headers, stream=True, timeout=(_TIMEOUTS.connect_s, _TIMEOUTS.read_s)
             ) as answer:
                 if answer.status_code not in REDIRECTS:
-                    return _read_range(answer, part)
+                    return _read_range(answer, part, size)
                 at = redirect_target(at, answer.headers.get("Location", ""))
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise request_failure(error, mask_url(at), _TIMEOUTS, deadline) from error
     raise redirect_error(url, f"more than {MAX_REDIRECTS} in a row")
 
 
-def _read_range(answer: requests.Response, part: FileRange) -> bytes:
-    """Read the range out of an answer; the whole file will do, if it is not too long."""
-    skipped = 0
-    if answer.status_code == requests.codes.ok:
-        skipped = part.offset
-        if skipped > _MOST_SKIPPED_BYTES:
-            raise _UnfitError("found a server that ignores the header Range (status 200)")
-    elif answer.status_code != requests.codes.partial_content:
+def _read_range(answer: requests.Response, part: FileRange, size: int) -> bytes:
+    """Read the range out of an answer; the whole file will do only if it was asked for.
+
+    Clients of BEP 19 ask for ranges, and give up a server that sends something else.
+    """
+    is_whole = part.length == size
+    if answer.status_code == requests.codes.ok and not is_whole:
+        raise _UnfitError("found a server that ignores the header Range (status 200)")
+    if answer.status_code not in {requests.codes.ok, requests.codes.partial_content}:
         raise _UnfitError(f"found status {answer.status_code} {answer.reason or ''}".rstrip())
-    wanted = skipped + part.length
     content = bytearray()
     for chunk in answer.iter_content(_CHUNK_BYTES):
         content += chunk
-        if len(content) > wanted:
+        if len(content) > part.length:
             break
-    return bytes(content[skipped:wanted])
+    return bytes(content[: part.length])

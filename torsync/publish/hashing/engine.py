@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torsync.publish.hashing.progress import HashProgress
 
 _ALONE_BYTES = 64 * 1024**2  # less is done before worker processes are well on their way
-_WRITE_EVERY_S = 1.0
+_WRITE_EVERY_S = 0.2
+_WRITE_SHARE = 10  # writing may take a tenth of the time
 
 
 class Hashes(NamedTuple):
@@ -117,16 +118,17 @@ class Hasher:
 
     def _do(self, findings: Findings, works: list[Work], clock_ns: int) -> None:
         meter = Meter(works, self._progress, self._clock_s)
-        written_s = self._clock_s()
+        write_s = self._clock_s() + _WRITE_EVERY_S
         with closing(self._results(works)) as results:
             for work, result in results:
                 self.bytes_hashed += work.content_bytes
                 findings.take(work, result)
                 meter.add(work)
-                if self._clock_s() - written_s >= _WRITE_EVERY_S:
+                if (began_s := self._clock_s()) >= write_s:
                     findings.name_pieces()
                     self._memory.store(clock_ns)
-                    written_s = self._clock_s()
+                    now_s = self._clock_s()
+                    write_s = now_s + max(_WRITE_EVERY_S, _WRITE_SHARE * (now_s - began_s))
 
     def _results(self, works: list[Work]) -> Generator[tuple[Work, JobResult], None, None]:
         """Do the work, here or in worker processes.
