@@ -502,3 +502,14 @@ def test_a_signature_that_is_damaged_in_the_state_is_made_anew(
     assert report.changed == (kept < 10_000)
     signature = publisher.torrent.with_name("pack.torrent.minisig").read_bytes()
     check_signature(publisher.torrent.read_bytes(), signature, (key,), "pack.torrent")
+
+
+def test_a_first_release_that_cannot_be_written_is_not_hashed_first(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.write(FIRST)
+    publisher.configure(torrent=tmp_path / "nowhere" / "pack.torrent")
+    publisher.open(seed=False)
+    with pytest.raises(TreeError, match="could not write"):
+        publisher.release()
+    assert not (publisher.state / "hashes.sqlite").exists()

@@ -30,6 +30,16 @@ class Output:
         self._torrent = Path(os.path.realpath(torrent))
         self._signature = self._torrent.with_name(self._torrent.name + SIGNATURE_SUFFIX)
 
+    def check_folder(self) -> None:
+        """See that there is a folder for the files, before hours of hashing are spent on them.
+
+        Raises:
+            TreeError: there is none, or it cannot be written to.
+        """
+        with _in_words(self._torrent, "write"):
+            _beside(self._torrent).touch()
+            _beside(self._torrent).unlink()
+
     def read_torrent(self) -> bytes | None:
         """What the ``.torrent`` holds; None if there is none.
 

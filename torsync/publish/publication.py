@@ -83,6 +83,7 @@ class Publication:
                 raise
             opened.callback(self._tree.close)
             output = Output(config.torrent) if config.torrent is not None else None
+            self._output = output
             self._releasing = Releasing(
                 config, self._tree, self._state, output, around, voice, feed
             )
@@ -237,6 +238,8 @@ class Publication:
     def _release(self, *, unsettled: bool) -> PublishReport:
         self._see_to_tree()
         before = self._recover()
+        if before is None and self._output is not None:
+            self._output.check_folder()
         found = self._releasing.prepare(before)
         if before is None or found.report.changed or self._showing.has_lost_clones:
             self._publish(found, before, unsettled=unsettled)
