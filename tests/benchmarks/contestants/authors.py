@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.contestants.base import SCRIPTS
 from tests.benchmarks.measure import BenchmarkError, run_process
 from tests.benchmarks.publisher import find_program
-from tests.support.trees import OWN_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +53,6 @@ class TorsyncAuthor(AuthorContestant):
         command = [sys.executable, "-m", "torsync", "--json", "--state-dir", str(place / "state")]
         command += ["publish", str(folder), "-o", str(place / "release.torrent")]
         run = run_process([*command, "--piece-size", f"{piece_size // 1024} KiB"], place)
-        shutil.rmtree(folder / OWN_FOLDER)  # the others would publish it
         lines = (json.loads(line) for line in run.output.splitlines())
         told = next(line for line in lines if line["type"] == "publication")
         if not told["changed"]:
