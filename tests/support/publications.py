@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.support.leecher import libtorrent_download
-from tests.support.processes import free_port
+from tests.support.processes import free_port, wait_until
 from tests.support.torrents import root_name
 from tests.support.trees import assert_same_tree, write_tree
 from torsync.model.config import FeedConfig, PublicationConfig, SessionConfig
@@ -110,7 +110,8 @@ class Publisher:
 
     @property
     def peers(self) -> list[tuple[str, int]]:
-        """Where its session listens."""
+        """Where its session listens, once it does."""
+        wait_until(lambda: bool(self.pool.endpoints()), "its session listens")
         return list(self.pool.endpoints())
 
     def notices(self, level: Level) -> list[str]:

@@ -50,6 +50,11 @@ def release_jobs(
     return [job(config) for config in publications]
 
 
+def _not_seeded(name: str) -> Notice:
+    said = "the service does not run, so nobody seeds the new release yet"
+    return Notice(name, Level.INFO, "not_seeded", said, "`torsync run` seeds it")
+
+
 def _release(
     context: Context,
     config: PublicationConfig,
@@ -69,14 +74,18 @@ def _release(
             with hold_tree(folder, name=config.name, command=f"torsync {command}"):
                 publication = Publication(config, folder, around)
                 try:
-                    return publication.release_now(dry_run=dry_run)
+                    report = publication.release_now(dry_run=dry_run)
                 finally:
                     publication.close()
         except BusyError:
             if command == "publish" or holder_command(folder) != SERVICE:
                 raise
+        else:
+            if command == "check-now" and report.changed and not report.dry_run:
+                around.sink(_not_seeded(config.name))
+            return report
         said = "the service does it; waiting for that"
         around.sink(Notice(config.name, Level.INFO, "left_to_service", said))
-        report = request_and_wait(folder, around, dry_run=dry_run)
-        if report is not None:
-            return report
+        answer = request_and_wait(folder, around, dry_run=dry_run)
+        if answer is not None:
+            return answer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torsync import __version__
 from torsync.model.authoring.writer import Notes, manifest_of, write_info, write_metainfo
-from torsync.model.events import Progress, Stage
+from torsync.model.events import Progress, Stage, StageStarted
 from torsync.publish.hashing.engine import Hasher
 from torsync.publish.hashing.memory import Memory
 from torsync.publish.rounds import AuthorOptions, Rounds
@@ -66,8 +66,13 @@ class Authored:
 
 def events_of(name: str, sink: EventSink) -> Callable[[HashProgress], None]:
     """Give the ``progress`` that tells ``sink`` of a publication's hashing."""
+    is_begun = False
 
     def tell(now: HashProgress) -> None:
+        nonlocal is_begun
+        if not is_begun:
+            sink(StageStarted(name, Stage.HASHING))
+            is_begun = True
         sink(
             Progress(
                 name,

@@ -244,7 +244,7 @@ class Releasing:
                 sources=lambda info_hash: find_sources(
                     config, self._around, self._feed, before, info_hash
                 ),
-                progress=events_of(config.name, self._around.sink),
+                progress=events_of(config.name, self._voice.sink),
                 stopping=self._around.stopping,
                 now_s=self._around.now_s,
             )
