@@ -69,17 +69,20 @@ def as_it_was(tree: Path, *paths: str) -> list[tuple[int, ...]]:
 def extra(tree: Path) -> int:
     """The bytes in torsync's own folder that are in no file of the tree, and in no trash."""
     own = tree / OWN_FOLDER
-    found = {}
-    for folder, _folders, names in os.walk(own):
-        if not os.path.relpath(folder, own).startswith("trash"):
-            for name in names:
-                try:
-                    seen = os.lstat(os.path.join(folder, name))
-                except FileNotFoundError:
-                    continue
+    found: dict[int, int] = {}
+    ours: set[int] = set()
+    for folder, _folders, names in os.walk(tree):
+        if os.path.relpath(folder, own).startswith("trash"):
+            continue
+        for name in names:
+            try:  # torsync is at work here: a name that was listed may be gone.
+                seen = os.lstat(os.path.join(folder, name))
+            except FileNotFoundError:
+                continue
+            if Path(folder).is_relative_to(own):
                 found[seen.st_ino] = seen.st_size
-    ours = {path.stat().st_ino for path in tree.glob("[!.]*") if path.is_file()}
-    ours |= {path.stat().st_ino for path in tree.glob("[!.]*/*") if path.is_file()}
+            else:
+                ours.add(seen.st_ino)
     return sum(size for inode, size in found.items() if inode not in ours)
 
 
