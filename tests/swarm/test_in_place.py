@@ -72,17 +72,18 @@ def extra(tree: Path) -> int:
     found: dict[int, int] = {}
     ours: set[int] = set()
     for folder, _folders, names in os.walk(tree):
-        if os.path.relpath(folder, own).startswith("trash"):
+        inside = os.path.relpath(folder, own)
+        if inside.startswith("trash"):
             continue
         for name in names:
             try:  # torsync is at work here: a name that was listed may be gone.
                 seen = os.lstat(os.path.join(folder, name))
             except FileNotFoundError:
                 continue
-            if Path(folder).is_relative_to(own):
-                found[seen.st_ino] = seen.st_size
-            else:
+            if inside.startswith(".."):
                 ours.add(seen.st_ino)
+            else:
+                found[seen.st_ino] = seen.st_size
     return sum(size for inode, size in found.items() if inode not in ours)
 
 
