@@ -1,0 +1,92 @@
+"""Cut the content of open files into content-defined chunks; see ``torsync.model.hints.chunks``."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from torsync.model.hints.chunks import (
+    CELL_BYTES,
+    CELL_HASH_BYTES,
+    HASH_BYTES,
+    SEGMENT_BYTES,
+    Chunks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Cutter:
+    """Cuts and hashes; it has one buffer, and is used by one thread."""
+
+    def __init__(self, average: int) -> None:
+        """Prepare; ``average`` is the size of a chunk in bytes, a power of two from 256 on."""
+        from pyfastcdc import FastCDC  # noqa: PLC0415 - costs start-up time
+
+        self._cutter = FastCDC(average)
+        self._buffer = bytearray()
+
+    def cut(self, fd: int, start: int, length: int) -> Chunks:
+        """Cut the bytes of a file from ``start`` on: fewer if it ends before.
+
+        Cutting begins anew at each multiple of ``SEGMENT_BYTES`` of the file.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        lengths: array[int] = array("I")
+        hashes: list[bytes] = []
+        for part in self._segments(fd, start, length):
+            for chunk in self._cutter.cut_buf(part):
+                lengths.append(chunk.length)
+                hashes.append(sha256(chunk.data).digest()[:HASH_BYTES])
+        return Chunks(lengths, b"".join(hashes))
+
+    def cut_with_cells(self, fd: int, start: int, length: int) -> tuple[Chunks, bytes]:
+        """Cut as ``cut`` does, and hash the cells as well; ``start`` is a multiple of a cell's size.
+
+        Returns:
+            The chunks, and the cells' hashes one after the other.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        lengths: array[int] = array("I")
+        hashes: list[bytes] = []
+        cells: list[bytes] = []
+        for part in self._segments(fd, start, length):
+            for chunk in self._cutter.cut_buf(part):
+                lengths.append(chunk.length)
+                hashes.append(sha256(chunk.data).digest()[:HASH_BYTES])
+            cells += [
+                sha256(part[at : at + CELL_BYTES]).digest()[:CELL_HASH_BYTES]
+                for at in range(0, len(part), CELL_BYTES)
+            ]
+        return Chunks(lengths, b"".join(hashes)), b"".join(cells)
+
+    def _segments(self, fd: int, start: int, length: int) -> Iterator[memoryview]:
+        """Read up to the next multiple of the segment size, again and again."""
+        end = start + length
+        while start < end:
+            upto = min(end, (start // SEGMENT_BYTES + 1) * SEGMENT_BYTES)
+            part = self._read(fd, start, upto - start)
+            if part:
+                yield part
+            if len(part) < upto - start:
+                break
+            start = upto
+
+    def _read(self, fd: int, start: int, count: int) -> memoryview:
+        if len(self._buffer) < count:
+            self._buffer = bytearray(count)
+        view = memoryview(self._buffer)[:count]
+        done = 0
+        while done < count:
+            got = os.preadv(fd, [view[done:]], start + done)
+            if not got:
+                break
+            done += got
+        return view[:done]
