@@ -46,7 +46,7 @@ class Cutter:
         return Chunks(lengths, b"".join(hashes))
 
     def cut_with_cells(self, fd: int, start: int, length: int) -> tuple[Chunks, bytes]:
-        """Cut as ``cut`` does, and hash the cells as well; ``start`` is a multiple of a cell's size.
+        """Cut as ``cut`` does, and hash the cells as well; ``start`` is where a cell begins.
 
         Returns:
             The chunks, and the cells' hashes one after the other.

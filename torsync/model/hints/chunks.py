@@ -69,12 +69,12 @@ class Group(NamedTuple):
     """Consecutive chunks that one hash stands for.
 
     Attributes:
-        count: of chunks.
+        chunks: how many.
         length: of all of them, in bytes.
         digest: of the chunks' hashes, one after the other.
     """
 
-    count: int
+    chunks: int
     length: int
     digest: bytes
 

@@ -237,14 +237,14 @@ def parse_groups(data: bytes, record: Record, file_size: int) -> list[Group]:
         HintsError: they do not make up the file.
     """
     groups = [Group(*found) for found in _GROUP.iter_unpack(data)]
-    chunks = sum(group.count for group in groups)
+    chunks = sum(group.chunks for group in groups)
     length = sum(group.length for group in groups)
     if len(groups) != record.groups or chunks != record.chunks or length != file_size:
         raise HintsError(
             f"the hints have {len(groups)} groups with {chunks} chunks of {length} bytes for a "
             f"file of {file_size} bytes with {record.groups} groups and {record.chunks} chunks"
         )
-    if any(not group.count or not group.length for group in groups):
+    if any(not group.chunks or not group.length for group in groups):
         raise HintsError("the hints have an empty group")
     return groups
 
@@ -260,7 +260,7 @@ def parse_chunks(data: bytes, groups: Sequence[Group]) -> Chunks:
     hashes = b"".join([digest for _length, digest in found])
     first = 0
     for group in groups:
-        stop = first + group.count
+        stop = first + group.chunks
         told = digest_of(hashes[first * HASH_BYTES : stop * HASH_BYTES])
         if stop > len(found) or sum(lengths[first:stop]) != group.length or told != group.digest:
             raise HintsError("the chunks of the hints are not those of their groups")
