@@ -11,6 +11,7 @@ from torsync.model.hints.chunks import (
     CELL_BYTES,
     CELL_HASH_BYTES,
     HASH_BYTES,
+    NORMALIZATION,
     SEGMENT_BYTES,
     Chunks,
 )
@@ -26,7 +27,7 @@ class Cutter:
         """Prepare; ``average`` is the size of a chunk in bytes, a power of two from 256 on."""
         from pyfastcdc import FastCDC  # noqa: PLC0415 - costs start-up time
 
-        self._cutter = FastCDC(average)
+        self._cutter = FastCDC(average, normalized_chunking=NORMALIZATION)
         self._buffer = bytearray()
 
     def cut(self, fd: int, start: int, length: int) -> Chunks:

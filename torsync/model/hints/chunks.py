@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from hashlib import sha256
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 HASH_BYTES = 16
 """Of a chunk, and of a group: the first bytes of its SHA-256."""
@@ -20,13 +20,17 @@ CELL_BYTES = 16 * 1024
 """A block of BitTorrent (BEP 3)."""
 SEGMENT_BYTES = 16 * 1024**2
 """Cutting begins anew at each multiple of this, so that large files are cut by several cores."""
-LARGEST_GROUP = 64
+LARGEST_GROUP = 32
 """Chunks in a group, at most."""
 SMALLEST_FILE = CELL_BYTES + 1
 """Bytes of a file that is worth cutting: one of a single block is fetched whole or not at all."""
 
-_GROUP_MASK = 0x0F  # of a hash's last byte: one chunk in sixteen ends a group
-_AVERAGES = ((1024**3, 4096), (8 * 1024**3, 8192))
+NORMALIZATION: Literal[2] = 2
+"""FastCDC's level: how strongly lengths keep to the average."""
+
+_GROUP_MASK = 0x07  # of a hash's last byte: one chunk in eight ends a group
+# Small files share blocks with others, so that parts of a block count.
+_AVERAGES = ((64 * 1024, 1024), (1024**3, 8192))
 _LARGEST_AVERAGE = 16384
 
 

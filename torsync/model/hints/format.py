@@ -32,17 +32,17 @@ An **entry** describes one file: its groups, its chunks, its cells, each in the 
 =========  ====================================================================================
 bytes      of each
 =========  ====================================================================================
-21         group: number of chunks (1 byte, 1 to 64), length in bytes (4), and the first 16
+21         group: number of chunks (1 byte, 1 to 32), length in bytes (4), and the first 16
            bytes of the SHA-256 of its chunks' hashes, one after the other
 18         chunk: length in bytes, less one (2), and the first 16 bytes of its SHA-256
 8          cell: the first bytes of the SHA-256 of 16 KiB of the file, the last one as short as
            it is
 =========  ====================================================================================
 
-Chunks are those of FastCDC 2020 with normalization level 1, a smallest chunk of a quarter and a
+Chunks are those of FastCDC 2020 with normalization level 2, a smallest chunk of a quarter and a
 largest of four times the average, and the gear table of the paper's authors; cutting begins anew
-at each multiple of 16 MiB. A group ends after a chunk whose hash ends with four zero bits, after
-64 chunks, and at the end of the file. A reader need not know any of that: groups and chunks can be
+at each multiple of 16 MiB. A group ends after a chunk whose hash ends with three zero bits, after
+32 chunks, and at the end of the file. A reader need not know any of that: groups and chunks can be
 of any length.
 """
 
