@@ -17,6 +17,8 @@ from torsync.model.errors import ConfigError, RemoteUnreachableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torsync.model.errors import TorsyncError
+
 MAX_REDIRECTS = 10
 MAX_WAIT_S = 30.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -59,6 +61,10 @@ class TransientError(RemoteUnreachableError):
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 0.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class ConnectionLostError(TransientError):
+    """The other side closed the connection."""
 
 
 class RemoteMissingError(RemoteUnreachableError):
@@ -173,6 +179,11 @@ def redirect_error(url: str, found: str) -> RemoteUnreachableError:
         f"{mask_url(url)}: expected a redirect to an http or https URL, found {found}",
         hint="check the URL; if it is right, the publisher has to mend the redirect",
     )
+
+
+def said_of(wanted: str, failure: TorsyncError) -> str:
+    """The message of a failure, where something else than a ``.torrent`` was asked for."""
+    return failure.message.replace("expected a .torrent", f"expected {wanted}", 1)
 
 
 def status_error(url: str, status: int, retry_after_s: float = 0.0) -> RemoteUnreachableError:
