@@ -150,10 +150,6 @@ class Hinted:
             "publish", self.folder, "-o", self.torrent_file, *options, *self.publish_options
         ).assert_ok()
         torrent = self.torrent_file.read_bytes()
-        if os.environ.get("STUB"):
-            self.hints_file.write_bytes(hints_that_claim(torrent, tree_bytes(self.folder)))
-            torrent = with_hints_at(torrent, HINTS)
-            self.torrent_file.write_bytes(torrent)
         hints = self.hints_file.read_bytes() if self.hints_file.exists() else b""
         content = shutil.copytree(self.folder, self._scratch / f"release-{number}")
         self.release = Release(torrent, hints, content)
@@ -253,6 +249,11 @@ def assert_adds_up(report: Json) -> None:
 def hint_notices(outcome: Outcome) -> list[Json]:
     """What people are told of hints, debugging aside."""
     return [one for one in outcome.notices if one["level"] != "debug" and "hints" in one["code"]]
+
+
+def in_blocks(content: bytes) -> int:
+    """What a file costs that is fetched whole, from a place where a block begins."""
+    return -(-len(content) // BLOCK) * BLOCK
 
 
 # --- what an update has to fetch at least ------------------------------------------------------
