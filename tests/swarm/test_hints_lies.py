@@ -386,18 +386,12 @@ def test_hints_that_are_ahead_of_the_torrent_do_no_harm(hinted: Hinted) -> None:
     assert hint_notices(outcome) == []
 
 
-def test_a_pipe_or_a_folder_in_their_place_holds_nothing_up(hinted: Hinted) -> None:
-    release = shifted(hinted)
-    hinted.show(release, hints=b"")
-    os.mkfifo(hinted.hints_file)
-    outcome = hinted.check()
-    assert outcome.subscription["bytes_fetched"] == in_blocks(SHIFTED)
-    assert len(hint_notices(outcome)) <= 1
-    hinted.hints_file.unlink()
-    hinted.show(hinted.releases[0], hints=b"")
-    hinted.check()
-    hinted.show(release, hints=b"")
-    hinted.hints_file.mkdir()
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_pipe_or_a_folder_in_their_place_holds_nothing_up(
+    hinted: Hinted, make: Callable[[Path], None]
+) -> None:
+    hinted.show(shifted(hinted), hints=b"")
+    make(hinted.hints_file)
     outcome = hinted.check()
     assert outcome.subscription["bytes_fetched"] == in_blocks(SHIFTED)
     assert len(hint_notices(outcome)) <= 1
