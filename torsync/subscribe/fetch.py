@@ -36,11 +36,13 @@ class Fetched:
         bytes_fetched: payload from peers and web seeds, failed and redundant included.
         have: one byte per piece that is at its place; empty if that is not certain.
         peers: that were connected and listen, for the next swarm.
+        refused_claims: the pieces whose claimed blocks were given up.
     """
 
     bytes_fetched: int = 0
     have: bytes = b""
     peers: tuple[tuple[str, int], ...] = field(default=())
+    refused_claims: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
