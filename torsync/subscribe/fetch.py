@@ -148,6 +148,10 @@ class Fetcher:
             self._take_out(torrent, outcome)
         torrent.raise_failure()
         if torrent.wrong_claim is not None:
+            done = outcome.have
+            outcome.refused_claims = frozenset(
+                piece for piece in request.unfinished if not (done and done[piece])
+            )
             self._say_wrong(torrent.wrong_claim, 1 if is_done else len(request.unfinished))
         return is_done
 
