@@ -36,11 +36,13 @@ class Fetched:
         bytes_fetched: payload from peers and web seeds, failed and redundant included.
         have: one byte per piece that is at its place; empty if that is not certain.
         peers: that were connected and listen, for the next swarm.
+        refused_claims: the pieces whose claimed blocks were given up.
     """
 
     bytes_fetched: int = 0
     have: bytes = b""
     peers: tuple[tuple[str, int], ...] = field(default=())
+    refused_claims: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,10 @@ class Fetcher:
             self._take_out(torrent, outcome)
         torrent.raise_failure()
         if torrent.wrong_claim is not None:
+            done = outcome.have
+            outcome.refused_claims = frozenset(
+                piece for piece in request.unfinished if not (done and done[piece])
+            )
             self._say_wrong(torrent.wrong_claim, 1 if is_done else len(request.unfinished))
         return is_done
 

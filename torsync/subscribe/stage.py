@@ -33,7 +33,7 @@ from torsync.subscribe.cloning import (
 from torsync.subscribe.trash import NO_LINKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from torsync.model.plan import Plan
     from torsync.model.tree_index import DiskEntry
@@ -296,7 +296,7 @@ class Stage:
         plan: Plan,
         placement: Placement,
         *,
-        done: Sequence[int],
+        done: Container[int] = (),
         stopping: Callable[[], bool],
         on_bytes: Callable[[int], None],
     ) -> None:
@@ -305,7 +305,7 @@ class Stage:
         Args:
             plan: tells which pieces and blocks that is.
             placement: of the release's files.
-            done: one byte per piece; 1 where there is nothing left to do for a claim.
+            done: pieces for whose claims there is nothing left to do.
             stopping: whether the work shall stop.
             on_bytes: told of the bytes of pieces.
 
@@ -316,7 +316,9 @@ class Stage:
         work: dict[int, tuple[Stretch, ...]] = {
             piece: (Stretch(0, extents),) for piece, extents in plan.copies.items()
         }
-        work |= {piece: claim.stretches for piece, claim in plan.claims.items() if not done[piece]}
+        work |= {
+            piece: claim.stretches for piece, claim in plan.claims.items() if piece not in done
+        }
         sources = OpenFiles(self._tree)
         targets = OpenFiles(self._tree, os.O_RDWR | os.O_CREAT)
         try:

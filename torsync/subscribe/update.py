@@ -233,7 +233,7 @@ class Update:
         self._stage.assemble(
             self._plan,
             placement,
-            done=have,
+            done={piece for piece in self._plan.claims if have[piece]},
             stopping=self._stopping,
             on_bytes=self._voice.bytes_meter(
                 EventStage.STAGING, bytes_of(placement.manifest, pieces)

@@ -7,34 +7,33 @@ import os
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import unquote_to_bytes
 
 from torsync.model.errors import ConfigError, RemoteUnreachableError
 from torsync.subscribe.remote.body import too_large_error
-from torsync.subscribe.remote.rules import RemoteMissingError, TransientError, mask_url
+from torsync.subscribe.remote.references import local_path
+from torsync.subscribe.remote.rules import (
+    RemoteMissingError,
+    TransientError,
+    mask_url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def file_path(url: str) -> str:
-    """Decide the path of a file URL (RFC 8089); it has no query: ``?`` and ``#`` are the name's.
+    """Decide the path of a file URL, as ``local_path`` does.
 
     Raises:
         ConfigError: it names another host, or no absolute path.
     """
-    rest = url.partition(":")[2]
-    host = ""
-    if rest.startswith("//"):
-        host, slash, path = rest[2:].partition("/")
-        rest = slash + path
-    path_bytes = unquote_to_bytes(rest)
-    if host.lower() not in ("", "localhost") or not rest.startswith("/") or b"\0" in path_bytes:
+    path = local_path(url)
+    if path is None:
         raise ConfigError(
             f"url {mask_url(url)}: expected a file URL with an absolute path on this machine",
             hint="a file URL looks like file:///folder/name.torrent",
         )
-    return os.fsdecode(path_bytes)
+    return os.fsdecode(path)
 
 
 def read_regular_file(path: str, shown_url: str, max_bytes: int) -> bytes:

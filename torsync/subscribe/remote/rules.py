@@ -95,7 +95,7 @@ def check_url(url: str) -> SplitResult:
     Raises:
         ConfigError: it is no http, https or file URL, or has no host or a wrong port.
     """
-    problem = _url_problem(url)
+    problem = url_problem(url)
     if problem:
         raise ConfigError(
             f"url {mask_url(url)}: expected an http, https or file URL, found {problem}",
@@ -158,7 +158,7 @@ def redirect_target(current: str, location: str) -> str:
     """
     try:
         target = urljoin(current, location.strip())
-        problem = "nothing" if not location.strip() else _url_problem(target)
+        problem = "nothing" if not location.strip() else url_problem(target)
         parts = urlsplit(target)
     except ValueError:
         raise redirect_error(current, "a malformed URL") from None
@@ -274,7 +274,8 @@ def retry_delay_s(attempt: int, backoff_s: float, retry_after_s: float, random: 
     return max(jittered, min(retry_after_s, MAX_WAIT_S))
 
 
-def _url_problem(url: str) -> str:
+def url_problem(url: str) -> str:
+    """What keeps a URL from being asked for; empty if nothing does."""
     try:
         parts = urlsplit(url)
         port = parts.port
