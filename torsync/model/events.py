@@ -16,6 +16,7 @@ class Stage(str, Enum):
     CHECKING_REMOTE = "checking remote"
     LOOKING = "looking"
     VERIFYING = "verifying"
+    LOOKING_FOR_SHIFTS = "finding moved content"
     STAGING = "staging"
     DOWNLOADING = "downloading"
     REREADING = "re-reading"
