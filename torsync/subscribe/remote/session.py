@@ -78,6 +78,13 @@ class _DeadlineAdapter(HTTPAdapter):
             self._limit(manager)
         return manager
 
+    def close(self) -> None:
+        # urllib3 itself waits for the garbage collector, as failures refer to what they fail in.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in list(manager.pools.keys()):
+                manager.pools[key].close()
+        super().close()
+
     def _limit(self, manager: Any) -> None:
         # Derived from the classes found there, as those of a SOCKS proxy are others.
         manager.pool_classes_by_scheme = {
