@@ -19,14 +19,10 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-def _leave(_socket: socket.socket) -> None:
-    pass
-
-
 def deadline_session(
     read_s: float,
     deadline: Callable[[], float],
-    on_socket: Callable[[socket.socket], None] = _leave,
+    on_socket: Callable[[socket.socket], None],
 ) -> requests.Session:
     """Make a session whose reads end after ``read_s`` of silence, and at the deadline.
 
