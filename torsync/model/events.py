@@ -16,6 +16,7 @@ class Stage(str, Enum):
     CHECKING_REMOTE = "checking remote"
     LOOKING = "looking"
     VERIFYING = "verifying"
+    LOOKING_FOR_SHIFTS = "finding moved content"
     STAGING = "staging"
     DOWNLOADING = "downloading"
     REREADING = "re-reading"
@@ -24,6 +25,7 @@ class Stage(str, Enum):
     SEEDING = "seeding"
     SCANNING = "scanning"
     HASHING = "hashing"
+    HINTING = "making hints"
     CHECKING_RELEASE = "checking release"
 
 

@@ -65,7 +65,7 @@ def check_web_seed(web_seed: str, manifest: Manifest, parts: Iterable[FileRange]
         WebSeedError: something else came, or nothing.
     """
     deadline = time.monotonic() + _TIMEOUTS.total_s
-    with deadline_session(_TIMEOUTS.read_s, deadline, lambda _socket: None) as session:
+    with deadline_session(_TIMEOUTS.read_s, lambda: deadline) as session:
         for part in parts:
             path = manifest.files[part.file_index].path
             url = web_seed_url(web_seed, manifest.name, path)

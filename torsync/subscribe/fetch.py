@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncError
 from torsync.model.events import Level, Progress, Stage
 from torsync.model.units import format_duration
 from torsync.subscribe.remote.rules import mask_url
+from torsync.swarm.claims import WrongClaimError
 from torsync.swarm.events import TrackerFailed, WebSeedFailed
 from torsync.swarm.web_seeds import web_seeds_work
 
@@ -35,11 +36,13 @@ class Fetched:
         bytes_fetched: payload from peers and web seeds, failed and redundant included.
         have: one byte per piece that is at its place; empty if that is not certain.
         peers: that were connected and listen, for the next swarm.
+        refused_claims: the pieces whose claimed blocks were given up.
     """
 
     bytes_fetched: int = 0
     have: bytes = b""
     peers: tuple[tuple[str, int], ...] = field(default=())
+    refused_claims: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class FetchGoal:
     """What a fetch is to bring, to show how far it is.
 
     Attributes:
-        bytes_total: in the pieces that are not there yet.
+        bytes_total: of files, in the pieces that are not there yet; claimed blocks do not count.
         files: the pieces of each file that is being built.
         copied: one byte per piece, 1 where it need not be fetched.
     """
@@ -109,22 +112,59 @@ class Fetcher:
         """Fetch all wanted pieces; ``outcome`` tells how far it came, whatever happens.
 
         While it waits, ``check`` is called several times a second; it may raise, to end that.
+        At the first sign that a claimed block is wrong, all of ``request.unfinished`` is given
+        up and those pieces are fetched whole, as the only peers might be blamed for it.
 
         Raises:
             TreeError: a file could not be read or written.
             SwarmError: the torrent cannot go on, or nothing arrived for ``patience_s``.
             InterruptedByUserError: ``stopping`` said so.
         """
+        if self._fetch_once(request, goal, outcome, check):
+            return
+        again = replace(
+            request,
+            have=either(request.have, outcome.have),
+            peers=tuple(dict.fromkeys((*request.peers, *outcome.peers))),
+            unfinished={},
+        )
+        self._fetch_once(again, goal, outcome, check)
+
+    def _fetch_once(
+        self,
+        request: AddRequest,
+        goal: FetchGoal,
+        outcome: Fetched,
+        check: Callable[[], None],
+    ) -> bool:
+        """Have the torrent in the session once; False if claimed blocks were wrong."""
         torrent = self._pool().add(request)
+        is_done = True
         try:
             self._wait(torrent, goal, check)
+        except WrongClaimError:
+            is_done = False
         finally:
             self._take_out(torrent, outcome)
         torrent.raise_failure()
+        if torrent.wrong_claim is not None:
+            self._say_wrong(torrent.wrong_claim, 1 if is_done else len(request.unfinished))
+        return is_done
+
+    def _say_wrong(self, wrong: WrongClaimError, pieces: int) -> None:
+        which = "a piece" if wrong.piece is None else f"piece {wrong.piece}"
+        self._voice.notice(
+            Level.WARNING,
+            "hints_wrong",
+            f"{which} did not come out right of what is here and what was fetched: the release's "
+            f"hints are wrong, or a peer is; {pieces} pieces are fetched whole",
+            "what is wrong is never used; if it happens again, the publisher should make new hints",
+        )
 
     def _take_out(self, torrent: Torrent, outcome: Fetched) -> None:
+        outcome.have = b""
         outcome.bytes_fetched += torrent.progress().payload_downloaded
-        outcome.peers = torrent.listening_peers()
+        outcome.peers = tuple(dict.fromkeys((*outcome.peers, *torrent.listening_peers())))
         have = torrent.pieces()
         torrent.remove()
         try:
@@ -185,6 +225,7 @@ class _Meter:
         self._voice = voice
         self._torrent = torrent
         self._goal = goal
+        self._bytes_total = goal.bytes_total
         self._files_done = 0
         self._counted = 0.0
 
@@ -192,15 +233,18 @@ class _Meter:
         if exactly or clock_s - self._counted > _COUNT_S:
             self._counted = clock_s
             self._files_done = self._goal.files_done(self._torrent.pieces())
-        left = now.bytes_wanted - now.bytes_done
+        # Claimed blocks count as full ones, also those at the end of a file.
+        left = max(0, now.bytes_wanted - now.bytes_done)
+        # Claims that were given up are to be fetched as well.
+        self._bytes_total = max(self._bytes_total, left)
         self._voice.sink(
             Progress(
                 self._voice.name,
                 Stage.DOWNLOADING,
                 files_done=self._files_done,
                 files_total=len(self._goal.files),
-                bytes_done=max(0, self._goal.bytes_total - left),
-                bytes_total=self._goal.bytes_total,
+                bytes_done=self._bytes_total - left,
+                bytes_total=self._bytes_total,
                 download_rate=now.download_rate,
                 upload_rate=now.upload_rate,
                 peers=now.peers,

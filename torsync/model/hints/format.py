@@ -302,17 +302,13 @@ def write_entry(key: bytes, average: int, chunks: Chunks, cells: bytes) -> Entry
     """
     groups = group_chunks(chunks)
     hashes = chunks.hashes
-    data = b"".join(
-        (
-            *(_GROUP.pack(*group) for group in groups),
-            *(
-                _CHUNK.pack(length - 1, hashes[number * HASH_BYTES : (number + 1) * HASH_BYTES])
-                for number, length in enumerate(chunks.lengths)
-            ),
-            cells,
-        )
-    )
-    return Entry(key, data, len(groups), len(chunks.lengths), average)
+    data = bytearray()  # one by one: those of a large file are millions
+    for group in groups:
+        data += _GROUP.pack(*group)
+    for number, length in enumerate(chunks.lengths):
+        data += _CHUNK.pack(length - 1, hashes[number * HASH_BYTES : (number + 1) * HASH_BYTES])
+    data += cells
+    return Entry(key, bytes(data), len(groups), len(chunks.lengths), average)
 
 
 class Filed(NamedTuple):

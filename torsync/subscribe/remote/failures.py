@@ -12,7 +12,7 @@ import requests
 import urllib3
 
 from torsync.model.errors import RemoteUnreachableError
-from torsync.subscribe.remote.rules import TransientError
+from torsync.subscribe.remote.rules import ConnectionLostError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.remote.rules import Timeouts
 
 TRY_LATER = "check the network; if other hosts answer, the publisher's server is down: try later"
+_LOST = "the connection closed by the other side"
 _CERTIFICATE = (
     "check this machine's clock and the host name in the URL; "
     "name a private authority's certificate in REQUESTS_CA_BUNDLE"
@@ -41,6 +42,8 @@ def request_failure(
     if isinstance(error, requests.exceptions.ProxyError):
         found, hint = f"the proxy failed: {found}", "check the proxy settings in the environment"
     message = f"{shown}: expected a .torrent, found {found}"
+    if found == _LOST:
+        return ConnectionLostError(message, hint=hint)
     if transient:
         return TransientError(message, hint=hint)
     return RemoteUnreachableError(message, hint=hint)
@@ -81,7 +84,7 @@ def _explain(
     if first(ConnectionRefusedError):
         return "the connection refused", "check host and port in the URL; " + TRY_LATER, True
     if first(ConnectionError):
-        return "the connection closed by the other side", TRY_LATER, True
+        return _LOST, TRY_LATER, True
     if first(http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
         return "the connection closed before the body was complete", TRY_LATER, True
     if failed := next((c for c in causes if isinstance(c, OSError) and c.errno), None):

@@ -1,4 +1,4 @@
-"""The requests session of a poll: no cookies, no redirects, and a deadline on every read."""
+"""The session that requests are sent with: no cookies or redirects, a deadline on every read."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ def _leave(_socket: socket.socket) -> None:
 
 
 def deadline_session(
-    read_s: float, deadline: float, on_socket: Callable[[socket.socket], None] = _leave
+    read_s: float,
+    deadline: Callable[[], float],
+    on_socket: Callable[[socket.socket], None] = _leave,
 ) -> requests.Session:
     """Make a session whose reads end after ``read_s`` of silence, and at the deadline.
 
     Args:
         read_s: the longest silence of the server.
-        deadline: on ``time.monotonic``'s clock.
+        deadline: the one in force, on ``time.monotonic``'s clock.
         on_socket: given the socket that an answer is about to be read from.
     """
     session = _Session()
@@ -55,7 +57,10 @@ class _DeadlineAdapter(HTTPAdapter):
     """
 
     def __init__(
-        self, read_s: float, deadline: float, on_socket: Callable[[socket.socket], None]
+        self,
+        read_s: float,
+        deadline: Callable[[], float],
+        on_socket: Callable[[socket.socket], None],
     ) -> None:
         self._response_class = partial(
             _DeadlineResponse, read_s=read_s, deadline=deadline, on_socket=on_socket
@@ -97,7 +102,7 @@ class _DeadlineResponse(http.client.HTTPResponse):
         sock: socket.socket,
         *args: Any,
         read_s: float,
-        deadline: float,
+        deadline: Callable[[], float],
         on_socket: Callable[[socket.socket], None],
         **kwargs: Any,
     ) -> None:
@@ -117,7 +122,11 @@ class _DeadlineResponse(http.client.HTTPResponse):
 
 class _DeadlineReader(io.RawIOBase):
     def __init__(
-        self, raw: io.RawIOBase, sock: socket.socket, read_s: float, deadline: float
+        self,
+        raw: io.RawIOBase,
+        sock: socket.socket,
+        read_s: float,
+        deadline: Callable[[], float],
     ) -> None:
         self._raw = raw
         self._sock = sock
@@ -129,7 +138,7 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        left_s = self._deadline - time.monotonic()
+        left_s = self._deadline() - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
         self._sock.settimeout(min(self._read_s, left_s))

@@ -1,0 +1,234 @@
+"""Read what a hints file says of some files, in few requests and within a budget."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from torsync.model.hints.chunks import CELL_BYTES, CELL_HASH_BYTES
+from torsync.model.hints.format import (
+    HEADER_BYTES,
+    HintsError,
+    Range,
+    find_record,
+    parse_chunks,
+    parse_groups,
+    parse_header,
+)
+from torsync.model.hints.matching import Unit, units_of_chunks
+from torsync.subscribe.shifts.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from torsync.model.hints.chunks import Group
+    from torsync.model.hints.format import Header, Record
+    from torsync.model.hints.worth import Sought, Span
+    from torsync.subscribe.shifts.source import HintsSource
+
+_WHOLE_FILE = 64 * 1024  # a hints file that is read in one go
+_SMALL_ENTRY = 4 * 1024  # an entry that is read whole instead of in parts
+_MOST_BYTES = 64 * 1024**2
+_SHARE_IN_ALL = 4  # of what is lacking, one part in so many may be spent on hints
+_SHARE_PER_FILE = 16
+
+
+class Detail(NamedTuple):
+    """Chunks and cells of a part of a wanted file, with their places in it."""
+
+    chunks: list[Unit]
+    cells: list[Unit]
+
+
+class Entries:
+    """The entries of the files that are sought."""
+
+    def __init__(self, source: HintsSource, sought: Sequence[Sought]) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            source: of the hints; its errors go to the caller.
+            sought: the files.
+        """
+        lacking = sum(file.lacking_bytes for file in sought)
+        self._reading = Reading(source, min(lacking // _SHARE_IN_ALL, _MOST_BYTES))
+        self._records: dict[int, Record] = {}
+        self._groups: dict[int, list[Group]] = {}
+
+    def average(self, file_index: int) -> int:
+        """The average size of a file's chunks, in bytes."""
+        return self._records[file_index].average
+
+    def groups(self, file_index: int) -> list[Group]:
+        """All groups of a file that ``read_groups`` named."""
+        return self._groups[file_index]
+
+    # --- finding entries ------------------------------------------------------------------------
+
+    def read_groups(self, sought: Sequence[Sought]) -> list[Sought]:
+        """Read the groups of all files.
+
+        Returns:
+            The files that the hints say something of that is worth its bytes.
+
+        Raises:
+            HintsError: it is no hints file.
+            HintsUnavailableError: it cannot be read.
+        """
+        reading = self._reading
+        header = parse_header(reading.read([Range(0, HEADER_BYTES)])[0])
+        if header.size <= _WHOLE_FILE and reading.reserve(header.size):
+            reading.read([Range(0, header.size)])
+        self._records = self._read_records(header, sought)
+        listed = [
+            (file, self._first_range(file)) for file in sought if file.file_index in self._records
+        ]
+        chosen = self._affordable(listed)
+        reading.read([wanted for _file, wanted in chosen])
+        return [file for file, _wanted in chosen if self._parse_groups(file)]
+
+    def _parse_groups(self, file: Sought) -> bool:
+        record = self._records[file.file_index]
+        (data,) = self._reading.read([record.groups_range])
+        try:
+            self._groups[file.file_index] = parse_groups(data, record, file.size)
+        except HintsError:
+            return False  # other files' may be as they should be
+        return True
+
+    def _read_records(self, header: Header, sought: Sequence[Sought]) -> dict[int, Record]:
+        reading = self._reading
+        chosen = self._affordable([(file, header.fanout_of(file.key)) for file in sought])
+        numbers = reading.read([pair for _file, pair in chosen])
+        chosen = self._affordable(
+            [
+                (file, header.bucket_of(two))
+                for (file, _pair), two in zip(chosen, numbers, strict=True)
+            ]
+        )
+        found = {}
+        buckets = reading.read([bucket for _file, bucket in chosen])
+        for (file, _bucket), data in zip(chosen, buckets, strict=True):
+            try:
+                record = find_record(data, file.key, header, file.size)
+            except HintsError:
+                continue  # other files' may be as they should be
+            if record is not None and _is_worth_it(record, file):
+                found[file.file_index] = record
+        return found
+
+    def _affordable(self, asked: Sequence[tuple[Sought, Range]]) -> list[tuple[Sought, Range]]:
+        """As many as there is a budget for, which they are taken out of."""
+        reading = self._reading
+        return [
+            (file, wanted)
+            for file, wanted in asked
+            if reading.has(wanted) or reading.reserve(wanted.length)
+        ]
+
+    def _first_range(self, file: Sought) -> Range:
+        """The groups of a file, or all of its entry if that is small."""
+        record = self._records[file.file_index]
+        entry = record.entry_range(file.size)
+        return entry if entry.length <= _SMALL_ENTRY else record.groups_range
+
+    # --- details --------------------------------------------------------------------------------
+
+    def read_details(
+        self, gaps: Mapping[int, Sequence[Span]], sizes: Mapping[int, int]
+    ) -> dict[int, Detail]:
+        """Read chunks and cells that overlap what is still unknown, of some files at once.
+
+        Args:
+            gaps: by file, what is unknown: ascending, apart from one another.
+            sizes: of the files, in bytes.
+
+        Raises:
+            HintsUnavailableError: they cannot be read.
+        """
+        asked = {
+            index: self._details_of(index, spans, sizes[index]) for index, spans in gaps.items()
+        }
+        reading = self._reading
+        chosen = {
+            index: parts
+            for index, parts in asked.items()
+            if all(reading.has(part.range) for part in parts)
+            or reading.reserve(sum(part.range.length for part in parts))
+        }
+        reading.read([part.range for parts in chosen.values() for part in parts])
+        found = {}
+        for index, parts in chosen.items():
+            detail = found[index] = Detail([], [])
+            data = reading.read([part.range for part in parts])
+            for part, part_data in zip(parts, data, strict=True):
+                part.parse(part_data, detail)
+        reading.forget()
+        return found
+
+    def detail_bytes(self, file_index: int, spans: Sequence[Span], size: int) -> int:
+        """How much ``read_details`` would read for one file."""
+        return sum(part.range.length for part in self._details_of(file_index, spans, size))
+
+    def _details_of(self, index: int, spans: Sequence[Span], size: int) -> list[_Part]:
+        record, groups = self._records[index], self._groups[index]
+        return [*_chunk_parts(record, groups, spans), *_cell_parts(record, spans, size)]
+
+
+class _Part(NamedTuple):
+    """Part of an entry: chunks of consecutive groups, or cells if there are none."""
+
+    range: Range
+    start: int
+    size: int
+    groups: list[Group]
+
+    def parse(self, data: bytes, detail: Detail) -> None:
+        """Add what it says to ``detail``; nothing if that makes no sense."""
+        if self.groups:
+            with suppress(HintsError):
+                detail.chunks.extend(units_of_chunks(parse_chunks(data, self.groups), self.start))
+            return
+        start = self.start
+        for at in range(0, len(data), CELL_HASH_BYTES):
+            length = min(CELL_BYTES, self.size - start)
+            detail.cells.append(Unit(start, length, data[at : at + CELL_HASH_BYTES]))
+            start += length
+
+
+def _chunk_parts(record: Record, groups: Sequence[Group], spans: Sequence[Span]) -> Iterable[_Part]:
+    """The chunks of all groups that overlap ``spans``; those of neighbours together."""
+    parts: list[_Part] = []
+    offset = first = at = 0
+    is_open = False
+    for group in groups:
+        while at < len(spans) and spans[at].end <= offset:
+            at += 1
+        if at < len(spans) and spans[at].start < offset + group.length:
+            if not is_open:
+                parts.append(_Part(record.chunks_range(first, 0), offset, 0, []))
+            part = parts[-1]
+            part.groups.append(group)
+            length = part.range.length + record.chunks_range(0, group.chunks).length
+            parts[-1] = part._replace(range=Range(part.range.offset, length))
+            is_open = True
+        else:
+            is_open = False
+        offset += group.length
+        first += group.chunks
+    return parts
+
+
+def _cell_parts(record: Record, spans: Sequence[Span], size: int) -> Iterable[_Part]:
+    """The cells that overlap ``spans``; each once."""
+    done = 0
+    for span in spans:
+        first = max(span.start // CELL_BYTES, done)
+        done = max(done, -(-span.end // CELL_BYTES))
+        if first < done:
+            yield _Part(record.cells_range(first, done - first), first * CELL_BYTES, size, [])
+
+
+def _is_worth_it(record: Record, file: Sought) -> bool:
+    """Whether a file's groups cost little beside what the file lacks."""
+    return record.groups_range.length <= _SMALL_ENTRY + file.lacking_bytes // _SHARE_PER_FILE

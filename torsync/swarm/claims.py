@@ -1,0 +1,62 @@
+"""Blocks that are claimed to be in place in pieces that are not complete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import ManifestError, SwarmError
+from torsync.model.merkle import BLOCK_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class WrongClaimError(SwarmError):
+    """A piece with claimed blocks did not have its hash: what is claimed may all be wrong.
+
+    Never shown: whoever waits for the torrent adds it again without those claims.
+
+    Attributes:
+        piece: the first of which that is known; None if it is only known that there was one.
+    """
+
+    code = "wrong_claim"
+
+    def __init__(self, piece: int | None = None) -> None:
+        which = "a piece" if piece is None else f"piece {piece}"
+        super().__init__(f"{which} of which blocks were claimed did not have its hash")
+        self.piece = piece
+
+
+def claims_to_make(
+    unfinished: Mapping[int, bytes],
+    have: bytes,
+    wanted: bytes,
+    piece_size: Callable[[int], int],
+) -> dict[int, list[bool]]:
+    """Decide which blocks libtorrent is told of.
+
+    It hashes a piece whose blocks are all claimed at once, also one that nobody wants; it takes
+    flags of more blocks than a piece has for blocks of that piece, and hashes it too early.
+
+    Args:
+        unfinished: see ``AddRequest``.
+        have: one byte per piece; those that are there need no claims.
+        wanted: one byte per piece; of others nothing is claimed.
+        piece_size: gives the bytes of a piece, with its padding.
+
+    Raises:
+        ManifestError: there is no such piece, or it has not so many blocks.
+    """
+    found = {}
+    for piece, blocks in unfinished.items():
+        if not 0 <= piece < len(have):
+            raise ManifestError(f"libtorrent reads {len(have)} pieces, torsync number {piece}")
+        count = -(-piece_size(piece) // BLOCK_SIZE)
+        if len(blocks) > count:
+            raise ManifestError(
+                f"libtorrent reads {count} blocks in piece {piece}, torsync {len(blocks)}"
+            )
+        if wanted[piece] and not have[piece] and any(blocks):
+            found[piece] = [bool(flag) for flag in blocks]
+    return found
