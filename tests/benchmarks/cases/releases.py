@@ -116,7 +116,7 @@ class Releases:
             self._places[key] = place
         elif self._at[key] != release:
             published.make_current()
-            contestant.sync(published, self._places[key])
+            contestant.prepare(published, self._places[key])
             contestant.tidy(published, self._places[key])
         self._at[key] = release
         return self._places[key]
