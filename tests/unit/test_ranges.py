@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.certificates import self_signed
+from tests.support.feeds import running_feed
 from tests.support.nginx import nginx
 from tests.support.scripted_http import (
     Drip,
@@ -32,6 +33,7 @@ from tests.support.scripted_http import (
 )
 from torsync.model.errors import InterruptedByUserError
 from torsync.model.hints.format import Range
+from torsync.publish.feed import ServedRelease
 from torsync.subscribe.remote import ranges as ranges_module
 from torsync.subscribe.remote.parts import LocalHints, merge_ranges
 from torsync.subscribe.remote.ranges import RemoteHints, hints_url, open_hints
@@ -132,7 +134,7 @@ def test_merged_ranges_hold_all_that_is_asked_for_and_little_else(
 # One contract for all sources
 
 
-ON_DISK = ["file", pytest.param("nginx", marks=pytest.mark.programs)]
+ON_DISK = ["file", "feed", pytest.param("nginx", marks=pytest.mark.programs)]
 
 
 @contextmanager
@@ -143,6 +145,11 @@ def publishing(kind: str, folder: Path) -> Iterator[str]:
     elif kind == "nginx":
         with nginx(folder) as server:
             yield server.url_for("x.torrent")
+    elif kind == "feed":
+        release = ServedRelease(b"de", None, "0" * 40, "x", folder, {}, folder / NAME)
+        with running_feed() as feed:
+            feed.show(release, "x")
+            yield feed.torrent_url("x")
     else:
         with ScriptedServer(kept(*[part_of(CONTENT)] * 100)) as honest:
             yield f"{honest.url}/x.torrent"
@@ -246,6 +253,19 @@ def test_hints_that_change_between_two_readings_are_given_up(
             source.read([Range(100, 10)])
 
 
+def test_the_hints_of_the_next_release_are_not_mixed_in(on_disk: tuple[str, Path]) -> None:
+    url, path = on_disk
+    with opened(url) as source:
+        source.read([Range(0, 10)])
+        (path.parent / "new").write_bytes(CONTENT[::-1] + b"x")
+        os.replace(path.parent / "new", path)
+        if url.startswith("file:"):  # it is open
+            assert source.read([Range(100, 10)]) == expected(Range(100, 10))
+        else:
+            with pytest.raises(HintsUnavailableError, match="changed while it was read"):
+                source.read([Range(100, 10)])
+
+
 def test_hints_that_are_not_there_are_unavailable(on_disk: tuple[str, Path]) -> None:
     url, path = on_disk
     path.unlink()
@@ -293,6 +313,7 @@ def test_one_connection_serves_all_readings_without_compression() -> None:
         "bytes=90000-90004",
     ]
     assert {headers["accept-encoding"] for headers in asked} == {"identity"}
+    assert {headers["cache-control"] for headers in asked} == {"no-cache"}
     assert [headers.get("if-range") for headers in asked] == [None, '"1"', '"1"']
 
 
