@@ -31,6 +31,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", action="append", default=[], metavar="CONTESTANT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every run, for later")
     parser.add_argument("--dir", type=Path, help="where trees are made (default: temporary)")
+    parser.add_argument(
+        "--packages",
+        type=Path,
+        metavar="DIR",
+        help="where package-updates keeps what it has fetched from registries "
+        "(default: the user's cache)",
+    )
     arguments = parser.parse_args(argv)
     unknown = set(arguments.names) - set(CASES)
     if unknown:
@@ -45,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         format=arguments.format,
         only=tuple(arguments.only),
         folder=arguments.dir,
+        packages=arguments.packages,
         settle_s=2.5 if full else 0,
     )
     # Installed programs have their byte code with them, whatever the environment says here.

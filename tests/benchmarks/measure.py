@@ -36,7 +36,8 @@ class Run:
         seconds: from its start to its end.
         user_s, system_s: processor time of the process and those it waited for.
         peak_bytes: the largest resident set.
-        fetched_bytes: what came over the wire; None if that is not known.
+        fetched_bytes: what came over the wire, hints included; None if that is not known.
+        hint_bytes: how much of it were hints; None for those who know none.
         output: what it printed.
         hashed_bytes: what it says that it has hashed; None if it does not say.
         counts: how many files it says that it kept, moved, fetched and so on.
@@ -52,12 +53,24 @@ class Run:
     hashed_bytes: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     extra_bytes: int | None = None
+    hint_bytes: int | None = None
 
     def telling(
-        self, *, fetched: int, hashed: int | None = None, counts: Mapping[str, int] | None = None
+        self,
+        *,
+        fetched: int,
+        hashed: int | None = None,
+        hints: int | None = None,
+        counts: Mapping[str, int] | None = None,
     ) -> Run:
         """The same run with what it has done."""
-        return replace(self, fetched_bytes=fetched, hashed_bytes=hashed, counts=counts or {})
+        return replace(
+            self,
+            fetched_bytes=fetched,
+            hashed_bytes=hashed,
+            hint_bytes=hints,
+            counts=counts or {},
+        )
 
 
 def run_process(command: Sequence[str], scratch: Path, *, timeout_s: float = 600) -> Run:

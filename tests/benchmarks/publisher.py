@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPConnection
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.measure import run_process
+from tests.support.nginx import nginx
 from tests.support.packed import make_packed
 from tests.support.processes import HOST, ServerProcess, free_port
 from tests.support.seeders import LibtorrentSeeder
 from tests.support.torrents import make_libtorrent, with_trackers
 from tests.support.tracker import Tracker
+from torsync.model.hints.format import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +28,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-FORMATS = ("v1", "packed", "v2", "hybrid")
+    from tests.support.nginx import Nginx
 
+FORMATS = ("v1", "packed", "v2", "hybrid")
+HINTED, UNHINTED = BY_TORSYNC = ("hinted", "unhinted")
+"""What ``torsync publish`` makes, and the same where the hints file is missing."""
+
+_TORRENT = "release.torrent"
 _PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 
 
@@ -45,6 +55,8 @@ class Published:
         seeder: one process that has everything.
         tracked: whether a tracker knows the seeder.
         rsync_url: of the same folder; empty where there is no rsync.
+        hints: the hints file that belongs beside ``polled_file``; None where it has none.
+        web: the web server behind ``torrent_url``, where that is one that logs what it sends.
     """
 
     folder: Path
@@ -55,16 +67,47 @@ class Published:
     seeder: LibtorrentSeeder
     tracked: bool
     rsync_url: str
+    hints: bytes | None = None
+    web: CountingWeb | None = None
 
     def make_current(self) -> None:
         """Have this release at ``torrent_url`` from now on, replaced in one step."""
-        fresh = self.polled_file.with_suffix(".fresh")
-        fresh.write_bytes(self.torrent)
-        fresh.replace(self.polled_file)
+        if self.hints is not None:
+            _replace(self.polled_file.with_name(self.polled_file.name + SUFFIX), self.hints)
+        _replace(self.polled_file, self.torrent)
 
     def uploaded_bytes(self) -> int:
         """What the seeder has sent to anybody so far."""
         return self.seeder.uploaded(self.torrent)
+
+
+class CountingWeb:
+    """An nginx, and what it has sent."""
+
+    def __init__(self, server: Nginx) -> None:
+        self._server = server
+        self._marks = 0
+
+    def url_for(self, path: Path) -> str:
+        """Where a file below its root is."""
+        return self._server.url_for(str(path.relative_to(self._server.root)))
+
+    def served_bytes(self, *suffixes: str) -> int:
+        """Bodies that it has sent so far, of paths that end in one of these, or of all.
+
+        One worker logs the answers in the order in which it ends them, so that all before are
+        logged when an answer to this question is.
+        """
+        self._marks += 1
+        mark = f"/mark-{self._marks}"
+        connection = HTTPConnection(HOST, self._server.port)
+        with closing(connection):
+            connection.request("GET", mark)
+            connection.getresponse().read()
+        while True:
+            log = self._server.access_log(at_least=self._marks)
+            if log[-1].uri == mark:
+                return sum(one.body_bytes for one in log[:-1] if one.uri.endswith(suffixes or ""))
 
 
 class Publisher:
@@ -75,6 +118,8 @@ class Publisher:
         self._scratch = scratch
         self._rsync_urls: dict[Path, str] = {}
         self._offers = 0
+        self._counting_web: CountingWeb | None = None
+        self._by_torsync: dict[Path, tuple[bytes, bytes | None]] = {}
         with ExitStack() as stack:
             self._tracker: Tracker | None = None
             if find_program("opentracker") is not None:
@@ -92,6 +137,8 @@ class Publisher:
         polled_as: str = "release",
     ) -> Published:
         """Offer a folder; what was offered last under ``polled_as`` is what is polled there."""
+        if format in BY_TORSYNC:
+            return self._offer_by_torsync(folder, piece_size, polled_as, format)
         if format == "packed":
             torrent = make_packed(folder, piece_size=piece_size)
         else:
@@ -116,6 +163,54 @@ class Publisher:
         )
         published.make_current()
         return published
+
+    def _offer_by_torsync(
+        self, folder: Path, piece_size: int, polled_as: str, format_: str
+    ) -> Published:
+        """Offer what ``torsync publish`` makes of a folder, from a web server that counts."""
+        is_new = folder not in self._by_torsync
+        if is_new:
+            self._by_torsync[folder] = self._publish(folder, piece_size)
+        torrent, hints = self._by_torsync[folder]
+        if is_new:
+            self._seeder.add(torrent, folder.parent, check=False)
+        self._offers += 1
+        torrent_file = self._scratch / f"offer{self._offers}.torrent"
+        torrent_file.write_bytes(torrent)
+        polled_file = self._scratch / polled_as / _TORRENT
+        polled_file.parent.mkdir(exist_ok=True)
+        web = self._start_counting_web()
+        published = Published(
+            folder,
+            torrent,
+            torrent_file,
+            polled_file,
+            web.url_for(polled_file),
+            self._seeder,
+            tracked=False,
+            rsync_url=self._rsync_url(folder),
+            hints=None if format_ == UNHINTED else hints,
+            web=web,
+        )
+        published.make_current()
+        return published
+
+    def _publish(self, folder: Path, piece_size: int) -> tuple[bytes, bytes | None]:
+        place = self._scratch / f"published{len(self._by_torsync)}"
+        place.mkdir()
+        output = place / _TORRENT
+        command = [sys.executable, "-m", "torsync", "--state-dir", str(place / "state")]
+        command += ["publish", str(folder), "-o", str(output)]
+        if piece_size:
+            command += ["--piece-size", f"{piece_size // 1024} KiB"]
+        run_process(command, place)
+        hints = output.with_name(output.name + SUFFIX)
+        return output.read_bytes(), hints.read_bytes() if hints.exists() else None
+
+    def _start_counting_web(self) -> CountingWeb:
+        if self._counting_web is None:
+            self._counting_web = CountingWeb(self._stack.enter_context(nginx(self._scratch)))
+        return self._counting_web
 
     def close(self) -> None:
         """Stop all that was started."""
@@ -156,6 +251,12 @@ class RsyncDaemon(ServerProcess):
         except BaseException:
             self.close()
             raise
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_name(path.name + ".fresh")
+    fresh.write_bytes(content)
+    fresh.replace(path)
 
 
 def _listens(host: str, port: int) -> bool:

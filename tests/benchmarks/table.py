@@ -11,10 +11,18 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.measure import Run
 
-_HEADINGS = (
-    *("case", "contestant", "seconds", "ratio", "MB fetched", "peak MB", "extra MB", "note"),
-)
-_TEXT = {0, 1, 7}
+_FORMATS = {
+    "seconds": ".3f",
+    "ratio": ".2f",
+    "MB fetched": ",.1f",
+    "MB ratio": ".2f",
+    "hints MB": ",.3f",
+    "peak MB": ".0f",
+    "extra MB": ",.1f",
+}
+_ONLY_WHERE_KNOWN = {"MB ratio", "hints MB", "extra MB"}
+_HEADINGS = ("case", "contestant", *_FORMATS, "note")
+_TEXT = {"case", "contestant", "note"}
 
 
 @dataclass
@@ -26,6 +34,7 @@ class Row:
         compared: how often the tree was found equal to what was published, byte for byte.
         reference: the row whose time is 1; None where this is it, or there is none.
         is_reference: whether this is such a row.
+        bytes_reference: the row whose bytes fetched are 1; None where nobody's are.
         takes_part: whether it has turns.
         goals: figure, as ``figures`` calls it → what it shall be at most.
     """
@@ -38,6 +47,7 @@ class Row:
     reference: Row | None = None
     is_reference: bool = False
     takes_part: bool = True
+    bytes_reference: Row | None = None
     goals: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -57,13 +67,21 @@ class Row:
         best = self.best
         fetched = _most(run.fetched_bytes for run in self.runs)
         extra = _most(run.extra_bytes for run in self.runs)
+        hints = _most(run.hint_bytes for run in self.runs)
         return {
             "seconds": best.seconds if best else None,
             "ratio": self.ratio,
             "MB fetched": fetched / 1e6 if fetched is not None else None,
+            "MB ratio": self._bytes_ratio(fetched),
+            "hints MB": hints / 1e6 if hints is not None else None,
             "peak MB": max(run.peak_bytes for run in self.runs) / 1e6 if self.runs else None,
             "extra MB": extra / 1e6 if extra is not None else None,
         }
+
+    def _bytes_ratio(self, fetched: int | None) -> float | None:
+        other = self.bytes_reference
+        most = _most(run.fetched_bytes for run in other.runs) if other else None
+        return fetched / most if fetched is not None and most else None
 
     def verdicts(self) -> list[str]:
         """Whether each goal is reached."""
@@ -91,6 +109,7 @@ class Row:
                     "system_s": run.system_s,
                     "peak_bytes": run.peak_bytes,
                     "fetched_bytes": run.fetched_bytes,
+                    "hint_bytes": run.hint_bytes,
                     "hashed_bytes": run.hashed_bytes,
                     "extra_bytes": run.extra_bytes,
                     "counts": dict(run.counts),
@@ -106,13 +125,8 @@ class Row:
         """What is printed."""
         figures = self.figures()
         fetched = figures["MB fetched"]
-        formats = {
-            "seconds": ".3f",
-            "ratio": ".2f",
-            "MB fetched": ",.3f" if fetched is not None and 0 < fetched < 1 else ",.1f",
-            "peak MB": ".0f",
-            "extra MB": ",.1f",
-        }
+        is_small = fetched is not None and 0 < fetched < 1
+        formats = {**_FORMATS, "MB fetched": ",.3f" if is_small else _FORMATS["MB fetched"]}
         shown = [
             "-" if figures[name] is None else format(figures[name], formats[name])
             for name in formats
@@ -128,13 +142,17 @@ def _most(values: Iterable[int | None]) -> int | None:
 
 
 def format_table(rows: Iterable[Row]) -> str:
-    """Align the rows under their headings."""
+    """Align the rows under their headings; some columns are there only if a row has a figure."""
     lines: list[Sequence[str]] = [_HEADINGS, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
+    columns = [
+        (column, heading in _TEXT, max(len(line[column]) for line in lines))
+        for column, heading in enumerate(_HEADINGS)
+        if heading not in _ONLY_WHERE_KNOWN or any(line[column] != "-" for line in lines[1:])
+    ]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column in _TEXT else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            line[column].ljust(width) if is_text else line[column].rjust(width)
+            for column, is_text, width in columns
         ).rstrip()
         for line in lines
     )

@@ -54,7 +54,7 @@ class SmallReleases(NamedTuple):
 def write_mixed_tree(root: Path, *, files: int, total: int) -> None:
     """Write ``files`` files of very different sizes, ``total`` bytes in all."""
     for number, size in enumerate(_sizes(files, total)):
-        _write(root / _asset(number), size, f"mixed {number}")
+        write_incompressible(root / _asset(number), size, f"mixed {number}")
 
 
 def write_small_tree(root: Path, *, files: int) -> None:
@@ -91,13 +91,13 @@ def write_release_pair(base: Path, *, files: int, total: int, scale: int) -> tup
     fixed["part05/obsolete.pak"] = _DELETED // scale
     sizes = _sizes(files - len(fixed), total - sum(fixed.values()))
     for path, size in {**fixed, **{_asset(i): size for i, size in enumerate(sizes)}}.items():
-        _write(old / path, size, path)
+        write_incompressible(old / path, size, path)
     _link_tree(old, new)
     (new / "archives/models-1.0.pak").rename(new / "archives/models-1.1.pak")
     (new / "music/menu-1.0").rename(new / "music/menu-1.1")
     (new / "part05/obsolete.pak").unlink()
     for path, size in _ADDED.items():
-        _write(new / path, size // scale, path)
+        write_incompressible(new / path, size // scale, path)
     length = max(_OVERWRITTEN // scale, 1)
     at, other = _OVERWRITTEN_AT // scale, random.Random("overwritten").randbytes(length)
     data = (old / "archives/base.pak").read_bytes()
@@ -152,7 +152,8 @@ def _small(number: int) -> str:
     return f"folder{number // _SMALL_FILES_PER_FOLDER:04}/file{number:06}.bin"
 
 
-def _write(path: Path, size: int, seed: str) -> None:
+def write_incompressible(path: Path, size: int, seed: str) -> None:
+    """Write a file of which no two blocks are alike."""
     path.parent.mkdir(parents=True, exist_ok=True)
     chance = random.Random(seed)
     with path.open("wb") as file:

@@ -395,6 +395,7 @@ def test_a_plan_is_a_line_per_action_and_ten_paths_of_each() -> None:
         "skyrim: remove: old/2 (no longer in the release)",
         "skyrim: leave: my.ini (matches a keep pattern)",
         "skyrim: skip: locked (it could not be read)",
+        "skyrim: content: 34.1 MB to fetch",
         "skyrim: the old versions of 3 replaced files would go to the trash",
         "skyrim: space: 40 MB needed, 2 GB free",
     ]

@@ -304,6 +304,7 @@ def test_a_plan_is_a_table_and_the_paths_with_their_reasons() -> None:
         "  leave       1     10 B",
         "  skip        1     10 B",
         "  keep    1,204  2.06 GB",
+        "  content: 34.1 MB to fetch",
         "  the old versions of 3 replaced files would go to the trash",
         "  space: 40 MB needed, 2 GB free",
     ]

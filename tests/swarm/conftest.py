@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import Publisher, Torsync
+from tests.support.hints import Hinted
 from tests.support.privileges import unprivileged_environment
 from tests.support.processes import HOST, free_port
 from tests.support.publishers import Publishing
@@ -59,3 +60,9 @@ def updates(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Updat
 def unprivileged(tmp_path: Path) -> dict[str, str]:
     """An environment in which torsync, run by root, may read no more than other users may."""
     return unprivileged_environment(tmp_path / "site")
+
+
+@pytest.fixture
+def hinted(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Hinted:
+    """A publisher of releases with hints, and a subscriber who has nothing yet."""
+    return Hinted(tmp_path, torsync, seeder)

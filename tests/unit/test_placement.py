@@ -23,6 +23,7 @@ from torsync.model.placement import (
     without_files,
 )
 from torsync.model.plan import Action, Plan
+from torsync.model.shifts import Stretch
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
@@ -279,10 +280,12 @@ class TestMatchedRuns:
         before = before.after(before.plan())
         plan = Situation(new, before.disk, before.ledger, before=old).plan()
         assert list(plan.copies) == [2]
-        runs = matched_runs(plan.wanted.segments(2), plan.copies[2])
+        runs = matched_runs(plan.wanted.segments(2), [Stretch(0, plan.copies[2])])
         assert next(runs) == Run(0, 16, "a", 8, 3)
         assert all(run.file_index != 0 for run in runs)
 
     def test_a_claim_that_a_piece_is_one_that_was_shorter_gives_what_there_is(self) -> None:
-        runs = matched_runs([Segment(0, 0, 5), Segment(1, 0, 3)], [Extent("a", 8, 2)])
+        runs = matched_runs(
+            [Segment(0, 0, 5), Segment(1, 0, 3)], [Stretch(0, (Extent("a", 8, 2),))]
+        )
         assert list(runs) == [Run(0, 0, "a", 8, 2)]

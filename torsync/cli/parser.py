@@ -180,6 +180,11 @@ def _add_publish(publish: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out what cannot be published, instead of publishing nothing",
     )
+    publish.add_argument(
+        "--no-hints",
+        action="store_true",
+        help="make no hints file, with which subscribers find what has moved inside a file",
+    )
     publish.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     publish.add_argument("--seed", action="store_true", help="then seed it, until stopped")
 

@@ -85,6 +85,7 @@ def _publication(arguments: argparse.Namespace) -> PublicationConfig:
         comment=arguments.comment,
         private=arguments.private,
         secret_key=Path(arguments.secret_key).absolute() if arguments.secret_key else None,
+        hints=not arguments.no_hints,
         skip_unreadable=arguments.skip_unreadable,
         is_one_off=True,
     )

@@ -8,13 +8,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from torsync.model.hints.chunks import (
-    CELL_BYTES,
-    CELL_HASH_BYTES,
     HASH_BYTES,
     NORMALIZATION,
     SEGMENT_BYTES,
     Chunks,
+    cells_of,
 )
+from torsync.model.merkle import block_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,18 +55,27 @@ class Cutter:
         Raises:
             OSError: the file cannot be read.
         """
+        chunks, blocks = self.cut_with_blocks(fd, start, length)
+        return chunks, cells_of(blocks)
+
+    def cut_with_blocks(self, fd: int, start: int, length: int) -> tuple[Chunks, bytes]:
+        """Cut as ``cut`` does, and hash blocks as well; ``start`` is where a block begins.
+
+        Returns:
+            The chunks, and the SHA-256 of each 16 KiB, the leaves of BEP 52's hash tree.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
         lengths: array[int] = array("I")
         hashes: list[bytes] = []
-        cells: list[bytes] = []
+        blocks: list[bytes] = []
         for part in self._segments(fd, start, length):
             for chunk in self._cutter.cut_buf(part):
                 lengths.append(chunk.length)
                 hashes.append(sha256(chunk.data).digest()[:HASH_BYTES])
-            cells += [
-                sha256(part[at : at + CELL_BYTES]).digest()[:CELL_HASH_BYTES]
-                for at in range(0, len(part), CELL_BYTES)
-            ]
-        return Chunks(lengths, b"".join(hashes)), b"".join(cells)
+            blocks.append(block_hashes(part))
+        return Chunks(lengths, b"".join(hashes)), b"".join(blocks)
 
     def _segments(self, fd: int, start: int, length: int) -> Iterator[memoryview]:
         """Read up to the next multiple of the segment size, again and again."""

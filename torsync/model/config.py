@@ -153,6 +153,8 @@ class PublicationConfig:
         settle_s: seconds without an edit before a release is made.
         interval_s: seconds between looks at the folder where it is not watched, or besides.
         super_seeding: BEP 16.
+        hints: whether a hints file is made, with which subscribers find content that has moved
+            inside a file.
         snapshot: seed from a reflinked clone of the folder.
         skip_unreadable: leave out what cannot be published, instead of publishing nothing.
         is_one_off: whether a command line describes it, and no configuration.
@@ -172,6 +174,7 @@ class PublicationConfig:
     watch: bool = True
     settle_s: float = 2.0
     interval_s: float = 600.0
+    hints: bool = True
     super_seeding: bool = False
     snapshot: bool = False
     skip_unreadable: bool = False

@@ -181,6 +181,7 @@ def _read_publication(table: Table, home: str, environ: Mapping[str, str]) -> Pu
         watch=table.value("watch", to_boolean, default.watch),
         settle_s=table.value("settle", to_settle_s, default.settle_s),
         interval_s=table.value("interval", to_interval_s, default.interval_s),
+        hints=table.value("hints", to_boolean, default.hints),
         super_seeding=table.value("super_seeding", to_boolean, default.super_seeding),
         snapshot=table.value("snapshot", to_boolean, default.snapshot),
         skip_unreadable=table.value("skip_unreadable", to_boolean, default.skip_unreadable),

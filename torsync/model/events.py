@@ -25,6 +25,7 @@ class Stage(str, Enum):
     SEEDING = "seeding"
     SCANNING = "scanning"
     HASHING = "hashing"
+    HINTING = "making hints"
     CHECKING_RELEASE = "checking release"
 
 

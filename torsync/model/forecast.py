@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torsync.model.plan import Action, Plan
 from torsync.model.reports import CheckReport, PlannedAction
+from torsync.model.reuse import count_reused
 from torsync.model.selection import selected_bytes
 from torsync.model.tree_index import Kind
 
@@ -45,6 +46,7 @@ def forecast(name: str, plan: Plan, *, dry_run: bool = False) -> CheckReport:
         kept_local=plan.paths(Action.LOCAL),
         unreadable=plan.paths(Action.UNREADABLE),
         bytes_to_fetch=plan.bytes_to_fetch,
+        bytes_reused=count_reused(plan),
         unselected=len(unselected),
         bytes_total=selected_bytes(plan.wanted, unselected),
     )

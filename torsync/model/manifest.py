@@ -92,6 +92,8 @@ class Manifest:
         trackers: tiers of announce URLs (BEP 12).
         web_seeds: BEP 19 URLs.
         nodes: DHT nodes (BEP 5), host and port.
+        hints: where the hints file is (``torsync.model.hints``), as a reference relative to the
+            URL of the ``.torrent`` (RFC 3986); empty: there is none.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Manifest:
     comment: str = ""
     created_by: str = ""
     creation_date_s: int | None = None
+    hints: str = ""
 
     @property
     def info_hash(self) -> str:

@@ -11,6 +11,7 @@ from torsync.model.errors import ManifestError
 from torsync.model.manifest import FileEntry, Manifest
 from torsync.model.merkle import BLOCK_SIZE, merkle_root, padding_root
 from torsync.model.metainfo_notes import (
+    hints,
     label,
     modification_times,
     nodes,
@@ -87,6 +88,7 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
         comment=text(outer.get(b"comment")),
         created_by=text(outer.get(b"created by")),
         creation_date_s=optional_time(outer.get(b"creation date")),
+        hints=hints(outer),
     )
 
 

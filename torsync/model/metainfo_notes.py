@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_TIME_S = 253_402_300_799  # the last second of the year 9999
+MAX_HINTS_BYTES = 2048
+"""Of a reference to a hints file: more than any server takes."""
 
 _Dict = dict[bytes, Any]
 
@@ -75,6 +77,24 @@ def nodes(outer: _Dict) -> tuple[tuple[str, int], ...]:
             if isinstance(host, bytes) and isinstance(port, int) and 0 < port < 65536:
                 found.append((host.decode(errors="replace"), port))
     return tuple(found)
+
+
+def hints(outer: _Dict) -> str:
+    """Where torsync's publisher says that the hints file is, as a reference (RFC 3986).
+
+    It is outside the info dictionary, as ``hints`` under the key ``torsync``.
+
+    Returns:
+        Printable ASCII of at most ``MAX_HINTS_BYTES``; empty if there is none.
+    """
+    extra = outer.get(b"torsync")
+    found = extra.get(b"hints") if isinstance(extra, dict) else None
+    is_sane = (
+        isinstance(found, bytes)
+        and len(found) <= MAX_HINTS_BYTES
+        and all(0x20 < byte < 0x7F for byte in found)
+    )
+    return found.decode("ascii") if isinstance(found, bytes) and is_sane else ""
 
 
 def modification_times(outer: _Dict, files: int) -> Sequence[int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
 
     from torsync.model.manifest import Manifest, Segment
+    from torsync.model.shifts import Stretch
 
 
 class Place(Enum):
@@ -89,28 +90,41 @@ class Run(NamedTuple):
     length: int
 
 
-def matched_runs(segments: Iterable[Segment], extents: Iterable[Extent]) -> Iterator[Run]:
-    """Lay a piece's bytes, found at ``extents``, out over the files that it is to be written to.
+def matched_runs(segments: Iterable[Segment], stretches: Iterable[Stretch]) -> Iterator[Run]:
+    """Lay bytes of a piece, found elsewhere, out over the files that they are to be written to.
 
-    It ends where the extents do: padding after a file is no part of a v2 piece (BEP 52), and
+    It ends where the stretches do: padding after a file is no part of a v2 piece (BEP 52), and
     a torrent may claim the hash of a shorter piece, which is then found out by hashing.
+
+    Args:
+        segments: of the piece.
+        stretches: of it, in order.
     """
-    places = iter(extents)
-    path, source_offset, left = next(places, Extent("", 0, 0))
-    for file_index, offset, length in segments:
-        done = 0
-        while done < length:
-            if not left:
-                following = next(places, None)
-                if following is None:
-                    return
-                path, source_offset, left = following
-            count = min(left, length - done)
+    found = (
+        (start, extent) for stretch in stretches for start, extent in _placed(stretch) if extent[2]
+    )
+    start, (path, source_offset, length) = next(found, _NOTHING)
+    position = 0
+    for file_index, offset, size in segments:
+        while length and start < position + size:
+            count = min(length, position + size - start)
             if file_index is not None:
-                yield Run(file_index, offset + done, path, source_offset, count)
-            done += count
-            left -= count
-            source_offset += count
+                yield Run(file_index, offset + start - position, path, source_offset, count)
+            start, source_offset, length = start + count, source_offset + count, length - count
+            if not length:
+                start, (path, source_offset, length) = next(found, _NOTHING)
+        position += size
+
+
+_NOTHING = (0, Extent("", 0, 0))
+
+
+def _placed(stretch: Stretch) -> Iterator[tuple[int, Extent]]:
+    """The extents of a stretch, and where in the piece each begins."""
+    start = stretch.start
+    for extent in stretch.extents:
+        yield start, extent
+        start += extent.length
 
 
 def runs_to_copy(

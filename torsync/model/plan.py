@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torsync.model.assessment import Extent
     from torsync.model.config import CleanMode
     from torsync.model.manifest import Manifest
+    from torsync.model.shifts import Claim
     from torsync.model.tree_index import DiskIndex, LedgerRow
 
 
@@ -78,6 +79,8 @@ class Plan:
             of files that are kept, at the sources of the others.
         copies: piece → where in the tree to copy its content from, for pieces that are not
             good, but known to be elsewhere.
+        claims: piece → the blocks of it that are in the tree, for other pieces, which are fetched.
+        shifted: files with content that is at other offsets of the tree's files; they are staged.
         vouched: see ``Assessment.vouched``.
         in_place: the files that are patched where they are.
         to_save: those of them that a user has edited: a copy goes to the trash first.
@@ -93,6 +96,8 @@ class Plan:
     removals: tuple[Removal, ...]
     in_the_way: tuple[Removal, ...]
     copies: Mapping[int, tuple[Extent, ...]] = field(default_factory=dict)
+    claims: Mapping[int, Claim] = field(default_factory=dict)
+    shifted: frozenset[int] = frozenset()
     vouched: bytes = b""
     in_place: frozenset[int] = frozenset()
     to_save: frozenset[int] = frozenset()
@@ -158,7 +163,8 @@ class Plan:
     @cached_property
     def bytes_to_fetch(self) -> int:
         """How much peers have to send, padding in the blocks that hold content included."""
-        return sum(self.wanted.sent_bytes(piece) for piece in self.needed)
+        whole = sum(self.wanted.sent_bytes(piece) for piece in self.needed)
+        return whole - sum(claim.length for claim in self.claims.values())
 
     @property
     def is_empty(self) -> bool:
@@ -171,7 +177,8 @@ class Plan:
         """The same plan for little room: what can be is patched where it is.
 
         What is patched is no source for others while it is: pieces that would have been copied
-        from there are fetched. A file that is moved away as well is patched in the stage.
+        from there are fetched. A file that is moved away as well is patched in the stage, and so is
+        one whose content has shifted: it is its own source.
 
         Args:
             is_edited: whether what is at a path is a user's version of it.
@@ -183,15 +190,22 @@ class Plan:
             if self.files[index].action is Action.PATCH
             and self.files[index].source == files[index].path
             and files[index].path not in self.moved
+            and index not in self.shifted
         }
         copies = {
             piece: extents
             for piece, extents in self.copies.items()
             if not any(extent.path in chosen for extent in extents)
         }
+        claims = {
+            piece: claim
+            for piece, claim in self.claims.items()
+            if not any(extent.path in chosen for extent in claim.extents)
+        }
         return replace(
             self,
             copies=copies,
+            claims=claims,
             in_place=frozenset(chosen.values()),
             to_save=frozenset(index for path, index in chosen.items() if is_edited(path)),
         )
@@ -210,7 +224,7 @@ class Plan:
         needed = self.wanted.by_path.keys() | {removal.path for removal in self.in_the_way}
         unmoved = sorted(self.moved - needed)
         removals = (*self.removals, *(Removal(path, "not in the release") for path in unmoved))
-        return replace(self, files=files, removals=removals, in_the_way=(), copies={})
+        return replace(self, files=files, removals=removals, in_the_way=(), copies={}, claims={})
 
     def paths(self, action: Action) -> list[str]:
         """The paths of the files with that action."""

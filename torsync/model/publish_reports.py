@@ -31,6 +31,8 @@ class PublishReport:
         bytes_to_fetch: what a subscriber at the release before has to fetch.
         torrent_bytes: size of the ``.torrent``.
         signed: whether it is signed.
+        hints_bytes: size of the hints file; 0: there is none.
+        hints_made: how many files were cut into chunks for it now; the others were known.
     """
 
     name: str
@@ -55,6 +57,8 @@ class PublishReport:
     bytes_hashed: int = 0
     bytes_to_fetch: int = 0
     torrent_bytes: int = 0
+    hints_bytes: int = 0
+    hints_made: int = 0
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:

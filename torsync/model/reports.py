@@ -44,6 +44,22 @@ _PLAIN_OF_CHECK = (
 )
 
 
+class Reused(NamedTuple):
+    """How many bytes of a release's content need not be fetched, by where they come from.
+
+    Attributes:
+        kept: of files that stay as they are.
+        moved: of files that are whole elsewhere in the tree, and are moved or copied.
+        same_place: of other files, at the same offset of the file that they are patched from.
+        shifted: of other files, at another offset or in other files.
+    """
+
+    kept: int = 0
+    moved: int = 0
+    same_place: int = 0
+    shifted: int = 0
+
+
 @dataclass(slots=True)
 class CheckReport:
     """What one ``check-now`` of a subscription did, or would do (``dry_run``).
@@ -53,7 +69,8 @@ class CheckReport:
     ``locked`` are left for the next time, as another program holds them.
     ``bytes_fetched`` is payload from peers and web seeds, failed and redundant included;
     ``bytes_hashed`` is what was read from disk to be hashed, staged pieces included;
-    ``bytes_total`` is the size of what is selected of the wanted release.
+    ``bytes_total`` is the size of what is selected of the wanted release, ``bytes_reused`` what of
+    it was in the tree, and ``bytes_hints`` what was read of hints to find some of that.
 
     A dry run has three fields more: ``actions``, all but what is only counted, the release's in
     its order, then what would be removed; and the bytes that staging takes on the tree's file
@@ -80,6 +97,8 @@ class CheckReport:
     locked: list[str] = field(default_factory=list)
     bytes_to_fetch: int = 0
     bytes_fetched: int = 0
+    bytes_hints: int = 0
+    bytes_reused: Reused = field(default_factory=Reused)
     bytes_hashed: int = 0
     bytes_total: int = 0
     seconds: float = 0.0
@@ -115,6 +134,8 @@ class CheckReport:
             **_counts(self, _COUNTED_BY_CHECK),
             "bytes_to_fetch": self.bytes_to_fetch,
             "bytes_fetched": self.bytes_fetched,
+            "bytes_hints": self.bytes_hints,
+            "bytes_reused": self.bytes_reused._asdict(),
             "bytes_hashed": self.bytes_hashed,
             "bytes_total": self.bytes_total,
             "seconds": round(self.seconds, 3),
@@ -125,7 +146,11 @@ class CheckReport:
     def from_json(cls, found: Mapping[str, Any]) -> CheckReport:
         """Read what ``as_json`` gave for something that was done."""
         lists = {name: list(found.get(f"{name}_paths", ())) for name in _COUNTED_BY_CHECK}
-        return cls(**{**{name: found[name] for name in _PLAIN_OF_CHECK}, **lists})
+        plain = {name: found[name] for name in _PLAIN_OF_CHECK}
+        report = cls(**{**plain, **lists})
+        report.bytes_hints = found.get("bytes_hints", 0)  # older versions have neither
+        report.bytes_reused = Reused(**found.get("bytes_reused", {}))
+        return report
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from torsync.model.assessment import Extent
     from torsync.model.plan import Plan
 
 
@@ -40,6 +41,43 @@ class Shifts:
     runs: Mapping[int, tuple[Run, ...]] = field(default_factory=dict)
     bytes_read: int = 0
     hint_bytes: int = 0
+
+
+NO_SHIFTS = Shifts()
+
+
+class Stretch(NamedTuple):
+    """Consecutive bytes of a piece, and where in the tree they are.
+
+    Attributes:
+        start: of the first of them in the piece.
+        extents: what has them, one after the other.
+    """
+
+    start: int
+    extents: tuple[Extent, ...]
+
+
+class Claim(NamedTuple):
+    """The blocks of a piece whose content is in the tree, while others have to be fetched.
+
+    Attributes:
+        blocks: one byte per block (BEP 3: 16 KiB), 1 where its content is in the tree.
+        stretches: where it is; they begin and end with blocks.
+    """
+
+    blocks: bytes
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def extents(self) -> Iterator[Extent]:
+        """All places that it takes content from."""
+        return (extent for stretch in self.stretches for extent in stretch.extents)
+
+    @property
+    def length(self) -> int:
+        """How many bytes are claimed."""
+        return sum(extent.length for extent in self.extents)
 
 
 def lacking_ranges(plan: Plan) -> dict[int, list[tuple[int, int]]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torsync import __version__
 from torsync.model.authoring.writer import Notes, manifest_of, write_info, write_metainfo
 from torsync.model.events import Progress, Stage, StageStarted
+from torsync.model.hints.chunks import is_cut
 from torsync.publish.hashing.engine import Hasher
 from torsync.publish.hashing.memory import Memory
 from torsync.publish.rounds import AuthorOptions, Rounds
@@ -64,19 +65,21 @@ class Authored:
         return replace(self.manifest, **made) == previous  # type: ignore[arg-type]
 
 
-def events_of(name: str, sink: EventSink) -> Callable[[HashProgress], None]:
-    """Give the ``progress`` that tells ``sink`` of a publication's hashing."""
+def events_of(
+    name: str, sink: EventSink, stage: Stage = Stage.HASHING
+) -> Callable[[HashProgress], None]:
+    """Give the ``progress`` that tells ``sink`` of a publication's hashing, or of a like stage."""
     is_begun = False
 
     def tell(now: HashProgress) -> None:
         nonlocal is_begun
         if not is_begun:
-            sink(StageStarted(name, Stage.HASHING))
+            sink(StageStarted(name, stage))
             is_begun = True
         sink(
             Progress(
                 name,
-                Stage.HASHING,
+                stage,
                 files_done=now.files_done,
                 files_total=now.files_total,
                 bytes_done=now.bytes_done,
@@ -143,6 +146,7 @@ def author(
         comment=options.comment,
         created_by=f"torsync {__version__}",
         creation_date_s=int(now_s()),
+        hints=options.hints if any(is_cut(file.size) for file in layout.files) else "",
     )
     return Authored(
         metainfo=write_metainfo(info, layout, hashes, notes),

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.disk.database import Database, Schema
+from torsync.publish.hints.cache import TABLES, HintsCache
 
 if TYPE_CHECKING:
     import sqlite3
@@ -52,6 +53,7 @@ CREATE TABLE parts (
 );
 CREATE TABLE packed (key BLOB PRIMARY KEY, sha1 BLOB NOT NULL, unused_since INTEGER) WITHOUT ROWID
 """,
+        TABLES,
     ),
     "the folder is hashed once",
 )
@@ -109,6 +111,11 @@ class HashCache:
             StateError: it cannot be used.
         """
         self._database = Database(file, SCHEMA, on_new=on_new)
+
+    @property
+    def hints(self) -> HintsCache:
+        """What is known for hints files."""
+        return HintsCache(self._database)
 
     def close(self) -> None:
         """Close it."""

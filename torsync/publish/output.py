@@ -30,15 +30,20 @@ class Output:
         self._torrent = Path(os.path.realpath(torrent))
         self._signature = self._torrent.with_name(self._torrent.name + SIGNATURE_SUFFIX)
 
+    @property
+    def place(self) -> Path:
+        """Where the ``.torrent`` really is, and what belongs beside it."""
+        return self._torrent
+
     def check_folder(self) -> None:
         """See that there is a folder for the files, before hours of hashing are spent on them.
 
         Raises:
             TreeError: there is none, or it cannot be written to.
         """
-        with _in_words(self._torrent, "write"):
-            _beside(self._torrent).touch()
-            _beside(self._torrent).unlink()
+        with in_words(self._torrent, "write"):
+            beside(self._torrent).touch()
+            beside(self._torrent).unlink()
 
     def read_torrent(self) -> bytes | None:
         """What the ``.torrent`` holds; None if there is none.
@@ -72,7 +77,7 @@ class Output:
         Raises:
             TreeError: that was not possible.
         """
-        with _in_words(self._torrent, "write"):
+        with in_words(self._torrent, "write"):
             _write(self._torrent, metainfo)
             if signature is not None:
                 _write(self._signature, signature, else_like=self._torrent)
@@ -87,29 +92,30 @@ class Output:
         Raises:
             TreeError: that was not possible; a part may have been done.
         """
-        with _in_words(self._torrent, "replace"):
+        with in_words(self._torrent, "replace"):
             if signed:
-                os.replace(_beside(self._signature), self._signature)
-                _sync_folder(self._torrent.parent)  # else a crash could keep the second alone
-            os.replace(_beside(self._torrent), self._torrent)
+                os.replace(beside(self._signature), self._signature)
+                sync_folder(self._torrent.parent)  # else a crash could keep the second alone
+            os.replace(beside(self._torrent), self._torrent)
             if was_signed and not signed:
                 self._signature.unlink(missing_ok=True)
-            _sync_folder(self._torrent.parent)
+            sync_folder(self._torrent.parent)
 
     def discard(self) -> None:
         """Remove what was written beside."""
         for target in (self._torrent, self._signature):
             with suppress(OSError):
-                _beside(target).unlink(missing_ok=True)
+                beside(target).unlink(missing_ok=True)
 
 
-def _beside(target: Path) -> Path:
+def beside(target: Path) -> Path:
+    """The hidden name under which a file is written."""
     return target.with_name(f".{target.name}.new")
 
 
 def _write(target: Path, data: bytes, *, else_like: Path | None = None) -> None:
     """Write beside a file, with its permissions if it is there; else with those of another."""
-    with _beside(target).open("wb") as file:
+    with beside(target).open("wb") as file:
         file.write(data)
         like = target if else_like is None or target.exists() else else_like
         with suppress(FileNotFoundError):
@@ -119,14 +125,15 @@ def _write(target: Path, data: bytes, *, else_like: Path | None = None) -> None:
 
 
 def _read(file: Path) -> bytes | None:
-    with _in_words(file, "read"):
+    with in_words(file, "read"):
         try:
             return file.read_bytes()
         except FileNotFoundError:
             return None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder survive a crash."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -135,7 +142,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _in_words(file: Path, doing: str) -> Iterator[None]:
+def in_words(file: Path, doing: str) -> Iterator[None]:
+    """Turn what fails into a ``TreeError`` that names the file and what was done to it."""
     try:
         yield
     except OSError as error:

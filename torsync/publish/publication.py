@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError, TreeError
 from torsync.model.events import Stage, StageStarted
 from torsync.model.names import PRIVATE_FOLDER, in_private
-from torsync.model.patterns import matcher, nothing
+from torsync.model.patterns import matcher
 from torsync.publish.gate import check_session, check_web_seeds
+from torsync.publish.hinting import Hinting
+from torsync.publish.hints.file import HintsFile
 from torsync.publish.output import Output
 from torsync.publish.releasing import Releasing
 from torsync.publish.request import Requests
 from torsync.publish.showing import Showing
-from torsync.publish.standing import Look, look_at, look_at_all
+from torsync.publish.snapshots import Snapshots
+from torsync.publish.standing import Look, changed_of, look_at, look_at_all
 from torsync.publish.state import PublicationState
 from torsync.subscribe.surroundings import Voice
 from torsync.swarm.probe import NotServedError
@@ -84,11 +86,23 @@ class Publication:
             opened.callback(self._tree.close)
             output = Output(config.torrent) if config.torrent is not None else None
             self._output = output
-            self._releasing = Releasing(
-                config, self._tree, self._state, output, around, voice, feed
+            hints = HintsFile.of(config, output, self._state.folder)
+            self._releasing = releasing = Releasing(
+                config,
+                self._tree,
+                self._state,
+                output,
+                around,
+                voice,
+                feed,
+                hints.reference if config.hints else "",
             )
-            opened.callback(self._releasing.close)
-            self._showing = Showing(config, self._tree, around, voice, feed)
+            opened.callback(releasing.close)
+            self._hinting = Hinting(
+                self._tree, hints, self._state, lambda: releasing.cache, around, voice
+            )
+            self._snapshots = Snapshots(config, self._tree, around, voice)
+            self._showing = Showing(config, self._tree, around, voice, feed, hints)
             opened.callback(self._showing.close)
             self._opened = opened.pop_all()
 
@@ -156,22 +170,9 @@ class Publication:
         if release is None:
             return False
         if not self._showing.is_seeding:
-            self._showing.show(release, self._changed_of(release))
-            self._releasing.forget_snapshots(release)
+            self._showing.show(release, changed_of(self._tree, release, self._ignored))
+            self._snapshots.forget_but(release)
         return True
-
-    def _changed_of(self, release: PublishedRelease) -> frozenset[str]:
-        """The files, or clones of files, that are not what was published."""
-        if not release.facts.snapshot:
-            return look_at_all(self._tree, release, self._ignored).changed
-        root = self._tree.root / release.facts.snapshot
-        if not root.is_dir():
-            return frozenset(release.manifest.by_path)
-        clone = Tree(root)
-        try:
-            return look_at_all(clone, replace(release, seen=release.stamps), nothing).changed
-        finally:
-            clone.close()
 
     def _recover(self) -> PublishedRelease | None:
         if not self._is_recovered:
@@ -247,6 +248,7 @@ class Publication:
             self._releasing.confirm(before, found.release)
             self._showing.show(found.release)
         self._seen &= frozenset(found.report.skipped)
+        self._hinting.complete(self._showing.release or found.release, found.report)
         self._showing.raise_unreadable()
         return found.report
 
@@ -258,9 +260,11 @@ class Publication:
         entered = None
         try:
             whole = None if self._showing.has_lost_clones else before
-            release = self._releasing.take_snapshot(self._releasing.sign(found.release), whole)
+            release = self._snapshots.take(self._releasing.sign(found.release), whole)
             manifest = release.manifest
             self._releasing.keep(release)
+            if before is not None:
+                self._hinting.go_ahead(release, found.changed, found.report)
             entered = self._showing.enter(release)
             if entered is not None:
                 self._check_served(entered, found.changed, unsettled=unsettled)
@@ -275,11 +279,11 @@ class Publication:
             self._releasing.abandon(before)
             if entered is not None:
                 entered.leave()
-            self._releasing.forget_snapshots(before)
+            self._snapshots.forget_but(before)
             raise
         withdrawn = entered.withdrawn if entered is not None else ()
         self._showing.show(release, withdrawn, entered)
-        self._releasing.forget_snapshots(release)
+        self._snapshots.forget_but(release)
 
     def _check_served(
         self, entered: SeededRelease, changed: Sequence[int], *, unsettled: bool
@@ -300,7 +304,7 @@ class Publication:
                     voice=self._voice,
                 )
             except NotServedError:  # noqa: PERF203 - it is done once
-                edited = self._changed_of(entered.release)
+                edited = changed_of(self._tree, entered.release, self._ignored)
                 if not unsettled or edited <= entered.withdrawn:
                     raise
                 entered.enter(edited | entered.withdrawn)

@@ -8,14 +8,14 @@ from functools import cached_property, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import ManifestError, RefusedError, TorsyncError, TreeError
+from torsync.model.errors import ManifestError, RefusedError, TorsyncError
 from torsync.model.events import Level, Stage
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.publish_reports import PublishReport
 from torsync.model.succession import next_order, order_in_signature
 from torsync.model.trust import Order
 from torsync.model.units import format_size
-from torsync.publish.snapshot import FOLDER, check_reflinks, remove_snapshots, take_snapshot
+from torsync.publish.snapshot import check_reflinks
 from torsync.publish.state import Facts, PublishedRelease
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Releasing:
         around: Surroundings,
         voice: Voice,
         feed: Feed | None,
+        hints: str,
     ) -> None:
         """Prepare.
 
@@ -69,6 +70,7 @@ class Releasing:
             around: what it needs.
             voice: says what is done.
             feed: that serves it.
+            hints: what its ``.torrent`` says of its hints file; empty: there is none.
         """
         self._config = config
         self._tree = tree
@@ -77,14 +79,16 @@ class Releasing:
         self._around = around
         self._voice = voice
         self._feed = feed
+        self._hints = hints
 
     def close(self) -> None:
         """Close the hash cache."""
-        if "_cache" in self.__dict__:
-            self._cache.close()
+        if "cache" in self.__dict__:
+            self.cache.close()
 
     @cached_property
-    def _cache(self) -> HashCache:
+    def cache(self) -> HashCache:
+        """The hash cache, once it is needed."""
         from torsync.publish.hash_cache import HashCache  # noqa: PLC0415 - costs start-up time
 
         tell = partial(self._voice.notice, Level.WARNING, "hashes_rebuilt")
@@ -233,13 +237,14 @@ class Releasing:
             comment=config.comment,
             private=config.private,
             skip_unreadable=config.skip_unreadable,
+            hints=self._hints,
         )
         self._voice.stage(Stage.SCANNING)
         try:
             return author(
                 self._tree,
                 options,
-                self._cache,
+                self.cache,
                 previous=before.manifest if before is not None else None,
                 sources=lambda info_hash: find_sources(
                     config, self._around, self._feed, before, info_hash
@@ -285,40 +290,6 @@ class Releasing:
             time_s=release.facts.time_s,
         )
         return replace(release, signature=signature)
-
-    def take_snapshot(
-        self, release: PublishedRelease, before: PublishedRelease | None
-    ) -> PublishedRelease:
-        """Clone the folder, if that is what is to be seeded; the same content has one snapshot.
-
-        Args:
-            release: that was prepared.
-            before: the release that is public, if its snapshot is whole.
-
-        Raises:
-            TreeError: a file changed meanwhile, or could not be cloned.
-        """
-        if not self._config.snapshot:
-            return release
-        is_same = before is not None and before.facts.info_hash == release.facts.info_hash
-        if before is not None and is_same and before.facts.snapshot:
-            facts = replace(release.facts, snapshot=before.facts.snapshot)
-            return replace(release, facts=facts, stamps=before.stamps)
-        # Named by number and time, so that the session is never told of one name twice.
-        name = f"{release.facts.number}-{int(self._around.now_s() * 1000)}"
-        stamps = take_snapshot(self._tree, release.seen, name, self._around.stopping)
-        facts = replace(release.facts, snapshot=f"{FOLDER}/{name}")
-        return replace(release, facts=facts, stamps=stamps)
-
-    def forget_snapshots(self, release: PublishedRelease | None) -> None:
-        """Remove all snapshots but that of a release; what cannot be removed is told."""
-        if self._config.is_one_off:
-            return  # they are those of a publication that is configured
-        kept = release.facts.snapshot.rpartition("/")[2] if release is not None else ""
-        try:
-            remove_snapshots(self._tree, but=kept)
-        except TreeError as error:
-            self._voice.notice(Level.WARNING, "snapshot_left", error.message, error.hint)
 
     def keep(self, release: PublishedRelease) -> None:
         """Write a release to the disk, where nobody finds it yet.

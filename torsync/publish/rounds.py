@@ -50,6 +50,7 @@ class AuthorOptions:
         ignore: gitignore patterns of what is left out, besides ``.torsync``.
         private: BEP 27.
         skip_unreadable: leave out what cannot be published, instead of publishing nothing.
+        hints: what the ``.torrent`` says of its hints file if it has files for one; empty: nothing.
     """
 
     name: str
@@ -59,6 +60,7 @@ class AuthorOptions:
     comment: str = ""
     private: bool = False
     skip_unreadable: bool = False
+    hints: str = ""
 
 
 class Settled(NamedTuple):

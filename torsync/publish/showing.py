@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torsync.disk.tree import Tree
     from torsync.model.config import PublicationConfig
     from torsync.publish.feed import Feed
+    from torsync.publish.hints.file import HintsFile
     from torsync.publish.state import PublishedRelease
     from torsync.subscribe.surroundings import Surroundings, Voice
 
@@ -37,8 +38,10 @@ class Showing:
         around: Surroundings,
         voice: Voice,
         feed: Feed | None,
+        hints: HintsFile,
     ) -> None:
         """Show nothing yet; without ``around.seed`` nothing is ever seeded."""
+        self._hints = hints
         self._config = config
         self._tree = tree
         self._around = around
@@ -142,6 +145,7 @@ class Showing:
             root_name=release.facts.name,
             root=self._root_of(release),
             stamps=release.stamps,
+            hints=self._hints.path if release.manifest.hints else None,
         )
         self._feed.publish(self._config.name, served, self._hear)
         self._is_served = True

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import posixpath
+from contextlib import closing
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.disk.stamps import stamp_of_entry
+from torsync.disk.tree import Tree
+from torsync.model.patterns import nothing
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torsync.disk.tree import Tree
     from torsync.model.tree_index import DiskEntry
     from torsync.publish.state import PublishedRelease
 
@@ -54,6 +57,23 @@ def look_at_all(tree: Tree, release: PublishedRelease, ignored: Callable[[str], 
         if path not in listed and entry.kind in {Kind.FILE, Kind.LINK} and not ignored(path)
     }
     return Standing(frozenset(changed), frozenset(others))
+
+
+def changed_of(
+    tree: Tree, release: PublishedRelease, ignored: Callable[[str], bool]
+) -> frozenset[str]:
+    """The files that are seeded, or clones of files, that are not what was published.
+
+    Raises:
+        TreeError: the folder cannot be read at all.
+    """
+    if not release.facts.snapshot:
+        return look_at_all(tree, release, ignored).changed
+    root = tree.root / release.facts.snapshot
+    if not root.is_dir():
+        return frozenset(release.manifest.by_path)
+    with closing(Tree(root)) as clone:
+        return look_at_all(clone, replace(release, seen=release.stamps), nothing).changed
 
 
 class Look(Enum):

@@ -235,6 +235,14 @@ class PublicationState:
         message, _, hint = self._noted("error").partition("\n")
         return message, hint
 
+    def note_hints(self, mark: str) -> None:
+        """Leave word of which release's hints the hints file has; not durable."""
+        self._note("hints", mark)
+
+    def noted_hints(self) -> str:
+        """What ``note_hints`` left."""
+        return self._noted("hints")
+
     def _note(self, name: str, text: str) -> None:
         with suppress(OSError):
             (self.folder / name).write_text(text, encoding="utf-8")

@@ -14,13 +14,13 @@ from zlib import crc32
 
 from torsync.model.manifest import FileEntry, Manifest
 
-_VERSION = 1
+_VERSION = 2
 _ROOT_BYTES = 32
 _NONE = -1
 _EXECUTABLE, _HIDDEN = 1, 2
 _PLAIN = (
     *("name", "piece_length", "layout_size", "trackers", "web_seeds", "nodes", "private"),
-    *("comment", "created_by", "creation_date_s"),
+    *("comment", "created_by", "creation_date_s", "hints"),
 )
 _BYTES = ("info_hash_v1", "info_hash_v2", "v1_hashes")
 
@@ -97,6 +97,7 @@ def load_manifest(data: bytes | None) -> Manifest | None:
         comment=head["comment"],
         created_by=head["created_by"],
         creation_date_s=head["creation_date_s"],
+        hints=head["hints"],
     )
 
 

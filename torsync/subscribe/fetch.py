@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncError
 from torsync.model.events import Level, Progress, Stage
 from torsync.model.units import format_duration
 from torsync.subscribe.remote.rules import mask_url
+from torsync.swarm.claims import WrongClaimError
 from torsync.swarm.events import TrackerFailed, WebSeedFailed
 from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torsync.model.manifest import Manifest
     from torsync.subscribe.surroundings import Voice
@@ -35,11 +36,13 @@ class Fetched:
         bytes_fetched: payload from peers and web seeds, failed and redundant included.
         have: one byte per piece that is at its place; empty if that is not certain.
         peers: that were connected and listen, for the next swarm.
+        refused_claims: the pieces whose claimed blocks were given up.
     """
 
     bytes_fetched: int = 0
     have: bytes = b""
     peers: tuple[tuple[str, int], ...] = field(default=())
+    refused_claims: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,24 @@ class FetchGoal:
     """What a fetch is to bring, to show how far it is.
 
     Attributes:
-        bytes_total: in the pieces that are not there yet.
+        bytes_total: of files, in the pieces that are not there yet; claimed blocks do not count.
         files: the pieces of each file that is being built.
         copied: one byte per piece, 1 where it need not be fetched.
+        claimed: piece → bytes of files in its claimed blocks; see ``claimed_bytes``.
     """
 
     bytes_total: int
     files: tuple[range, ...]
     copied: bytes
+    claimed: Mapping[int, int] = field(default_factory=dict)
+
+    def without_claims(self, have: bytes) -> FetchGoal:
+        """What is to be brought if nothing is claimed in pieces that ``have`` says are missing."""
+        return replace(self, bytes_total=self.bytes_total + self.in_claims(have), claimed={})
+
+    def in_claims(self, have: bytes) -> int:
+        """How many bytes are claimed in pieces that ``have`` says are missing."""
+        return sum(count for piece, count in self.claimed.items() if not have[piece])
 
     def files_done(self, fetched: bytes) -> int:
         """How many files have all their pieces; ``fetched`` has one byte per piece."""
@@ -109,22 +122,64 @@ class Fetcher:
         """Fetch all wanted pieces; ``outcome`` tells how far it came, whatever happens.
 
         While it waits, ``check`` is called several times a second; it may raise, to end that.
+        At the first sign that a claimed block is wrong, all of ``request.unfinished`` is given
+        up and those pieces are fetched whole, as the only peers might be blamed for it.
 
         Raises:
             TreeError: a file could not be read or written.
             SwarmError: the torrent cannot go on, or nothing arrived for ``patience_s``.
             InterruptedByUserError: ``stopping`` said so.
         """
+        if self._fetch_once(request, goal, outcome, check):
+            return
+        have = either(request.have, outcome.have)
+        again = replace(
+            request,
+            have=have,
+            peers=tuple(dict.fromkeys((*request.peers, *outcome.peers))),
+            unfinished={},
+        )
+        self._fetch_once(again, goal.without_claims(have), outcome, check)
+
+    def _fetch_once(
+        self,
+        request: AddRequest,
+        goal: FetchGoal,
+        outcome: Fetched,
+        check: Callable[[], None],
+    ) -> bool:
+        """Have the torrent in the session once; False if claimed blocks were wrong."""
         torrent = self._pool().add(request)
+        is_done = True
         try:
             self._wait(torrent, goal, check)
+        except WrongClaimError:
+            is_done = False
         finally:
             self._take_out(torrent, outcome)
         torrent.raise_failure()
+        if torrent.wrong_claim is not None:
+            done = outcome.have
+            outcome.refused_claims = frozenset(
+                piece for piece in request.unfinished if not (done and done[piece])
+            )
+            self._say_wrong(torrent.wrong_claim, 1 if is_done else len(request.unfinished))
+        return is_done
+
+    def _say_wrong(self, wrong: WrongClaimError, pieces: int) -> None:
+        which = "a piece" if wrong.piece is None else f"piece {wrong.piece}"
+        self._voice.notice(
+            Level.WARNING,
+            "hints_wrong",
+            f"{which} did not come out right of what is here and what was fetched: the release's "
+            f"hints are wrong, or a peer is; {pieces} pieces are fetched whole",
+            "what is wrong is never used; if it happens again, the publisher should make new hints",
+        )
 
     def _take_out(self, torrent: Torrent, outcome: Fetched) -> None:
+        outcome.have = b""
         outcome.bytes_fetched += torrent.progress().payload_downloaded
-        outcome.peers = torrent.listening_peers()
+        outcome.peers = tuple(dict.fromkeys((*outcome.peers, *torrent.listening_peers())))
         have = torrent.pieces()
         torrent.remove()
         try:
@@ -193,6 +248,8 @@ class _Meter:
             self._counted = clock_s
             self._files_done = self._goal.files_done(self._torrent.pieces())
         left = now.bytes_wanted - now.bytes_done
+        if self._goal.claimed:
+            left = max(0, left - self._goal.in_claims(self._torrent.pieces()))
         self._voice.sink(
             Progress(
                 self._voice.name,

@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING
 
 from torsync.model.config import ApplyMode, CleanMode, SubscriptionConfig
 from torsync.model.forecast import forecast
+from torsync.model.reuse import plan_reuse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torsync.model.assess import Matcher
     from torsync.model.plan import Plan
     from torsync.model.reports import CheckReport
+    from torsync.model.shifts import Shifts
     from torsync.subscribe.look import Look
 
 
 def foresee(
-    config: SubscriptionConfig, look: Look, *, keep: Matcher, dry_run: bool = False
+    config: SubscriptionConfig,
+    look: Look,
+    *,
+    keep: Matcher,
+    find: Callable[[Plan], Shifts],
+    fits: Callable[[Plan], bool],
+    dry_run: bool = False,
 ) -> tuple[Plan, CheckReport]:
     """Plan an update, and begin its report.
 
@@ -23,16 +33,24 @@ def foresee(
         config: of the subscription.
         look: at its tree.
         keep: its patterns.
+        find: looks for content that a plan would fetch at other places of the tree.
+        fits: whether there is room to stage a plan.
         dry_run: the plan is not carried out now: report each action.
 
     Raises:
         TreeError: something that is not torsync's to remove is in the way.
+        InterruptedByUserError: that was asked for while content was looked for.
     """
-    plan = look.plan(keep=keep, clean=config.clean)
+    whole = look.plan(keep=keep, clean=config.clean)
+    shifts = find(whole)
+    plan = plan_reuse(whole, shifts)
     if config.apply is ApplyMode.IN_PLACE:
         plan = plan.patching_in_place(look.is_edited)
+        if plan.shifted and not fits(plan):  # what has shifted needs a copy; the rest does not
+            plan = plan_reuse(whole).patching_in_place(look.is_edited)
     report = forecast(config.name, plan, dry_run=dry_run)
-    report.bytes_hashed = look.hashed.bytes_hashed
+    report.bytes_hashed = look.hashed.bytes_hashed + shifts.bytes_read
+    report.bytes_hints = shifts.hint_bytes
     report.unreadable += _withholding(config, look)
     return plan, report
 

@@ -116,6 +116,16 @@ class Guard:
             said = f"the update would be {refused.message}"
             voice.notice(Level.WARNING, "would_be_refused", said, refused.hint)
 
+    def fits(self, tree: Tree, plan: Plan) -> bool:
+        """Whether there is room to stage a plan, with what the trash could give.
+
+        Raises:
+            TreeError: the file system cannot be asked.
+        """
+        room = self._measure(tree, plan)
+        short = stage_bytes(plan, room) - room.free_bytes
+        return short <= 0 or short <= self._spare(_sources(plan))
+
     def _check(self, tree: Tree, plan: Plan, refusals: list[Refusal], digest: str) -> None:
         room = self._measure(tree, plan)
         short = stage_bytes(plan, room) - room.free_bytes
@@ -166,5 +176,6 @@ def _sources(plan: Plan) -> frozenset[str]:
         [
             *(plan.files[index].source for index in plan.acting),
             *(extent.path for extents in plan.copies.values() for extent in extents),
+            *(extent.path for claim in plan.claims.values() for extent in claim.extents),
         ]
     )

@@ -23,6 +23,7 @@ from torsync.subscribe.override import Override
 from torsync.subscribe.release import Release, Releases, not_polled, open_releases
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.room import free_bytes
+from torsync.subscribe.shifts.finder import ShiftFinder
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
 from torsync.subscribe.trash_content import room_in_trash
@@ -188,10 +189,17 @@ def _preview(
     )
     look = look_further(tree, look, voice, keep=keep, stopping=around.stopping)
     look = replace(look, begun=state.between()[1])
-    plan, report = foresee(config, look, keep=keep, dry_run=True)
     override = Override(config.name, state, around)
     spare = partial(room_in_trash, tree)
     guard = Guard(config, admission, override, keep=keep, spare=spare)
+    plan, report = foresee(
+        config,
+        look,
+        keep=keep,
+        find=ShiftFinder(config, tree, state, voice, around.stopping).find,
+        fits=partial(guard.fits, tree),
+        dry_run=True,
+    )
     guard.foretell(tree, release, plan, look, synced, report, voice)
     report.seconds = time.monotonic() - started
     return report

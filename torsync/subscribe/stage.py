@@ -16,12 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torsync.disk.copying import OpenFiles, copy_run, same_content
+from torsync.disk.copying import OpenFiles, RunCopier, same_content
 from torsync.disk.scan import disk_entry
 from torsync.disk.tree import FOLDER_FLAGS, Tree, doing
 from torsync.model.errors import InterruptedByUserError, TreeError
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place, Placement, matched_runs, runs_to_copy
+from torsync.model.shifts import Stretch
 from torsync.subscribe.cloning import (
     UNFINISHED,
     Clone,
@@ -32,7 +33,7 @@ from torsync.subscribe.cloning import (
 from torsync.subscribe.trash import NO_LINKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from torsync.model.plan import Plan
     from torsync.model.tree_index import DiskEntry
@@ -295,29 +296,43 @@ class Stage:
         plan: Plan,
         placement: Placement,
         *,
+        done: Container[int] = (),
         stopping: Callable[[], bool],
         on_bytes: Callable[[int], None],
     ) -> None:
-        """Copy the pieces that are elsewhere in the tree to where they belong in the stage.
+        """Copy what is elsewhere in the tree to where it belongs in the stage.
+
+        Args:
+            plan: tells which pieces and blocks that is.
+            placement: of the release's files.
+            done: pieces for whose claims there is nothing left to do.
+            stopping: whether the work shall stop.
+            on_bytes: told of the bytes of pieces.
 
         Raises:
             TreeError: a file could not be read or written, or changed meanwhile.
             InterruptedByUserError: ``stopping`` said so.
         """
+        work: dict[int, tuple[Stretch, ...]] = {
+            piece: (Stretch(0, extents),) for piece, extents in plan.copies.items()
+        }
+        work |= {
+            piece: claim.stretches for piece, claim in plan.claims.items() if piece not in done
+        }
+        copier = RunCopier()
         sources = OpenFiles(self._tree)
         targets = OpenFiles(self._tree, os.O_RDWR | os.O_CREAT)
         try:
-            for piece, extents in sorted(plan.copies.items()):
+            for piece, stretches in sorted(work.items()):
                 if stopping():
                     raise InterruptedByUserError("stopped while copying")
-                runs = matched_runs(plan.wanted.segments(piece), extents)
-                for index, offset, source, source_offset, length in runs:
-                    target = self.path(index, placement.places[index])
-                    with doing("copy", source or target):
-                        copy_run(
-                            sources.get(source) if source else None,
+                for run in matched_runs(plan.wanted.segments(piece), stretches):
+                    target = self.path(run.file_index, placement.places[run.file_index])
+                    with doing("copy", run.source or target):
+                        copier.copy(
+                            sources.get(run.source) if run.source else None,
                             targets.get(target),
-                            (source_offset, offset, length),
+                            (run.source_offset, run.offset, run.length),
                         )
                 on_bytes(plan.wanted.piece_size(piece))
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.disk.tree import doing
@@ -22,6 +23,7 @@ from torsync.subscribe.foresight import foresee
 from torsync.subscribe.look import Look, look_further, rows_learned, take_look
 from torsync.subscribe.patience import Patience
 from torsync.subscribe.recovery import rescue_held
+from torsync.subscribe.shifts.finder import ShiftFinder, distrust_hints
 from torsync.subscribe.stage import Stage
 from torsync.subscribe.trash import Trash, trash_stamp
 from torsync.subscribe.unchanged import seal_tree
@@ -84,7 +86,7 @@ class Syncing:
         """
         self.recover()
         look = self.look(release.manifest)
-        plan, report = foresee(self.config, look, keep=self.keep)
+        plan, report = self._foresee(look)
         self.guard.check_update(self.tree, release, plan, look, self._synced())
         self.apply(release, plan, look, report, look_out=look_out, every_s=every_s)
         return report
@@ -96,9 +98,21 @@ class Syncing:
             TorsyncError: the tree cannot be looked at.
         """
         look = self.look(release.manifest)
-        plan, report = foresee(self.config, look, keep=self.keep, dry_run=True)
+        plan, report = self._foresee(look, dry_run=True)
         self.guard.foretell(self.tree, release, plan, look, self._synced(), report, self.voice)
         return report
+
+    def _foresee(self, look: Look, *, dry_run: bool = False) -> tuple[Plan, CheckReport]:
+        stopping = self.around.stopping
+        finder = ShiftFinder(self.config, self.tree, self.state, self.voice, stopping)
+        return foresee(
+            self.config,
+            look,
+            keep=self.keep,
+            find=finder.find,
+            fits=partial(self.guard.fits, self.tree),
+            dry_run=dry_run,
+        )
 
     def recover(self) -> CheckReport | None:
         """Finish a commit that was cut off, so that the tree is of one release.
@@ -262,6 +276,9 @@ class Syncing:
                     peers=self.seeding.peers(release.manifest),
                     web_seeds=self.config.web_seeds,
                 )
+                report.bytes_reused = update.bytes_reused
+                if update.fetched.refused_claims:
+                    distrust_hints(self.state, plan.wanted.info_hash)
             outcome = self._commit(release, update, now_s, report)
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched

@@ -30,7 +30,7 @@ from torsync.model.trust import (
     signature_url,
 )
 from torsync.subscribe.remote.poll import Fetched, Remote, Timeouts
-from torsync.subscribe.remote.rules import RemoteMissingError, mask_url
+from torsync.subscribe.remote.rules import RemoteMissingError, mask_url, said_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -208,7 +208,7 @@ class Trust:
         except RemoteInvalidError:  # too large, or damaged
             return b""
         except RemoteUnreachableError as error:
-            said = error.message.replace("expected a .torrent", "expected a signature", 1)
+            said = said_of("a signature", error)
             raise RemoteUnreachableError(said, hint=error.hint) from None
         assert isinstance(answer, Fetched)
         return answer.body

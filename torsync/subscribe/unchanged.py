@@ -11,7 +11,7 @@ from torsync.disk.scan import mounts_in
 from torsync.model.config import CleanMode
 from torsync.model.events import Stage
 from torsync.model.names import PRIVATE_FOLDER, is_private
-from torsync.model.reports import CheckReport
+from torsync.model.reports import CheckReport, Reused
 from torsync.model.seal import Seal, seal_release
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def find_unchanged(
         info_hash=seal.info_hash,
         kept=seal.files,
         unselected=seal.unselected,
+        bytes_reused=Reused(kept=seal.bytes_total),
         bytes_total=seal.bytes_total,
     )
 

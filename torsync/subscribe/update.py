@@ -12,6 +12,7 @@ from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch, without_files
 from torsync.model.plan import STAGED, Plan, content_bytes_of
+from torsync.model.reuse import bytes_found, count_reused
 from torsync.subscribe.cloning import Copying
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.fetch import Fetched, FetchGoal, either, use_web_seeds_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torsync.model.assess import Matcher
     from torsync.model.journal import Journal
     from torsync.model.known import Synced
+    from torsync.model.reports import Reused
     from torsync.subscribe.cloning import Clone
     from torsync.subscribe.fetch import Fetcher
     from torsync.subscribe.patience import Patience
@@ -74,8 +76,17 @@ class Update:
         self._stopping = stopping
         self._stage = Stage(tree, plan.wanted.info_hash)
         self._needed = plan.needed
+        self.copied_in_vain: frozenset[int] = frozenset()
+        """The pieces that were assembled, and turned out to be wrong."""
         self.fetched = Fetched()
         self.bytes_hashed = 0
+
+    @property
+    def bytes_reused(self) -> Reused:
+        """What of the release was in the tree: what is planned, but for what was found wrong."""
+        found = count_reused(self._plan)
+        in_vain = bytes_found(self._plan, self.copied_in_vain | self.fetched.refused_claims)
+        return found._replace(shifted=found.shifted - in_vain)
 
     @property
     def needs_stage(self) -> bool:
@@ -214,16 +225,18 @@ class Update:
         )
 
     def _assemble(self, placement: Placement, have: bytearray) -> Placement:
-        """Copy pieces from elsewhere in the tree and check them; wrong ones are fetched."""
+        """Copy what is elsewhere in the tree and check its pieces; wrong ones are fetched."""
         copies = sorted(self._plan.copies)
-        if not copies:
+        if not copies and not self._plan.claims:
             return placement
+        pieces = sorted({*copies, *self._plan.claims})
         self._stage.assemble(
             self._plan,
             placement,
+            done={piece for piece in self._plan.claims if have[piece]},
             stopping=self._stopping,
             on_bytes=self._voice.bytes_meter(
-                EventStage.STAGING, bytes_of(placement.manifest, copies)
+                EventStage.STAGING, bytes_of(placement.manifest, pieces)
             ),
         )
         right = self._hash(EventStage.REREADING, placement, copies).good
@@ -232,6 +245,7 @@ class Update:
             have[piece] = piece in right
             wanted[piece] = 1
         self._needed = tuple(sorted({*self._needed, *copies} - right))
+        self.copied_in_vain = frozenset(copies) - right
         return replace(placement, wanted=bytes(wanted))
 
     def _fetch(
@@ -264,6 +278,7 @@ class Update:
                 sizes=tuple(file.size for file in manifest.files),
                 have=claimed,
                 wanted=wanted,
+                unfinished=self._claimed_blocks(have),
                 peers=peers,
                 web_seeds=web_seeds,
                 use_web_seeds=use_web_seeds,
@@ -289,8 +304,16 @@ class Update:
             for index, place in enumerate(placement.places)
             if place is Place.STAGE and manifest.files[index].size
         )
-        missing = (piece for piece in self._needed if not have[piece])
-        return FetchGoal(content_bytes_of(manifest, missing), files, bytes(have))
+        missing = [piece for piece in self._needed if not have[piece]]
+        claims = self._plan.claims
+        claimed_bytes = sum(claims[piece].length for piece in missing if piece in claims)
+        total_bytes = content_bytes_of(manifest, missing) - claimed_bytes
+        return FetchGoal(max(0, total_bytes), files, bytes(have))
+
+    def _claimed_blocks(self, have: bytearray) -> dict[int, bytes]:
+        """The blocks that are there of pieces that are not."""
+        claims = self._plan.claims.items()
+        return {piece: claim.blocks for piece, claim in claims if not have[piece]}
 
     def _keep_record(self, have: bytearray) -> None:
         if self.fetched.have:

@@ -14,6 +14,7 @@ from torsync.model.errors import ManifestError, SwarmError, TreeError
 from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
+from torsync.swarm.claims import claims_to_make
 from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed, TorrentFailed
 from torsync.swarm.held_web_seeds import HeldWebSeeds, host_of
 from torsync.swarm.memory import return_freed_memory
@@ -98,7 +99,15 @@ class Swarm:
 
             share = Share(handle, request.wanted, self._peer_id)
             waiting = HeldWebSeeds(handle, held)
-            torrent = Torrent(handle, self._take_out, forget, self.endpoints, share, waiting)
+            torrent = Torrent(
+                handle,
+                self._take_out,
+                forget,
+                self.endpoints,
+                share,
+                waiting,
+                claimed=frozenset(parameters.unfinished_pieces),
+            )
             self._torrents[key] = torrent
         return torrent
 
@@ -159,6 +168,10 @@ class Swarm:
             self._check_port(event.port)
         elif isinstance(event, AlertsDropped):
             self._notice("alerts_dropped", "libtorrent reported more than could be taken in", "")
+            with self._lock:
+                torrents = list(self._torrents.values())
+            for each in torrents:
+                each.tell(event)
         else:
             key = info_hash_of(alert)
             with self._lock:
@@ -251,9 +264,13 @@ def _parameters(
         raise ManifestError(
             f"libtorrent reads {parameters.ti.num_pieces()} pieces, torsync {len(request.have)}"
         )
+    layout = parameters.ti.layout()
     parameters.save_path = request.save_path
-    parameters.renamed_files = _renamed(parameters.ti.layout(), request)
+    parameters.renamed_files = _renamed(layout, request)
     parameters.have_pieces = [bool(flag) for flag in request.have]
+    parameters.unfinished_pieces = claims_to_make(
+        request.unfinished, request.have, request.wanted, layout.piece_size
+    )
     if not all(request.wanted):
         parameters.piece_priorities = [4 if flag else 0 for flag in request.wanted]
     parameters.flags = (

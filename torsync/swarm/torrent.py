@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import libtorrent as lt
 
 from torsync.model.errors import DiskFullError, SwarmError, TreeError
+from torsync.swarm.claims import WrongClaimError
 from torsync.swarm.events import (
+    AlertsDropped,
     FileFailed,
     Finished,
     HashFailed,
@@ -29,7 +31,7 @@ from torsync.swarm.events import (
 from torsync.swarm.memory import return_freed_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from torsync.swarm.held_web_seeds import HeldWebSeeds
     from torsync.swarm.share import Share
@@ -57,6 +59,8 @@ class AddRequest:
         web_seed_machines: hosts of the torrent's own web seeds that are left alone while a peer at
             one of these addresses sends; see ``held_web_seeds``.
         upload_only: never ask anybody for anything, so that nothing is ever written.
+        unfinished: piece → one byte per block of 16 KiB (BEP 3); 1 where its content is at
+            ``paths`` already. The blocks of a piece are checked when all of it is there.
     """
 
     metainfo: Callable[[], bytes]
@@ -70,6 +74,7 @@ class AddRequest:
     use_web_seeds: bool = True
     web_seed_machines: Mapping[str, frozenset[str]] = field(default_factory=dict)
     upload_only: bool = False
+    unfinished: Mapping[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,7 @@ class Torrent:
         endpoints: Callable[[], tuple[tuple[str, int], ...]],
         share: Share,
         held: HeldWebSeeds,
+        claimed: Container[int] = (),
     ) -> None:
         self._handle = handle
         self._discard = discard
@@ -133,6 +139,10 @@ class Torrent:
         self._removed = False
         self._called: dict[tuple[str, int], None] = {}
         self._failure: TreeError | SwarmError | None = None
+        self._claimed = claimed
+        self._alerts_dropped = False
+        self.wrong_claim: WrongClaimError | None = None
+        """That a piece with claimed blocks failed its hash, if one did."""
         self._fresh: deque[SwarmEvent] = deque(maxlen=100)
         self.news = SwarmNews()
 
@@ -164,6 +174,10 @@ class Torrent:
                     )
                 case HashFailed():
                     self.news.hash_failures += 1
+                    if event.piece in self._claimed:
+                        self.wrong_claim = self.wrong_claim or WrongClaimError(event.piece)
+                case AlertsDropped():
+                    self._alerts_dropped = True
                 case TrackerFailed():
                     self.news.trackers[event.url] = event.message
                     self._fresh.append(event)
@@ -186,6 +200,8 @@ class Torrent:
 
         Raises:
             TreeError: a file could not be read or written; the first such error.
+            WrongClaimError: the first piece with claimed blocks failed its hash. The torrent is
+                to be removed: libtorrent blames the peers that sent the other blocks.
             SwarmError: the torrent cannot go on.
         """
         if not self._finished:
@@ -193,11 +209,17 @@ class Torrent:
             self._held.update()
         with self._changed:
             self._changed.wait_for(
-                lambda: self._finished or self._failure is not None, timeout=timeout_s
+                lambda: self._finished or self._failure is not None or self.wrong_claim is not None,
+                timeout=timeout_s,
             )
             self._raise_failure()
             if not self._finished:  # its alert may have been dropped
-                self._finished = self._handle.status(0).is_finished
+                status = self._handle.status(0)
+                self._finished = status.is_finished
+                if self._alerts_dropped and self._claimed and status.total_failed_bytes:
+                    self.wrong_claim = self.wrong_claim or WrongClaimError()
+            if not self._finished and self.wrong_claim is not None:
+                raise self.wrong_claim
             return self._finished
 
     def raise_failure(self) -> None:

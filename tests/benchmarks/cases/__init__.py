@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.cases import edits, parsing, publishing, several, updates, whole_trees
+from tests.benchmarks.cases import (
+    edits,
+    parsing,
+    publishing,
+    several,
+    shifted,
+    updates,
+    whole_trees,
+)
 from tests.benchmarks.cases.options import Options
 
 if TYPE_CHECKING:
@@ -28,6 +36,11 @@ CASES = (
     "first-release",
     "next-release",
     "four-subscribers",
+    "package-updates",
+    "insert-1g",
+    "zip",
+    "sqlite",
+    "log",
 )
 
 
@@ -41,6 +54,7 @@ def run_cases(names: Sequence[str], options: Options) -> list[Row]:
         *parsing.run_cases(wanted, options),
         *several.run_cases(wanted, options),
         *publishing.run_cases(wanted, options),
+        *shifted.run_cases(wanted, options),
     ]
     order = {name: number for number, name in enumerate(CASES)}
     return sorted(rows, key=lambda row: order[row.case.partition(",")[0]])

@@ -20,6 +20,7 @@ class Options:
         format: of the torrents of the cases about one release.
         only: names of contestants; empty for all.
         folder: where everything is made, in folders that are removed again.
+        packages: where archives from registries are kept; None for the user's cache.
         settle_s: how old a synced folder has to be before an update of it is measured.
     """
 
@@ -29,6 +30,7 @@ class Options:
     format: str = "v1"
     only: tuple[str, ...] = ()
     folder: Path | None = None
+    packages: Path | None = None
     settle_s: float = 2.5
 
     def scaled(self, full: int, *, least: int = 1) -> int:

@@ -36,6 +36,8 @@ class Releases:
     are polled stay the same; what is behind them is replaced.
 
     Attributes:
+        piece_size: in bytes; 0 has torsync choose, where it publishes.
+        format: of the torrents of those contestants that do not ask for one.
         disk: a mounted file system for the contestants' folders, which nobody else writes to, so
             that what an update takes of it can be told; None for a folder in ``scratch``.
     """
@@ -44,6 +46,7 @@ class Releases:
     scratch: Path
     options: Options
     piece_size: int
+    format: str = FORMAT
     disk: Path | None = None
     _offers: dict[tuple[Path, str], Published] = field(default_factory=dict)
     _places: dict[str, Path] = field(default_factory=dict)
@@ -53,7 +56,7 @@ class Releases:
 
     def published(self, contestant: Contestant, release: Path) -> Published:
         """The release in the contestant's format."""
-        format_ = contestant.format or FORMAT
+        format_ = contestant.format or self.format
         if (release, format_) not in self._offers:
             self._offers[release, format_] = self.publisher.offer(
                 release, piece_size=self.piece_size, format=format_, polled_as=format_
@@ -113,7 +116,7 @@ class Releases:
             self._places[key] = place
         elif self._at[key] != release:
             published.make_current()
-            contestant.sync(published, self._places[key])
+            contestant.prepare(published, self._places[key])
             contestant.tidy(published, self._places[key])
         self._at[key] = release
         return self._places[key]
@@ -146,14 +149,19 @@ class Releases:
 
 
 @contextmanager
-def published_releases(options: Options, *, piece_size: int) -> Iterator[Releases]:
+def published_releases(
+    options: Options,
+    *,
+    piece_size: int,
+    format: str = FORMAT,  # noqa: A002  the configuration's word
+) -> Iterator[Releases]:
     """Releases, to be written to ``scratch``, until the block ends; all is removed with it."""
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as name:
         scratch = Path(name)
         offered = scratch / "offered"
         offered.mkdir()
         with Publisher(offered) as publisher:
-            yield Releases(publisher, scratch, options, piece_size)
+            yield Releases(publisher, scratch, options, piece_size, format)
 
 
 def _key(contestant: Contestant) -> str:

@@ -50,7 +50,7 @@ class Contestant(ABC):
         """Bring ``place``, a folder of its own, to what is published."""
 
     def prepare(self, published: Published, place: Path) -> None:
-        """Do the same where nothing is measured."""
+        """Do the same where nothing is measured; ``place`` is empty or at another release."""
         self.sync(published, place)
 
     def forget_past(self, published: Published, place: Path) -> None:  # noqa: B027  for most

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.contestants.base import Contestant
 from tests.benchmarks.measure import BenchmarkError, run_process
+from tests.benchmarks.publisher import UNHINTED
 from tests.support.processes import HOST
+from torsync.model.hints.format import SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +37,7 @@ class Torsync(Contestant):
 
     def sync(self, published: Published, place: Path) -> Run:
         """Run ``check-now`` and believe what it says only where the seeder agrees."""
-        sent = published.uploaded_bytes()
+        sent, hints = published.uploaded_bytes(), _hints_served(published)
         run, told = self._run(published, place, "check-now", "--timeout", "60s")
         sent = published.uploaded_bytes() - sent
         if told["bytes_fetched"] != sent:
@@ -43,7 +45,13 @@ class Torsync(Contestant):
                 f"torsync told of {told['bytes_fetched']} bytes fetched, {sent} were sent"
             )
         counts = {name: told[name] for name in _COUNTS}
-        return run.telling(fetched=sent, hashed=told["bytes_hashed"], counts=counts)
+        hints = _hints_served(published) - hints
+        return run.telling(
+            fetched=sent + hints,
+            hashed=told["bytes_hashed"],
+            hints=hints if published.web else None,
+            counts=counts,
+        )
 
     def forget_past(self, published: Published, place: Path) -> None:
         """Empty the trash."""
@@ -70,6 +78,18 @@ class Torsync(Contestant):
         run = run_process([*command, "--state-dir", str(place / "state"), *arguments], place)
         lines = (json.loads(line) for line in run.output.splitlines())
         return run, next(line for line in lines if line["type"] == "subscription")
+
+
+def _hints_served(published: Published) -> int:
+    return published.web.served_bytes(SUFFIX) if published.web else 0
+
+
+class TorsyncUnhinted(Torsync):
+    """The same where the hints file is missing."""
+
+    name = "torsync, no hints"
+    update_note = "the hints file is missing"
+    format = UNHINTED
 
 
 class TorsyncFromFile(Torsync):

@@ -69,7 +69,7 @@ def plan_remarks(report: CheckReport) -> list[tuple[str, bool]]:
     """What else to know before saying yes, and whether it stands in the way."""
     if not report.changed:
         return []
-    remarks = []
+    remarks = [(f"content: {describe_content(report)}", False)]
     gone = {action.path for action in report.actions if action.action == "trash"}
     replaced = sum(path not in gone for path in report.trashed)
     if replaced:
@@ -82,6 +82,20 @@ def plan_remarks(report: CheckReport) -> list[tuple[str, bool]]:
     else:
         remarks.append((f"space: {needed} needed, {free} free", False))
     return remarks
+
+
+def describe_content(report: CheckReport) -> str:
+    """Say where the release's bytes come from; hints are named where some were read."""
+    reused = report.bytes_reused
+    parts = [
+        (reused.kept, "kept"),
+        (reused.moved, "moved"),
+        (reused.same_place, "at the same place"),
+        (reused.shifted, "shifted"),
+    ]
+    told = [f"{format_size(count)} {what}" for count, what in parts if count]
+    hints = f" (and {format_size(report.bytes_hints)} of hints)" if report.bytes_hints else ""
+    return ", ".join([*told, f"{format_size(report.bytes_to_fetch)} to fetch{hints}"])
 
 
 def _by_label(report: CheckReport) -> list[tuple[str, Sequence[PlannedAction]]]:

@@ -56,6 +56,9 @@ def publication_remarks(report: PublishReport) -> list[tuple[str, str]]:
         signed = ", signed" if report.signed else ""
         size = format_size(report.torrent_bytes)
         remarks.append(("torrent", f"{printable(report.torrent)} ({size}{signed})"))
+    if report.hints_bytes:
+        made = f", {counted(report.hints_made, 'file')} cut" if report.hints_made else ""
+        remarks.append(("hints", f"{format_size(report.hints_bytes)}{made}"))
     if report.url:
         remarks.append(("url", printable_url(report.url)))
     if report.info_hash:

@@ -65,6 +65,8 @@ def summarise_check(report: CheckReport) -> str:
         cost = f"{format_size(report.bytes_fetched)} of {total} fetched"
     else:
         cost = f"nothing of {total} fetched"
+    if report.bytes_reused.shifted:
+        cost += f", {format_size(report.bytes_reused.shifted)} found at other places"
     if not _is_touched(report):
         done = f"attributes updated, {done or 'no files'}"
     return f"{outcome}: {done} · {cost} in {took}"

@@ -4,7 +4,7 @@ The info dictionary holds nothing but the content: paths, sizes, BEP 47 attribut
 the root name and the private flag that are configured. So the same content and piece length have
 the same info-hash on any machine. Modification times differ between machines: they are outside,
 under the key ``torsync``, as ``mtimes``: one integer per file and link, in their order (pad files
-don't count), 0 where there is none.
+don't count), 0 where there is none. So is where the hints file is, as ``hints`` under that key.
 
 A folder is always written in the shape of many files, also if it holds a single one.
 """
@@ -20,7 +20,15 @@ import bencode2
 from torsync.model.authoring.file_lists import encode_file_list, encode_file_tree
 from torsync.model.config import TorrentFormat
 from torsync.model.manifest import FileEntry, Manifest
-from torsync.model.metainfo_notes import label, nodes, optional_time, text, trackers, web_seeds
+from torsync.model.metainfo_notes import (
+    hints,
+    label,
+    nodes,
+    optional_time,
+    text,
+    trackers,
+    web_seeds,
+)
 from torsync.model.names import resolve_meeting_names
 
 if TYPE_CHECKING:
@@ -71,6 +79,8 @@ class Notes:
         comment: for people.
         created_by: the program's name.
         creation_date_s: Unix seconds; None to leave it out.
+        hints: where the hints file is, as a reference relative to the ``.torrent``'s URL (RFC
+            3986); empty: there is none.
     """
 
     trackers: tuple[str, ...] = ()
@@ -79,6 +89,7 @@ class Notes:
     comment: str = ""
     created_by: str = ""
     creation_date_s: int | None = None
+    hints: str = ""
 
 
 NO_NOTES = Notes()
@@ -158,7 +169,7 @@ def write_metainfo(
     """
     before: _Dict = {}
     after: _Dict = {}
-    for key, value in {**_outer(notes), **_outer_of_files(layout, hashes)}.items():
+    for key, value in {**_outer(notes), **_outer_of_files(layout, hashes, notes)}.items():
         (before if key < b"info" else after)[key] = value
     # The keys of a dictionary are sorted, and the info dictionary goes in as it was hashed.
     head, tail = bencode2.bencode(before), bencode2.bencode(after)
@@ -183,8 +194,11 @@ def _outer(notes: Notes) -> _Dict:
     return outer
 
 
-def _outer_of_files(layout: Layout, hashes: Sequence[FileHashes]) -> _Dict:
-    outer: _Dict = {b"torsync": {b"mtimes": list(map(_mtime_s, layout.files))}}
+def _outer_of_files(layout: Layout, hashes: Sequence[FileHashes], notes: Notes) -> _Dict:
+    extra: _Dict = {b"mtimes": list(map(_mtime_s, layout.files))}
+    if notes.hints:
+        extra[b"hints"] = notes.hints.encode()
+    outer: _Dict = {b"torsync": extra}
     if layout.format is not TorrentFormat.V1:
         outer[b"piece layers"] = _piece_layers(layout, hashes)
     return outer
@@ -252,4 +266,5 @@ def manifest_of(
         comment=text(outer.get(b"comment")),
         created_by=text(outer.get(b"created by")),
         creation_date_s=optional_time(outer.get(b"creation date")),
+        hints=hints({b"torsync": {b"hints": notes.hints.encode()}}),
     )

@@ -24,10 +24,13 @@ LARGEST_GROUP = 32
 """Chunks in a group, at most."""
 SMALLEST_FILE = CELL_BYTES + 1
 """Bytes of a file that is worth cutting: one of a single block is fetched whole or not at all."""
+LARGEST_FILE = 64 * 1024**3
+"""Bytes of a file that is cut: the entry of a larger one would take too much memory."""
 
 NORMALIZATION: Literal[2] = 2
 """FastCDC's level: how strongly lengths keep to the average."""
 
+_SHA256_BYTES = 32
 _GROUP_MASK = 0x07  # of a hash's last byte: one chunk in eight ends a group
 # Small files share blocks with others, so that parts of a block count.
 _AVERAGES = ((64 * 1024, 1024), (1024**3, 8192))
@@ -108,6 +111,18 @@ def group_chunks(chunks: Chunks) -> list[Group]:
             groups.append(Group(number - first, length, digest))
             first, length = number, 0
     return groups
+
+
+def is_cut(size: int) -> bool:
+    """Whether a file of ``size`` bytes has an entry."""
+    return SMALLEST_FILE <= size <= LARGEST_FILE
+
+
+def cells_of(blocks: bytes) -> bytes:
+    """The cells' hashes, one after the other, from the SHA-256 of each of them."""
+    return b"".join(
+        [blocks[at : at + CELL_HASH_BYTES] for at in range(0, len(blocks), _SHA256_BYTES)]
+    )
 
 
 def cell_count(size: int) -> int:

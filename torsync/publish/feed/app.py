@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from torsync.model.units import format_size
 from torsync.publish.feed.catalogue import TORRENT, Absence, Pad, PublishedFile
-from torsync.publish.feed.content import CHUNK_BYTES, EditedError, read_first
+from torsync.publish.feed.content import CHUNK_BYTES, EditedError, HintsContent, read_first
 from torsync.publish.feed.request import (
     Span,
     UnsatisfiableRangeError,
@@ -30,6 +30,7 @@ from torsync.publish.feed.request import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
@@ -115,6 +116,9 @@ class FeedApp:
         may_come = self._catalogue.may_come(file_name)  # before: it may come in between
         document = self._catalogue.document(file_name)
         if document is None:
+            hints = self._catalogue.hints(file_name)
+            if hints is not None:
+                return await self._answer_hints(request, hints)
             return _not_yet() if may_come else _plain(404)
         headers = {"Cache-Control": "no-cache", **_PLAIN}
         condition = request.headers.get("if-none-match", "")
@@ -179,6 +183,37 @@ class FeedApp:
             size = format_size(len(document.body)) if document else ""
             found.append((html.escape(name), size, self._catalogue.info_hash(name)))
         return found
+
+    async def _answer_hints(self, request: Request, path: Path) -> Response:
+        """Answer from the file: it may be hundreds of megabytes, of which few are asked for."""
+        loop = asyncio.get_running_loop()
+        try:
+            content = await loop.run_in_executor(self._readers, HintsContent, path)
+        except EditedError:  # it is not made yet, most likely
+            return _plain(404)
+        except OSError:
+            return _not_yet()
+        wanted = _wanted(request, content.etag, content.size_bytes)
+        if isinstance(wanted, Response):
+            content.close()
+            return wanted
+        headers = {**wanted.headers, "Cache-Control": "no-cache"}
+        return _Parts(wanted.status, headers, self._rest_of_hints(content, wanted.span))
+
+    async def _rest_of_hints(
+        self, content: HintsContent, span: Span
+    ) -> AsyncGenerator[bytes, None]:
+        loop = asyncio.get_running_loop()
+        try:
+            while span.start < span.end:
+                if self._is_closing:
+                    raise EditedError
+                most_bytes = self._chunk_bytes()
+                part = await loop.run_in_executor(self._readers, content.read, span, most_bytes)
+                span = Span(span.start + len(part), span.end)
+                yield part
+        finally:
+            content.close()
 
     # --- content --------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from enum import Enum
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from torsync.model.hints import format as hints_format
 from torsync.model.names import is_private
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     OnEdited = Callable[[str, str], None]
 
 TORRENT = ".torrent"
+HINTS = TORRENT + hints_format.SUFFIX
 _SIGNATURE = ".torrent.minisig"
-_SUFFIXES = (TORRENT, _SIGNATURE)
+_SUFFIXES = (TORRENT, _SIGNATURE, HINTS)
 _PAD = re.compile(r"\.pad/([0-9]{1,9})", re.ASCII)
 _LARGEST_PAD_BYTES = 128 * 1024**2  # no piece is larger
 _KEPT_RELEASES = 4
@@ -41,6 +43,7 @@ class ServedRelease:
         root: the folder with the files themselves.
         stamps: by path: what each file was when it was hashed. The feed keeps this very mapping;
             it may not change any more.
+        hints: the hints file, read anew for each answer; None: it has none.
     """
 
     metainfo: bytes
@@ -49,6 +52,7 @@ class ServedRelease:
     root_name: str
     root: Path
     stamps: Mapping[str, FileStamp]
+    hints: Path | None = None
 
 
 class Document(NamedTuple):
@@ -188,6 +192,17 @@ class Catalogue:
             if publication is not None and file_name.endswith(suffix):
                 return publication.served.documents.get(file_name)
         return None
+
+    def hints(self, file_name: str) -> Path | None:
+        """Find ``NAME.torrent.hints``, also under the name that a ``.torrent`` has for it.
+
+        That is another one where the ``.torrent`` is a file whose name is not the publication's.
+        """
+        publication = self._publications.get(file_name.removesuffix(HINTS))
+        if publication is not None and file_name.endswith(HINTS):
+            return publication.served.release.hints
+        paths = (served.release.hints for served, _ in self._publications.values())
+        return next((path for path in paths if path is not None and path.name == file_name), None)
 
     def file(self, info_hash: str, root_name: str, path: str) -> PublishedFile | Pad | Absence:
         """Find a file of a release by its exact name in the release's own list."""

@@ -7,12 +7,15 @@ import os
 import stat
 import threading
 from contextlib import ExitStack
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from torsync.disk.stamps import stamp_of
 from torsync.disk.tree import FOLDER_FLAGS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torsync.publish.feed.catalogue import PublishedFile
     from torsync.publish.feed.request import Span
 
@@ -77,6 +80,57 @@ class Content:
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode) or stamp_of(status) != self._stamp:
             raise EditedError
+
+
+class HintsContent:
+    """An open hints file: one that is replaced meanwhile is read to its end.
+
+    Attributes:
+        size_bytes: of it.
+        etag: strong; another one for another file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            EditedError: it is not there, or cannot be read.
+            OSError: the system has no room for another open file.
+        """
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise _edited_or(error) from error
+        self._closing = threading.Lock()
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise EditedError
+        self.size_bytes = status.st_size
+        identity = repr(tuple(stamp_of(status))).encode()
+        self.etag = f'"{blake2b(identity, digest_size=16).hexdigest()}"'
+
+    def read(self, span: Span, most_bytes: int) -> bytes:
+        """Read at most so many bytes of what is asked for.
+
+        Raises:
+            EditedError: it has become shorter, or cannot be read.
+        """
+        with self._closing:
+            try:
+                data = os.pread(self._fd, min(span.end - span.start, most_bytes), span.start)
+            except OSError as error:
+                raise EditedError from error
+        if not data:
+            raise EditedError
+        return data
+
+    def close(self) -> None:
+        """Close it, once a read that goes on is done."""
+        with self._closing:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
 
 def _open(file: PublishedFile) -> int:

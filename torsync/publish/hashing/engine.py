@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,18 +10,17 @@ from torsync.model.errors import InterruptedByUserError
 from torsync.publish.hashing.findings import Findings
 from torsync.publish.hashing.kernel import Kernel
 from torsync.publish.hashing.progress import Meter
+from torsync.publish.hashing.spread import HASHING, Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from torsync.disk.stamps import FileStamp
     from torsync.disk.tree import Tree
     from torsync.model.authoring.content import FileHashes
     from torsync.model.authoring.layout import Layout
     from torsync.publish.hashing.jobs import Work
-    from torsync.publish.hashing.kernel import JobResult
     from torsync.publish.hashing.memory import Memory
-    from torsync.publish.hashing.pool import WorkerPool
     from torsync.publish.hashing.progress import HashProgress
 
 _ALONE_BYTES = 64 * 1024**2  # less is done before worker processes are well on their way
@@ -68,11 +65,11 @@ class Hasher:
             workers: processes; 0 for one per core.
             clock_s: any that does not go back.
         """
-        self._tree = tree
         self._memory = memory
         self._progress = progress
         self._stopping = stopping
-        self._workers = workers or os.cpu_count() or 1
+        kernel = Kernel(tree.open, self._heed)
+        self._spread = Spread(tree, kernel.run, HASHING, workers, alone_bytes=_ALONE_BYTES)
         self._clock_s = clock_s
         self.bytes_hashed = 0
         self.changed: set[str] = set()
@@ -119,7 +116,7 @@ class Hasher:
     def _do(self, findings: Findings, works: list[Work], clock_ns: int) -> None:
         meter = Meter(works, self._progress, self._clock_s)
         write_s = self._clock_s() + _WRITE_EVERY_S
-        with closing(self._results(works)) as results:
+        with closing(self._spread.do(works, self._heed)) as results:
             for work, result in results:
                 self.bytes_hashed += work.content_bytes
                 findings.take(work, result)
@@ -129,35 +126,6 @@ class Hasher:
                     self._memory.store(clock_ns)
                     now_s = self._clock_s()
                     write_s = now_s + max(_WRITE_EVERY_S, _WRITE_SHARE * (now_s - began_s))
-
-    def _results(self, works: list[Work]) -> Generator[tuple[Work, JobResult], None, None]:
-        """Do the work, here or in worker processes.
-
-        Raises:
-            InterruptedByUserError: it shall stop.
-            HashingError: a worker has ended.
-        """
-        pool = self._pool(works)
-        if pool is not None:
-            with pool:
-                yield from pool.run(iter(works), self._heed)
-            return
-        kernel = Kernel(self._tree.open, self._heed)
-        for work in works:
-            yield work, kernel.run(work.job)
-
-    def _pool(self, works: list[Work]) -> WorkerPool | None:
-        """Start worker processes if they are worth it, and can be had."""
-        count = min(self._workers, len(works))
-        cost = sum(work.cost_bytes for work in works)
-        if count < 2 or cost <= _ALONE_BYTES or getattr(sys, "frozen", False) or not sys.executable:
-            return None
-        from torsync.publish.hashing import pool  # noqa: PLC0415 - seldom needed
-
-        try:
-            return pool.WorkerPool(self._tree.folder_fd(""), count)
-        except OSError:  # too many processes or files, or none may be started: slower is enough
-            return None
 
     def _heed(self) -> None:
         if self._stopping():

@@ -58,6 +58,16 @@ class Work:
             self.cost_bytes += count
 
     @property
+    def paths(self) -> list[str]:
+        """The files that it reads."""
+        return [read[0] for read in self.job[2] if read[0]]
+
+    @property
+    def files_ended(self) -> int:
+        """How many files end in it: as good a count of files as any."""
+        return sum(1 for path, size, at, length, _ in self.job[2] if path and at + length == size)
+
+    @property
     def is_full(self) -> bool:
         """Whether what comes next belongs into another one."""
         return self.cost_bytes >= JOB_BYTES or len(self.parts) >= _JOB_FILES

@@ -1,4 +1,4 @@
-"""Worker processes that hash, and what goes to and fro."""
+"""Worker processes, and what goes to and fro."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ import sys
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import torsync
 from torsync.publish.errors import HashingError
+from torsync.publish.hashing.spread import HASHING
 from torsync.publish.hashing.worker import JOBS_FD, LENGTH_BYTES, RESULTS_FD, ROOT_FD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from typing_extensions import Self
 
-    from torsync.publish.hashing.jobs import Work
-    from torsync.publish.hashing.kernel import JobResult
-
 _PROGRAM = (
-    "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1]); "
-    "from torsync.publish.hashing.worker import main; main()"
+    "import sys; sys.dont_write_bytecode = True; sys.path[:0] = sys.argv[2:]; "
+    "from importlib import import_module; import_module(sys.argv[1]).main()"
 )
 _PLACE = str(Path(torsync.__file__).parents[1])
 _AHEAD = 2  # jobs that a worker has: one to do, and one to go on with
@@ -36,15 +34,45 @@ _READ_BYTES = 1 << 20
 _ABOVE_WORKERS_FD = 10
 
 
+class Task(Protocol):
+    """Something for a worker to do."""
+
+    @property
+    def job(self) -> Any:
+        """What it is told; nothing but what ``marshal`` knows."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The files that it reads."""
+
+
+class SizedTask(Task, Protocol):
+    """Something to do, and how much it is.
+
+    Attributes:
+        cost_bytes: in how much time it takes, as bytes to hash.
+    """
+
+    cost_bytes: int
+
+
+TaskT = TypeVar("TaskT", bound=Task)
+SizedT = TypeVar("SizedT", bound=SizedTask)
+
+
 class WorkerPool:
     """Some worker processes; to be closed, which ends them wherever they are."""
 
-    def __init__(self, root_fd: int, count: int) -> None:
+    def __init__(
+        self, root_fd: int, count: int, module: str = HASHING, places: Sequence[str] = ()
+    ) -> None:
         """Start them.
 
         Args:
             root_fd: of the folder that the paths of jobs are in.
             count: of processes.
+            module: whose ``main`` they run.
+            places: where it finds what it imports, besides torsync and the standard library.
 
         Raises:
             OSError: they cannot be started.
@@ -52,7 +80,7 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         try:
             for _ in range(count):
-                self._workers.append(_Worker(root_fd))
+                self._workers.append(_Worker(root_fd, [module, _PLACE, *places]))
         except BaseException:
             self.close()
             raise
@@ -68,9 +96,7 @@ class WorkerPool:
         while self._workers:
             self._workers.pop().end()
 
-    def run(
-        self, works: Iterator[Work], heed: Callable[[], None]
-    ) -> Iterator[tuple[Work, JobResult]]:
+    def run(self, works: Iterator[TaskT], heed: Callable[[], None]) -> Iterator[tuple[TaskT, Any]]:
         """Have work done; give each with its result, in the order in which they are done.
 
         Args:
@@ -109,7 +135,7 @@ class WorkerPool:
 class _Worker:
     """One process, and what it was given to do."""
 
-    def __init__(self, root_fd: int) -> None:
+    def __init__(self, root_fd: int, arguments: Sequence[str]) -> None:
         jobs_read, self.jobs_fd = _pipe()
         try:
             self.results_fd, results_write = _pipe()
@@ -122,14 +148,7 @@ class _Worker:
         try:
             self._pid = os.posix_spawn(
                 sys.executable,
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    _PROGRAM,
-                    str(Path(torsync.__file__).parents[1]),
-                ],
+                [sys.executable, "-I", "-S", "-c", _PROGRAM, *arguments],
                 os.environ,
                 file_actions=[
                     *((os.POSIX_SPAWN_DUP2, fd, its) for fd, its in to_its),
@@ -146,7 +165,7 @@ class _Worker:
             for fd in (jobs_read, results_write, root):
                 os.close(fd)
         os.set_blocking(self.jobs_fd, False)
-        self.pending: deque[Work] = deque()
+        self.pending: deque[Any] = deque()
         self._outgoing = bytearray()
         self._incoming = bytearray()
 
@@ -155,7 +174,7 @@ class _Worker:
         """Whether it has not been told everything that it was given."""
         return bool(self._outgoing)
 
-    def give(self, work: Work | None) -> None:
+    def give(self, work: Task | None) -> None:
         """Give it something to do, if there is anything."""
         if work is None:
             return
@@ -174,7 +193,7 @@ class _Worker:
         except OSError:
             self._fail()
 
-    def receive(self) -> Iterator[tuple[Work, JobResult]]:
+    def receive(self) -> Iterator[tuple[Any, Any]]:
         """Take what it has to tell: once, and whole results."""
         data = os.read(self.results_fd, _READ_BYTES)
         if not data:
@@ -196,12 +215,12 @@ class _Worker:
         """
         status = self._reap()
         how = f"was ended by signal {-status}" if status < 0 else f"ended with {status}"
-        paths = [read[0] for read in (self.pending[0].job[2] if self.pending else ()) if read[0]]
+        paths = self.pending[0].paths if self.pending else ()
         more = f" or one of the {len(paths) - 1} files after it" if len(paths) > 1 else ""
         at = f"{paths[0]!r}{more}" if paths else "nothing"
         raise HashingError(
-            f"the process that hashed {at} {how}",
-            hint="see the system's log for what ended it; what was hashed before is kept",
+            f"the process that read {at} {how}",
+            hint="see the system's log for what ended it; what was done before is kept",
         )
 
     def end(self) -> None:

@@ -1,15 +1,13 @@
-"""How far hashing is."""
+"""How far hashing is, or other work on files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from torsync.model.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from torsync.publish.hashing.jobs import Work
 
 _TELL_EVERY_S = 0.05
 
@@ -32,32 +30,46 @@ class HashProgress(NamedTuple):
     eta_s: float | None
 
 
+class Counted(Protocol):
+    """Work that can be counted."""
+
+    content_bytes: int
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The files that it reads, in order."""
+
+    @property
+    def files_ended(self) -> int:
+        """How many files are done with it."""
+
+
 class Meter:
     """Tells how far hashing is, not too often."""
 
     def __init__(
         self,
-        works: Sequence[Work],
+        works: Sequence[Counted],
         progress: Callable[[HashProgress], None],
         clock_s: Callable[[], float],
     ) -> None:
         self._progress = progress
         self._clock_s = clock_s
         self._bytes_total = sum(work.content_bytes for work in works)
-        self._files_total = sum(_files_ended(work) for work in works)
+        self._files_total = sum(work.files_ended for work in works)
         self._bytes_done = self._files_done = 0
         self._told_s = 0.0
         self._pace = Pace(clock_s())
         self._tell("")
 
-    def add(self, work: Work) -> None:
+    def add(self, work: Counted) -> None:
         """Note that a job is done."""
         self._bytes_done += work.content_bytes
-        self._files_done += _files_ended(work)
+        self._files_done += work.files_ended
         now_s = self._clock_s()
         if now_s - self._told_s >= _TELL_EVERY_S or self._bytes_done == self._bytes_total:
             self._told_s = now_s
-            self._tell(_last_path(work))
+            self._tell(work.paths[-1])
 
     def _tell(self, path: str) -> None:
         self._pace.add(self._clock_s(), self._bytes_done)
@@ -72,12 +84,3 @@ class Meter:
                 self._pace.time_left_s(self._bytes_total),
             )
         )
-
-
-def _files_ended(work: Work) -> int:
-    """How many files end in a job: as good a count of files as any."""
-    return sum(1 for path, size, at, length, _ in work.job[2] if path and at + length == size)
-
-
-def _last_path(work: Work) -> str:
-    return next(read[0] for read in reversed(work.job[2]) if read[0])

@@ -1,4 +1,4 @@
-"""A process that hashes for another one: jobs in, results out, until there are no more jobs.
+"""A process that works for another one: jobs in, results out, until there are no more jobs.
 
 Both go through pipes, as ``marshal`` writes them, each with its length before it: both ends are
 the same interpreter, and nothing has to be imported for it.
@@ -13,21 +13,26 @@ from typing import TYPE_CHECKING
 from torsync.publish.hashing.kernel import FolderOpener, Kernel
 
 if TYPE_CHECKING:
-    from torsync.publish.hashing.kernel import Job
+    from collections.abc import Callable
+    from typing import Any
 
 JOBS_FD, RESULTS_FD, ROOT_FD = 0, 1, 3
 LENGTH_BYTES = 4
 
 
 def main() -> None:
-    """Work until the other end closes its pipe."""
-    kernel = Kernel(FolderOpener(ROOT_FD))
+    """Hash until the other end closes its pipe."""
+    work(Kernel(FolderOpener(ROOT_FD)).run)
+
+
+def work(run: Callable[[Any], Any]) -> None:
+    """Do one job after the other until the other end closes its pipe."""
     while (body := _read(LENGTH_BYTES)) is not None:
         data = _read(int.from_bytes(body, "little"))
         if data is None:
             break
-        job: Job = marshal.loads(data)  # noqa: S302 - of the process that started this one
-        _write(marshal.dumps(kernel.run(job)))
+        job = marshal.loads(data)  # noqa: S302 - of the process that started this one
+        _write(marshal.dumps(run(job)))
 
 
 def _read(count: int) -> bytes | None:

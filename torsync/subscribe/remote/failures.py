@@ -12,7 +12,7 @@ import requests
 import urllib3
 
 from torsync.model.errors import RemoteUnreachableError
-from torsync.subscribe.remote.rules import TransientError
+from torsync.subscribe.remote.rules import ConnectionLostError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torsync.subscribe.remote.rules import Timeouts
 
 TRY_LATER = "check the network; if other hosts answer, the publisher's server is down: try later"
+_LOST = "the connection closed by the other side"
+_LOST_TLS = "the TLS connection closed before the answer was complete"
 _CERTIFICATE = (
     "check this machine's clock and the host name in the URL; "
     "name a private authority's certificate in REQUESTS_CA_BUNDLE"
@@ -41,6 +43,8 @@ def request_failure(
     if isinstance(error, requests.exceptions.ProxyError):
         found, hint = f"the proxy failed: {found}", "check the proxy settings in the environment"
     message = f"{shown}: expected a .torrent, found {found}"
+    if found in {_LOST, _LOST_TLS}:
+        return ConnectionLostError(message, hint=hint)
     if transient:
         return TransientError(message, hint=hint)
     return RemoteUnreachableError(message, hint=hint)
@@ -59,7 +63,7 @@ def _explain(
     if time.monotonic() >= deadline:
         return f"no complete answer within {timeouts.total_s:g} s", TRY_LATER, True
     if first(ssl.SSLEOFError, ssl.SSLZeroReturnError):
-        return "the TLS connection closed before the answer was complete", TRY_LATER, True
+        return _LOST_TLS, TRY_LATER, True
     if first(ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError):
         reason = getattr(first(ssl.SSLError), "reason", None) or "unknown reason"
         return (
@@ -81,7 +85,7 @@ def _explain(
     if first(ConnectionRefusedError):
         return "the connection refused", "check host and port in the URL; " + TRY_LATER, True
     if first(ConnectionError):
-        return "the connection closed by the other side", TRY_LATER, True
+        return _LOST, TRY_LATER, True
     if first(http.client.IncompleteRead, urllib3.exceptions.IncompleteRead):
         return "the connection closed before the body was complete", TRY_LATER, True
     if failed := next((c for c in causes if isinstance(c, OSError) and c.errno), None):

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import os
 import random as _random
-import socket
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.errors import TorsyncError
 from torsync.subscribe.remote.rules import Timeouts, resolve_headers
+from torsync.subscribe.remote.worker import cut_off
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping
 
     from torsync.subscribe.remote.poll import Validators
@@ -271,7 +271,6 @@ class LongPoll:
                 self._cut()
 
     def _cut(self) -> None:
-        """End the request that is held; by the number of its socket, which TLS may have wrapped."""
+        """End the request that is held."""
         if self._socket is not None:
-            with suppress(OSError), socket.socket(fileno=os.dup(self._socket.fileno())) as twin:
-                twin.shutdown(socket.SHUT_RDWR)
+            cut_off(self._socket)

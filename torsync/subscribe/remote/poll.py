@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import random as _random
-import stat
 import time
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 from torsync.model.config import DEFAULT_MAX_TORRENT_BYTES
-from torsync.model.errors import ConfigError, InterruptedByUserError, RemoteUnreachableError
-from torsync.subscribe.remote.body import check_body, too_large_error
+from torsync.model.errors import InterruptedByUserError, RemoteUnreachableError
+from torsync.subscribe.remote.body import check_body
+from torsync.subscribe.remote.local import file_path, read_regular_file
 from torsync.subscribe.remote.rules import (
-    RemoteMissingError,
     Timeouts,
     TransientError,
     check_url,
@@ -106,7 +103,7 @@ class Remote:
         """
         self._scheme = check_url(url).scheme
         self._url = url
-        self._path = _file_path(url) if self._scheme == "file" else ""
+        self._path = file_path(url) if self._scheme == "file" else ""
         self._headers = headers
         self._max_bytes = max_bytes
         self._environ = environ
@@ -155,7 +152,7 @@ class Remote:
         self, validators: Validators, deadline: float, *, uncached: bool
     ) -> Fetched | NotModified:
         if self._scheme == "file":
-            body = _read_regular_file(self._path, mask_url(self._url), self._max_bytes)
+            body = read_regular_file(self._path, mask_url(self._url), self._max_bytes)
             return self._fetched(body, mask_url(self._url), Validators())
         from torsync.subscribe.remote.http import get  # noqa: PLC0415  requests imports slowly
 
@@ -181,67 +178,3 @@ class Remote:
     def _fetched(self, body: bytes, shown_url: str, validators: Validators) -> Fetched:
         self._check(body, shown_url)
         return Fetched(body=body, sha256=hashlib.sha256(body).hexdigest(), validators=validators)
-
-
-def _file_path(url: str) -> str:
-    """Decide the path of a file URL (RFC 8089); it has no query: ``?`` and ``#`` are the name's.
-
-    Raises:
-        ConfigError: it names another host, or no absolute path.
-    """
-    rest = url.partition(":")[2]
-    host = ""
-    if rest.startswith("//"):
-        host, slash, path = rest[2:].partition("/")
-        rest = slash + path
-    path_bytes = unquote_to_bytes(rest)
-    if host.lower() not in ("", "localhost") or not rest.startswith("/") or b"\0" in path_bytes:
-        raise ConfigError(
-            f"url {mask_url(url)}: expected a file URL with an absolute path on this machine",
-            hint="a file URL looks like file:///folder/name.torrent",
-        )
-    return os.fsdecode(path_bytes)
-
-
-def _read_regular_file(path: str, shown_url: str, max_bytes: int) -> bytes:
-    """Read a local ``.torrent`` that may be anything or be replaced meanwhile.
-
-    Raises:
-        TransientError: it changed while it was read.
-        RemoteUnreachableError: it is missing, unreadable, or no regular file.
-        RemoteInvalidError: it is larger than ``max_bytes``.
-    """
-    try:
-        # Looked at before it is opened: opening a device or FIFO can have effects.
-        _check_regular(os.stat(path), shown_url)
-        # Not blocking, in case it has become a FIFO since.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-        with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
-            before = os.fstat(file.fileno())
-            _check_regular(before, shown_url)
-            body = file.read(max_bytes + 1)
-            after = os.fstat(file.fileno())
-    except OSError as error:
-        found = f"{shown_url}: expected a .torrent, found {error.strerror or 'a system error'}"
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise RemoteMissingError(found, hint="check the URL: there is no such file") from error
-        hint = "check the file's permissions and its file system"
-        raise RemoteUnreachableError(found, hint=hint) from error
-    if len(body) > max_bytes:
-        raise too_large_error(shown_url, max_bytes)
-    unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    if not unchanged or len(body) != after.st_size:
-        raise TransientError(
-            f"{shown_url}: expected a whole .torrent, found a file that changed while it was read",
-            hint="write the .torrent under another name and rename it when it is complete",
-        )
-    return body
-
-
-def _check_regular(status: os.stat_result, shown_url: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        found = "a folder" if stat.S_ISDIR(status.st_mode) else "something that is no regular file"
-        raise RemoteUnreachableError(
-            f"{shown_url}: expected a .torrent, found {found}",
-            hint="check the URL: it has to name the .torrent itself",
-        )

@@ -17,6 +17,8 @@ from torsync.model.errors import ConfigError, RemoteUnreachableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torsync.model.errors import TorsyncError
+
 MAX_REDIRECTS = 10
 MAX_WAIT_S = 30.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -61,6 +63,10 @@ class TransientError(RemoteUnreachableError):
         self.retry_after_s = retry_after_s
 
 
+class ConnectionLostError(TransientError):
+    """The other side closed the connection."""
+
+
 class RemoteMissingError(RemoteUnreachableError):
     """There is nothing at the URL."""
 
@@ -89,7 +95,7 @@ def check_url(url: str) -> SplitResult:
     Raises:
         ConfigError: it is no http, https or file URL, or has no host or a wrong port.
     """
-    problem = _url_problem(url)
+    problem = url_problem(url)
     if problem:
         raise ConfigError(
             f"url {mask_url(url)}: expected an http, https or file URL, found {problem}",
@@ -152,7 +158,7 @@ def redirect_target(current: str, location: str) -> str:
     """
     try:
         target = urljoin(current, location.strip())
-        problem = "nothing" if not location.strip() else _url_problem(target)
+        problem = "nothing" if not location.strip() else url_problem(target)
         parts = urlsplit(target)
     except ValueError:
         raise redirect_error(current, "a malformed URL") from None
@@ -173,6 +179,11 @@ def redirect_error(url: str, found: str) -> RemoteUnreachableError:
         f"{mask_url(url)}: expected a redirect to an http or https URL, found {found}",
         hint="check the URL; if it is right, the publisher has to mend the redirect",
     )
+
+
+def said_of(wanted: str, failure: TorsyncError) -> str:
+    """The message of a failure, where something else than a ``.torrent`` was asked for."""
+    return failure.message.replace("expected a .torrent", f"expected {wanted}", 1)
 
 
 def status_error(url: str, status: int, retry_after_s: float = 0.0) -> RemoteUnreachableError:
@@ -263,7 +274,8 @@ def retry_delay_s(attempt: int, backoff_s: float, retry_after_s: float, random: 
     return max(jittered, min(retry_after_s, MAX_WAIT_S))
 
 
-def _url_problem(url: str) -> str:
+def url_problem(url: str) -> str:
+    """What keeps a URL from being asked for; empty if nothing does."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -1,4 +1,4 @@
-"""The requests session of a poll: no cookies, no redirects, and a deadline on every read."""
+"""The session that requests are sent with: no cookies or redirects, a deadline on every read."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-def _leave(_socket: socket.socket) -> None:
-    pass
-
-
 def deadline_session(
-    read_s: float, deadline: float, on_socket: Callable[[socket.socket], None] = _leave
+    read_s: float,
+    deadline: Callable[[], float],
+    on_socket: Callable[[socket.socket], None],
 ) -> requests.Session:
     """Make a session whose reads end after ``read_s`` of silence, and at the deadline.
 
     Args:
         read_s: the longest silence of the server.
-        deadline: on ``time.monotonic``'s clock.
+        deadline: the one in force, on ``time.monotonic``'s clock.
         on_socket: given the socket that an answer is about to be read from.
     """
     session = _Session()
@@ -55,7 +53,10 @@ class _DeadlineAdapter(HTTPAdapter):
     """
 
     def __init__(
-        self, read_s: float, deadline: float, on_socket: Callable[[socket.socket], None]
+        self,
+        read_s: float,
+        deadline: Callable[[], float],
+        on_socket: Callable[[socket.socket], None],
     ) -> None:
         self._response_class = partial(
             _DeadlineResponse, read_s=read_s, deadline=deadline, on_socket=on_socket
@@ -72,6 +73,13 @@ class _DeadlineAdapter(HTTPAdapter):
         if not known:
             self._limit(manager)
         return manager
+
+    def close(self) -> None:
+        # urllib3 itself waits for the garbage collector, as failures refer to what they fail in.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in list(manager.pools.keys()):
+                manager.pools[key].close()
+        super().close()
 
     def _limit(self, manager: Any) -> None:
         # Derived from the classes found there, as those of a SOCKS proxy are others.
@@ -97,7 +105,7 @@ class _DeadlineResponse(http.client.HTTPResponse):
         sock: socket.socket,
         *args: Any,
         read_s: float,
-        deadline: float,
+        deadline: Callable[[], float],
         on_socket: Callable[[socket.socket], None],
         **kwargs: Any,
     ) -> None:
@@ -117,7 +125,11 @@ class _DeadlineResponse(http.client.HTTPResponse):
 
 class _DeadlineReader(io.RawIOBase):
     def __init__(
-        self, raw: io.RawIOBase, sock: socket.socket, read_s: float, deadline: float
+        self,
+        raw: io.RawIOBase,
+        sock: socket.socket,
+        read_s: float,
+        deadline: Callable[[], float],
     ) -> None:
         self._raw = raw
         self._sock = sock
@@ -129,7 +141,7 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        left_s = self._deadline - time.monotonic()
+        left_s = self._deadline() - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
         self._sock.settimeout(min(self._read_s, left_s))

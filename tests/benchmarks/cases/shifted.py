@@ -1,0 +1,128 @@
+"""Releases in which content has shifted, beside those who look for content anywhere in a file."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.cases.releases import published_releases
+from tests.benchmarks.cases.turns import chosen, judge, start_row, take_turns
+from tests.benchmarks.contestants.chunked import Casync, Copy, DeltaRsync, SyncedCopy
+from tests.benchmarks.contestants.peers import MirroringLibtorrent
+from tests.benchmarks.contestants.torsync import Torsync, TorsyncInPlace, TorsyncUnhinted
+from tests.benchmarks.packages import (
+    PACKAGES,
+    UnavailableError,
+    default_cache,
+    link_equal_files,
+    unpack_releases,
+)
+from tests.benchmarks.publisher import HINTED, find_program
+from tests.benchmarks.shifted_trees import (
+    write_databases,
+    write_insertion,
+    write_logs,
+    write_zips,
+)
+from tests.benchmarks.table import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+    from tests.benchmarks.cases.options import Options
+    from tests.benchmarks.contestants.base import Contestant
+
+    Write = Callable[[Path], tuple[Path, Path]]
+
+_INSERTED = 1024**3
+_ZIP_MEMBERS, _ROWS, _LOG = 1_200, 88_000, 20_000_000
+_MOST_MB = {"django": 0.18, "typescript": 0.29, "numpy": 8.68, "scipy": 39.3}
+_MARGIN = 1.1
+_TURN = 1.5
+_INSERTED_MOST_MB = 1.0
+
+
+def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
+    """Measure the wanted ones of the cases that are about content at other offsets."""
+    rows: list[Row] = []
+    if "package-updates" in wanted:
+        for package in PACKAGES:
+            write = partial(_unpack, package.name, options.packages or default_cache())
+            # Packages are as large as they are, whatever size is asked for.
+            goals = {"MB fetched": _MARGIN * _MOST_MB[package.name]}
+            rows += _case(f"package-updates, {package.name}", write, options, goals)
+    if "insert-1g" in wanted:
+        write = partial(write_insertion, size=options.scaled(_INSERTED))
+        goals = options.goals(MB_fetched=_INSERTED_MOST_MB, ratio=_TURN)
+        others = (Copy(), SyncedCopy(), DeltaRsync(), Casync())
+        rows += _case("insert-1g", write, options, goals, others, reference=Copy.name)
+    for case, write in _others(options):
+        if case.partition(",")[0] in wanted:
+            rows += _case(case, write, options, {})
+    return rows
+
+
+def _others(options: Options) -> list[tuple[str, Write]]:
+    members, rows = options.scaled(_ZIP_MEMBERS, least=3), options.scaled(_ROWS, least=100)
+    size = options.scaled(_LOG, least=50_000)
+    return [
+        ("zip, stored", partial(write_zips, members=members, stored=True)),
+        ("zip, deflated", partial(write_zips, members=members, stored=False)),
+        ("sqlite, updates", partial(write_databases, rows=rows, vacuum=False)),
+        ("sqlite, vacuum", partial(write_databases, rows=rows, vacuum=True)),
+        ("log, rotated", partial(write_logs, size=size, rotated=True)),
+        ("log, appended", partial(write_logs, size=size, rotated=False)),
+    ]
+
+
+def _unpack(name: str, cache: Path, base: Path) -> tuple[Path, Path]:
+    package = next(package for package in PACKAGES if package.name == name)
+    return unpack_releases(package, base, cache)
+
+
+def _case(
+    case: str,
+    write: Write,
+    options: Options,
+    goals: dict[str, float],
+    others: Sequence[Contestant] = (DeltaRsync(), Casync(), Casync(8), MirroringLibtorrent()),
+    reference: str = DeltaRsync.name,
+) -> list[Row]:
+    contestants = chosen((*others, Torsync(), TorsyncInPlace(), TorsyncUnhinted()), options)
+    if find_program("nginx") is None:
+        return [_left_out(case, one, "nginx is not installed") for one in contestants]
+    with published_releases(options, piece_size=0, format=HINTED) as work:
+        try:
+            old, new = write(work.scratch)
+        except UnavailableError as error:
+            return [_left_out(case, one, str(error)) for one in contestants]
+        changed = link_equal_files(old, new)
+        rows = [
+            start_row(case, one, work.published(one, old), one.update_note) for one in contestants
+        ]
+        turns = [
+            (row, partial(work.update, row, one, old, new))
+            for row, one in zip(rows, contestants, strict=True)
+        ]
+        take_turns(turns, options.repeat)
+        judge(rows, reference=reference, goals={Torsync.name: goals})
+        rsync = next((row for row in rows if row.contestant == DeltaRsync.name), None)
+        torrent = len(work.published(Torsync(), new).torrent)
+        for row in rows:
+            row.bytes_reference = rsync
+            if row.contestant == Torsync.name:
+                row.note = f"changed files {_mb(changed)}, .torrent {_mb(torrent)}; {row.note}"
+            elif row is rsync and row.runs:
+                told = row.runs[-1].counts
+                literal, sent = _mb(told["literal_bytes"]), _mb(told["sent_bytes"])
+                row.note = f"literal data {literal}, sent {sent}; {row.note}"
+    return rows
+
+
+def _left_out(case: str, contestant: Contestant, obstacle: str) -> Row:
+    return Row(case, contestant.name, obstacle, takes_part=False)
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:,.3f} MB"

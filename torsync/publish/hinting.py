@@ -1,0 +1,232 @@
+"""The hints of a publication's releases: made in time, and never what a release fails for."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from torsync.disk.tree import Tree
+from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
+from torsync.model.events import Level, Stage
+from torsync.model.hints.chunks import is_cut
+from torsync.model.hints.format import key_of, write_front
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from torsync.model.publish_reports import PublishReport
+    from torsync.publish.hash_cache import HashCache
+    from torsync.publish.hints.file import HintsFile
+    from torsync.publish.hints.maker import ReleasedFile
+    from torsync.publish.state import PublicationState, PublishedRelease
+    from torsync.subscribe.surroundings import Surroundings, Voice
+
+
+class Hinting:
+    """Makes the hints file of one publication.
+
+    Subscribers go on without hints, so an error is told, and that is all. Entries are those of
+    content: a file that is ahead of the ``.torrent``, or behind it, does no harm.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        file: HintsFile,
+        state: PublicationState,
+        cache: Callable[[], HashCache],
+        around: Surroundings,
+        voice: Voice,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            tree: the folder.
+            file: the hints file.
+            state: of the publication.
+            cache: gives its hash cache.
+            around: what it needs.
+            voice: says what is done.
+        """
+        self._tree = tree
+        self._file = file
+        self._state = state
+        self._cache = cache
+        self._around = around
+        self._voice = voice
+        self._failed = ""
+        file.discard()
+
+    def go_ahead(
+        self, release: PublishedRelease, changed: Collection[int], report: PublishReport
+    ) -> None:
+        """Have the hints of what has changed in place, before a release takes the one before's.
+
+        Args:
+            release: that is not public yet.
+            changed: indexes of files that the release before does not have so.
+            report: is told what was made.
+
+        Raises:
+            InterruptedByUserError: it shall stop; what was cut is kept.
+        """
+        if release.manifest.hints:
+            self._attempt(release, changed, report)
+
+    def complete(self, release: PublishedRelease, report: PublishReport) -> None:
+        """Have all hints of a release that is public, or none if it shall have none.
+
+        Args:
+            release: that is public.
+            report: is told what was made.
+        """
+        noted = self._state.noted_hints()
+        if not release.manifest.hints:
+            if noted:
+                self._forget()
+            return
+        if noted and noted == self._mark(release):
+            stamp = self._file.stamp()
+            report.hints_bytes = stamp.size if stamp is not None else 0
+            return
+        try:
+            is_whole = self._attempt(release, None, report)
+        except InterruptedByUserError:
+            self._voice.notice(
+                Level.INFO,
+                "hints_later",
+                "stopped while making hints; the release is public, and what was made is kept",
+                "the next check makes the rest",
+            )
+            return
+        if is_whole:
+            self._state.note_hints(self._mark(release))
+
+    def _mark(self, release: PublishedRelease) -> str:
+        """What is noted when a hints file has everything of a release; empty if it is not there."""
+        stamp = self._file.stamp()
+        return " ".join(map(str, (release.facts.digest, *stamp))) if stamp is not None else ""
+
+    def _attempt(
+        self, release: PublishedRelease, indexes: Collection[int] | None, report: PublishReport
+    ) -> bool:
+        """Make the file; False if it does not have everything, or that failed.
+
+        Raises:
+            InterruptedByUserError: it shall stop; what was cut is kept.
+        """
+        try:
+            is_whole = self._make(release, indexes, report)
+        except InterruptedByUserError:
+            raise
+        except TorsyncError as error:
+            if error.message != self._failed:  # it is tried again and again
+                self._failed = error.message
+                said = f"the hints of this release could not be made: {error.message}; subscribers"
+                said += " can do without, and fetch more"
+                self._voice.notice(Level.WARNING, "hints_failed", said, error.hint)
+            return False
+        self._failed = ""
+        return is_whole
+
+    def _make(
+        self, release: PublishedRelease, indexes: Collection[int] | None, report: PublishReport
+    ) -> bool:
+        """Cut files that are not known, and write the file if it has to be another one.
+
+        Args:
+            release: whose file it is.
+            indexes: of the files that may be cut; None: all.
+            report: is told what was made.
+
+        Returns:
+            Whether it has everything.
+
+        Raises:
+            InterruptedByUserError: it shall stop.
+            TorsyncError: it could not be done.
+        """
+        hints, files = self._cache().hints, release.manifest.files
+        wanted = {
+            key_of(file.pieces_root): index
+            for index, file in enumerate(files)
+            if file.pieces_root is not None and is_cut(file.size)
+        }
+        known = hints.keys()
+        unknown = [index for key, index in wanted.items() if key not in known]
+        if indexes is not None:
+            unknown = [index for index in unknown if index in indexes]
+        if unknown:
+            report.hints_made += self._cut(release, unknown)
+        filed = hints.filed(wanted.keys())
+        front = write_front(filed)
+        size = len(front) + sum(entry.length for entry in filed)
+        stamp = self._file.stamp()
+        if stamp is None or stamp.size != size or not self._file.begins_with(front):
+            self._file.replace(_measured(chain([front], hints.entries(wanted.keys())), size))
+        report.hints_bytes = size
+        is_whole = len(filed) == len(wanted)
+        if indexes is None and is_whole:
+            hints.finish_release(wanted.keys())
+        return is_whole
+
+    def _cut(self, release: PublishedRelease, indexes: Iterable[int]) -> int:
+        """Cut files, and give how many it were.
+
+        Raises:
+            InterruptedByUserError: it shall stop.
+            TorsyncError: it could not be done.
+        """
+        from torsync.publish.author import events_of  # noqa: PLC0415 - costs start-up time
+        from torsync.publish.hints.maker import Maker  # noqa: PLC0415 - costs start-up time
+
+        files = list(_released(release, indexes))
+        snapshot = release.facts.snapshot
+        with closing(Tree(self._tree.root / snapshot) if snapshot else self._tree.twin()) as tree:
+            maker = Maker(
+                tree,
+                self._cache().hints,
+                progress=events_of(self._voice.name, self._voice.sink, Stage.HINTING),
+                stopping=self._around.stopping,
+            )
+            maker.make(files)
+        return maker.files_cut
+
+    def _forget(self) -> None:
+        """Remove the file that a release before had."""
+        try:
+            self._file.remove()
+            self._cache().hints.clear()
+        except TorsyncError as error:
+            self._voice.notice(Level.WARNING, "hints_left", error.message, error.hint)
+        self._state.note_hints("")
+
+
+def _released(release: PublishedRelease, indexes: Iterable[int]) -> Iterator[ReleasedFile]:
+    """The files of a release that can be read, as far as stamps vouch for them."""
+    from torsync.publish.hints.maker import ReleasedFile  # noqa: PLC0415 - costs start-up time
+
+    for index in indexes:
+        path, root = release.manifest.files[index].path, release.manifest.files[index].pieces_root
+        stamp = release.stamps.get(path)
+        if stamp is not None and root is not None:
+            yield ReleasedFile(path, stamp, root)
+
+
+def _measured(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Give parts, and see that they are as many bytes as they should be.
+
+    Raises:
+        StateError: they are not: the cache was begun anew meanwhile.
+    """
+    left = size
+    for part in parts:
+        left -= len(part)
+        yield part
+    if left:
+        raise StateError(
+            f"the hash cache has lost entries of the hints file: {size:,} bytes were expected, "
+            f"found {size - left:,}",
+            hint="they are made anew at the next check",
+        )
