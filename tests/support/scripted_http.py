@@ -7,7 +7,8 @@ script plays for all connections that follow:
         ...  # requests to server.url
     assert [request.path for request in server.requests] == ["/x.torrent", "/x.torrent"]
 
-Without a request nothing is sent. After its script a connection is closed.
+Without a request nothing is sent. After its script a connection is closed. ``Receive`` waits for
+another request on the same connection, and a step may be a function of the last request.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import socket
 import ssl
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Union
@@ -53,7 +55,9 @@ class Reset:
     """Drop the connection with a TCP reset."""
 
 
-Step = Union[bytes, Endless, Drip, Hang, Reset]
+@dataclass(frozen=True)
+class Receive:
+    """Wait for the next request on the same connection, which ends without one."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,9 @@ class Request:
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Step = Union[bytes, Endless, Drip, Hang, Reset, Receive, Callable[[Request], bytes]]
 
 
 def reply(
@@ -83,6 +90,18 @@ def reply(
         + b"\r\n"
         + body
     )
+
+
+def part_of(content: bytes, headers: Mapping[str, str] | None = None) -> Step:
+    """Answer a request for a range of some content (RFC 9110, section 15.3.7), and stay there."""
+
+    def answer(request: Request) -> bytes:
+        first, last = map(int, request.headers["range"].removeprefix("bytes=").split("-"))
+        told = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
+        body = content[first : last + 1]
+        return reply(206, {"Connection": "keep-alive", **told, **(headers or {})}, body)
+
+    return answer
 
 
 class ScriptedServer:
@@ -152,15 +171,20 @@ class ScriptedServer:
                         self._play(secured, script)
 
     def _play(self, connection: socket.socket, script: Iterable[Step]) -> None:
+        request = None
         if self.greeting:
             connection.recv(1)
-        elif request := _read_request(connection):
-            self.requests.append(request)
-        else:
+        elif (request := self._receive(connection)) is None:
             return
         for step in script:
             if isinstance(step, bytes):
                 connection.sendall(step)
+            elif isinstance(step, Receive):
+                if (request := self._receive(connection)) is None:
+                    return
+            elif callable(step):
+                assert request is not None
+                connection.sendall(step(request))
             elif isinstance(step, Endless):
                 self._send_endlessly(connection, step.data)
             elif isinstance(step, Drip):
@@ -174,6 +198,12 @@ class ScriptedServer:
                 linger = struct.pack("ii", 1, 0)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 return
+
+    def _receive(self, connection: socket.socket) -> Request | None:
+        request = _read_request(connection)
+        if request is not None:
+            self.requests.append(request)
+        return request
 
     def _send_endlessly(self, connection: socket.socket, data: bytes) -> None:
         sent = 0

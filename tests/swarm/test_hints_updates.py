@@ -23,6 +23,7 @@ from tests.support.hints import (
     deleted,
     hint_notices,
     hints_reference,
+    in_blocks,
     inserted,
     read_hints,
     text,
@@ -125,7 +126,7 @@ def test_without_its_hints_a_file_that_has_shifted_is_fetched_whole(
     hinted.publish({"large": new})
     hinted.hints_file.unlink()
     outcome = hinted.check()
-    assert outcome.subscription["bytes_fetched"] == len(new)
+    assert outcome.subscription["bytes_fetched"] == in_blocks(new)
     assert outcome.subscription["bytes_reused"]["shifted"] == 0
     assert len(hint_notices(outcome)) <= 1
 
@@ -133,10 +134,11 @@ def test_without_its_hints_a_file_that_has_shifted_is_fetched_whole(
 def test_a_torrent_that_names_no_hints_is_synced_without_a_word(hinted: Hinted) -> None:
     hinted.sync_first({"large": SOME})
     hinted.publish_options = ["--no-hints"]
-    hinted.publish({"large": inserted(SOME, 0, b"!")})
+    new = inserted(SOME, 0, b"!")
+    hinted.publish({"large": new})
     assert hints_reference(hinted.release.torrent) is None
     outcome = hinted.check()
-    assert outcome.subscription["bytes_fetched"] == len(SOME) + 1
+    assert outcome.subscription["bytes_fetched"] == in_blocks(new)
     assert hint_notices(outcome) == []
 
 

@@ -83,6 +83,7 @@ notes = st.builds(
     comment=st.text(max_size=9),
     created_by=st.text(max_size=9),
     creation_date_s=st.none() | st.integers(0, 2**33),
+    hints=st.sampled_from(["", "pack.torrent.hints", "a%20b.hints", "no url", "x" * 2049]),
 )
 
 
@@ -174,7 +175,7 @@ def test_times_trackers_and_comments_are_no_part_of_the_info_hash(format_: Torre
     contents = {"a": b"1", "b/c": content(1, 100_000)}
     plain = author(of_contents(contents), contents, format=format_)
     dated = [file._replace(mtime_s=1_700_000_000) for file in of_contents(contents)]
-    said = Notes(("udp://a:1",), ("http://b/",), (("c", 1),), "d", "e", 5)
+    said = Notes(("udp://a:1",), ("http://b/",), (("c", 1),), "d", "e", 5, "f.hints")
     other = author(dated, contents, format=format_, notes=said)
     assert other.metainfo != plain.metainfo
     assert other.info == plain.info

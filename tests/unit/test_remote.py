@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.support.programs import require
+from tests.support.certificates import self_signed
 from tests.support.scripted_http import Drip, Endless, Hang, Reset, ScriptedServer, reply
 from torsync.model.errors import (
     ConfigError,
@@ -618,21 +618,7 @@ def test_a_proxy_that_dribbles_cannot_hold_the_poll(
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    names = "subjectAltName=IP:127.0.0.1"
-    usage = "keyUsage=critical,digitalSignature,keyCertSign"
-    subprocess.run(
-        [
-            *(require("openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"),
-            *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=127.0.0.1"),
-            *("-addext", names, "-addext", usage, "-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    return certificate, key
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def test_a_certificate_that_is_not_accepted_is_named_and_not_tried_again(

@@ -147,9 +147,10 @@ class CheckReport:
         """Read what ``as_json`` gave for something that was done."""
         lists = {name: list(found.get(f"{name}_paths", ())) for name in _COUNTED_BY_CHECK}
         plain = {name: found[name] for name in _PLAIN_OF_CHECK}
-        # Reports of older versions have neither.
-        hints, reused = found.get("bytes_hints", 0), Reused(**found.get("bytes_reused", {}))
-        return cls(**plain, **lists, bytes_hints=hints, bytes_reused=reused)
+        report = cls(**{**plain, **lists})
+        report.bytes_hints = found.get("bytes_hints", 0)  # older versions have neither
+        report.bytes_reused = Reused(**found.get("bytes_reused", {}))
+        return report
 
 
 @dataclass(slots=True)

@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import requests
-import urllib3
 
-from torsync import __version__
 from torsync.model.errors import RemoteError, RemoteUnreachableError
 from torsync.model.samples import is_range_right
-from torsync.subscribe.remote.failures import request_failure
-from torsync.subscribe.remote.rules import (
-    MAX_REDIRECTS,
-    REDIRECTS,
-    Timeouts,
-    mask_url,
-    redirect_error,
-    redirect_target,
-)
-from torsync.subscribe.remote.session import deadline_session
+from torsync.subscribe.remote.exchange import Exchange, place_of
+from torsync.subscribe.remote.rules import Timeouts, mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,13 +55,14 @@ def check_web_seed(web_seed: str, manifest: Manifest, parts: Iterable[FileRange]
         WebSeedError: something else came, or nothing.
     """
     deadline = time.monotonic() + _TIMEOUTS.total_s
-    with deadline_session(_TIMEOUTS.read_s, lambda: deadline) as session:
+    asking = Exchange(web_seed, headers={}, timeouts=_TIMEOUTS, deadline=lambda: deadline)
+    with asking as exchange:
         for part in parts:
             path = manifest.files[part.file_index].path
             url = web_seed_url(web_seed, manifest.name, path)
             last = part.offset + part.length - 1
             try:
-                content = _get(session, url, part, manifest.files[part.file_index].size, deadline)
+                content = _get(exchange, url, part, manifest.files[part.file_index].size)
             except (RemoteUnreachableError, _UnfitError) as error:
                 raise WebSeedError(
                     f"the web seed {mask_url(web_seed)} does not have the new release: expected "
@@ -103,31 +94,20 @@ def _difference(part: FileRange, content: bytes) -> str:
     return "do not have the hash that they should"
 
 
-def _get(session: requests.Session, url: str, part: FileRange, size: int, deadline: float) -> bytes:
+def _get(exchange: Exchange, url: str, part: FileRange, size: int) -> bytes:
     """Fetch a range of a file of ``size`` bytes, through redirects.
 
     Raises:
         RemoteUnreachableError: there was no answer.
         _UnfitError: it is no range.
     """
-    headers = {
+    asked = {
         "Range": f"bytes={part.offset}-{part.offset + part.length - 1}",
         "Accept-Encoding": "identity",
         "Cache-Control": "no-cache",
-        "User-Agent": f"torsync/{__version__}",
     }
-    at = url
-    try:
-        for _ in range(MAX_REDIRECTS):
-            with session.get(
-                at, headers=headers, stream=True, timeout=(_TIMEOUTS.connect_s, _TIMEOUTS.read_s)
-            ) as answer:
-                if answer.status_code not in REDIRECTS:
-                    return _read_range(answer, part, size)
-                at = redirect_target(at, answer.headers.get("Location", ""))
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise request_failure(error, mask_url(at), _TIMEOUTS, deadline) from error
-    raise redirect_error(url, f"more than {MAX_REDIRECTS} in a row")
+    with exchange.ask("GET", place_of(url), asked) as (answer, _place):
+        return _read_range(answer, part, size)
 
 
 def _read_range(answer: requests.Response, part: FileRange, size: int) -> bytes:

@@ -15,7 +15,7 @@ from torsync.swarm.events import TrackerFailed, WebSeedFailed
 from torsync.swarm.web_seeds import web_seeds_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torsync.model.manifest import Manifest
     from torsync.subscribe.surroundings import Voice
@@ -53,11 +53,21 @@ class FetchGoal:
         bytes_total: of files, in the pieces that are not there yet; claimed blocks do not count.
         files: the pieces of each file that is being built.
         copied: one byte per piece, 1 where it need not be fetched.
+        claimed: piece → bytes of files in its claimed blocks; see ``claimed_bytes``.
     """
 
     bytes_total: int
     files: tuple[range, ...]
     copied: bytes
+    claimed: Mapping[int, int] = field(default_factory=dict)
+
+    def without_claims(self, have: bytes) -> FetchGoal:
+        """What is to be brought if nothing is claimed in pieces that ``have`` says are missing."""
+        return replace(self, bytes_total=self.bytes_total + self.in_claims(have), claimed={})
+
+    def in_claims(self, have: bytes) -> int:
+        """How many bytes are claimed in pieces that ``have`` says are missing."""
+        return sum(count for piece, count in self.claimed.items() if not have[piece])
 
     def files_done(self, fetched: bytes) -> int:
         """How many files have all their pieces; ``fetched`` has one byte per piece."""
@@ -122,13 +132,14 @@ class Fetcher:
         """
         if self._fetch_once(request, goal, outcome, check):
             return
+        have = either(request.have, outcome.have)
         again = replace(
             request,
-            have=either(request.have, outcome.have),
+            have=have,
             peers=tuple(dict.fromkeys((*request.peers, *outcome.peers))),
             unfinished={},
         )
-        self._fetch_once(again, goal, outcome, check)
+        self._fetch_once(again, goal.without_claims(have), outcome, check)
 
     def _fetch_once(
         self,
@@ -148,6 +159,10 @@ class Fetcher:
             self._take_out(torrent, outcome)
         torrent.raise_failure()
         if torrent.wrong_claim is not None:
+            done = outcome.have
+            outcome.refused_claims = frozenset(
+                piece for piece in request.unfinished if not (done and done[piece])
+            )
             self._say_wrong(torrent.wrong_claim, 1 if is_done else len(request.unfinished))
         return is_done
 
@@ -225,7 +240,6 @@ class _Meter:
         self._voice = voice
         self._torrent = torrent
         self._goal = goal
-        self._bytes_total = goal.bytes_total
         self._files_done = 0
         self._counted = 0.0
 
@@ -233,18 +247,17 @@ class _Meter:
         if exactly or clock_s - self._counted > _COUNT_S:
             self._counted = clock_s
             self._files_done = self._goal.files_done(self._torrent.pieces())
-        # Claimed blocks count as full ones, also those at the end of a file.
-        left = max(0, now.bytes_wanted - now.bytes_done)
-        # Claims that were given up are to be fetched as well.
-        self._bytes_total = max(self._bytes_total, left)
+        left = now.bytes_wanted - now.bytes_done
+        if self._goal.claimed:
+            left = max(0, left - self._goal.in_claims(self._torrent.pieces()))
         self._voice.sink(
             Progress(
                 self._voice.name,
                 Stage.DOWNLOADING,
                 files_done=self._files_done,
                 files_total=len(self._goal.files),
-                bytes_done=self._bytes_total - left,
-                bytes_total=self._bytes_total,
+                bytes_done=max(0, self._goal.bytes_total - left),
+                bytes_total=self._goal.bytes_total,
                 download_rate=now.download_rate,
                 upload_rate=now.upload_rate,
                 peers=now.peers,

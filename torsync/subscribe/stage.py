@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torsync.disk.copying import OpenFiles, copy_run, same_content
+from torsync.disk.copying import OpenFiles, RunCopier, same_content
 from torsync.disk.scan import disk_entry
 from torsync.disk.tree import FOLDER_FLAGS, Tree, doing
 from torsync.model.errors import InterruptedByUserError, TreeError
@@ -319,6 +319,7 @@ class Stage:
         work |= {
             piece: claim.stretches for piece, claim in plan.claims.items() if piece not in done
         }
+        copier = RunCopier()
         sources = OpenFiles(self._tree)
         targets = OpenFiles(self._tree, os.O_RDWR | os.O_CREAT)
         try:
@@ -328,7 +329,7 @@ class Stage:
                 for run in matched_runs(plan.wanted.segments(piece), stretches):
                     target = self.path(run.file_index, placement.places[run.file_index])
                     with doing("copy", run.source or target):
-                        copy_run(
+                        copier.copy(
                             sources.get(run.source) if run.source else None,
                             targets.get(target),
                             (run.source_offset, run.offset, run.length),

@@ -8,7 +8,9 @@ from torsync.model.errors import ManifestError, SwarmError
 from torsync.model.merkle import BLOCK_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torsync.model.manifest import Manifest
 
 
 class WrongClaimError(SwarmError):
@@ -60,3 +62,27 @@ def claims_to_make(
         if wanted[piece] and not have[piece] and any(blocks):
             found[piece] = [bool(flag) for flag in blocks]
     return found
+
+
+def claimed_bytes(manifest: Manifest, unfinished: Mapping[int, bytes]) -> dict[int, int]:
+    """How many bytes of files are in the claimed blocks of each piece; padding does not count.
+
+    libtorrent counts a claimed block only once its piece is complete.
+    """
+    return {
+        piece: sum(
+            blocks[block] and min(end, (block + 1) * BLOCK_SIZE) - max(begin, block * BLOCK_SIZE)
+            for begin, end in _content_of(manifest, piece)
+            for block in range(begin // BLOCK_SIZE, min(-(-end // BLOCK_SIZE), len(blocks)))
+        )
+        for piece, blocks in unfinished.items()
+    }
+
+
+def _content_of(manifest: Manifest, piece: int) -> Iterator[tuple[int, int]]:
+    """Where in a piece there is content of files: begin and end of each part."""
+    at = 0
+    for segment in manifest.segments(piece):
+        if segment.file_index is not None:
+            yield at, at + segment.length
+        at += segment.length

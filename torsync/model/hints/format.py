@@ -76,6 +76,7 @@ KEY_BYTES = 16
 
 _HEADER = struct.Struct("<16sHBxIQ")
 _RECORD = struct.Struct("<16sQIIB3x")
+_TWO = struct.Struct("<II")
 _GROUP = struct.Struct("<BI16s")
 _CHUNK = struct.Struct("<H16s")
 _MOST_BITS = 24
@@ -143,7 +144,8 @@ class Header(NamedTuple):
         Raises:
             HintsError: the numbers make no sense.
         """
-        first, stop = struct.unpack("<II", two)
+        _check_length(two, _TWO.size, "fan-out's numbers")
+        first, stop = _TWO.unpack(two)
         if not first <= stop <= self.records:
             raise HintsError(
                 f"the fan-out of the hints goes from {first} to {stop} of {self.records} records"
@@ -236,6 +238,7 @@ def parse_groups(data: bytes, record: Record, file_size: int) -> list[Group]:
     Raises:
         HintsError: they do not make up the file.
     """
+    _check_length(data, record.groups_range.length, "groups")
     groups = [Group(*found) for found in _GROUP.iter_unpack(data)]
     chunks = sum(group.chunks for group in groups)
     length = sum(group.length for group in groups)
@@ -255,6 +258,7 @@ def parse_chunks(data: bytes, groups: Sequence[Group]) -> Chunks:
     Raises:
         HintsError: they are not those of the groups.
     """
+    _check_length(data, sum(group.chunks for group in groups) * _CHUNK.size, "chunks")
     found = list(_CHUNK.iter_unpack(data))
     lengths = array("I", [length + 1 for length, _digest in found])
     hashes = b"".join([digest for _length, digest in found])
@@ -262,12 +266,15 @@ def parse_chunks(data: bytes, groups: Sequence[Group]) -> Chunks:
     for group in groups:
         stop = first + group.chunks
         told = digest_of(hashes[first * HASH_BYTES : stop * HASH_BYTES])
-        if stop > len(found) or sum(lengths[first:stop]) != group.length or told != group.digest:
+        if sum(lengths[first:stop]) != group.length or told != group.digest:
             raise HintsError("the chunks of the hints are not those of their groups")
         first = stop
-    if first != len(found):
-        raise HintsError("the hints have other chunks than their groups")
     return Chunks(lengths, hashes)
+
+
+def _check_length(data: bytes, expected: int, what: str) -> None:
+    if len(data) != expected:
+        raise HintsError(f"the {what} of the hints should be {expected} bytes, and are {len(data)}")
 
 
 # --- writing ---------------------------------------------------------------------------------

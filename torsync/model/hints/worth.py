@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torsync.model.plan import Plan
 
-LEAST_PER_FILE = 2 * CELL_BYTES
+LEAST_PER_FILE = 1024
 """Bytes that a file has to lack."""
 LEAST_IN_ALL = 4 * CELL_BYTES
 """Bytes that have to be lacking: for less, asking takes longer than fetching."""

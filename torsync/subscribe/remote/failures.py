@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TRY_LATER = "check the network; if other hosts answer, the publisher's server is down: try later"
 _LOST = "the connection closed by the other side"
+_LOST_TLS = "the TLS connection closed before the answer was complete"
 _CERTIFICATE = (
     "check this machine's clock and the host name in the URL; "
     "name a private authority's certificate in REQUESTS_CA_BUNDLE"
@@ -42,7 +43,7 @@ def request_failure(
     if isinstance(error, requests.exceptions.ProxyError):
         found, hint = f"the proxy failed: {found}", "check the proxy settings in the environment"
     message = f"{shown}: expected a .torrent, found {found}"
-    if found == _LOST:
+    if found in {_LOST, _LOST_TLS}:
         return ConnectionLostError(message, hint=hint)
     if transient:
         return TransientError(message, hint=hint)
@@ -62,7 +63,7 @@ def _explain(
     if time.monotonic() >= deadline:
         return f"no complete answer within {timeouts.total_s:g} s", TRY_LATER, True
     if first(ssl.SSLEOFError, ssl.SSLZeroReturnError):
-        return "the TLS connection closed before the answer was complete", TRY_LATER, True
+        return _LOST_TLS, TRY_LATER, True
     if first(ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError):
         reason = getattr(first(ssl.SSLError), "reason", None) or "unknown reason"
         return (

@@ -125,7 +125,7 @@ class PartsReader:
             raise self._unavailable(
                 f" of which at most {self._max_bytes} bytes are needed, "
                 f"found {self.bytes_received + count}",
-                hint="if all is well without hints, ignore it; if not, tell the publisher",
+                hint="nothing has to be done: they would cost more than they are worth",
             )
 
     def _check_end(self, span: Range, size: int, shown: str = "") -> None:

@@ -134,8 +134,10 @@ class RemoteHints(PartsReader):
         self._is_answered = False
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; who waits for it is left."""
         super().close()
+        if self._socket is not None:
+            cut_off(self._socket)
         if self._exchange is not None:
             self._exchange.close()
 
@@ -165,11 +167,10 @@ class RemoteHints(PartsReader):
         self._left_s -= self._clock() - began_s
         if parts is not None:
             return parts
-        failure = self._too_slow()
-        self._give_up(failure)
-        if self._socket is not None:
-            cut_off(self._socket)
-        raise failure if time.monotonic() >= last else self._stopped()
+        if time.monotonic() >= last:
+            raise self._too_slow()
+        self.close()
+        raise self._stopped()
 
     def _too_slow(self) -> HintsUnavailableError:
         found = f", found no complete answer within {self._timeouts.total_s:g} s"

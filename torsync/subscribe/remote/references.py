@@ -88,6 +88,6 @@ def _local_hints_url(configured_url: str, reference: str) -> str | None:
             found.pop()
         elif name not in (b"", b"."):
             found.append(name)
-    if names[-1:] != found[-1:]:
+    if not found or names[-1] != found[-1]:
         return None  # a folder, or nothing
     return "file://" + quote(b"/".join((*folder, *found)))

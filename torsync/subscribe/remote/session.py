@@ -19,14 +19,10 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-def _leave(_socket: socket.socket) -> None:
-    pass
-
-
 def deadline_session(
     read_s: float,
     deadline: Callable[[], float],
-    on_socket: Callable[[socket.socket], None] = _leave,
+    on_socket: Callable[[socket.socket], None],
 ) -> requests.Session:
     """Make a session whose reads end after ``read_s`` of silence, and at the deadline.
 
@@ -77,6 +73,13 @@ class _DeadlineAdapter(HTTPAdapter):
         if not known:
             self._limit(manager)
         return manager
+
+    def close(self) -> None:
+        # urllib3 itself waits for the garbage collector, as failures refer to what they fail in.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in list(manager.pools.keys()):
+                manager.pools[key].close()
+        super().close()
 
     def _limit(self, manager: Any) -> None:
         # Derived from the classes found there, as those of a SOCKS proxy are others.

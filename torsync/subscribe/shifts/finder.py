@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import ConfigError
 from torsync.model.events import Level
+from torsync.model.hints.worth import worth_asking
 from torsync.model.shifts import NO_SHIFTS, Shifts
-from torsync.subscribe.remote.rules import resolve_headers
+from torsync.subscribe.remote.references import hints_url
 from torsync.subscribe.shifts.source import HintsUnavailableError
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Voice
 
 _DISTRUSTED = "distrusted_hints"
+_GOES_ON = "the update goes on without; the publisher should put them beside the `.torrent`"
 
 
 class ShiftFinder:
@@ -59,26 +59,26 @@ class ShiftFinder:
             InterruptedByUserError: that was asked for.
         """
         wanted = plan.wanted
-        if not getattr(wanted, "hints", "") or self._state.get(_DISTRUSTED) == wanted.info_hash:
+        if not wanted.hints or self._state.get(_DISTRUSTED) == wanted.info_hash:
             return NO_SHIFTS
-        from torsync.model.hints.worth import worth_asking
-        from torsync.subscribe.remote.rules import hints_url
-
         if not worth_asking(plan):
             return NO_SHIFTS
-        from torsync.subscribe.remote.ranges import open_hints  # noqa: PLC0415 - requests
-        from torsync.subscribe.shifts.search import find_shifts  # noqa: PLC0415 - when needed
-
-        try:
-            url = hints_url(self._config.url, wanted.hints)
-            headers = resolve_headers(self._config.headers, os.environ)
-            with closing(open_hints(url, headers=headers, stopping=self._stopping)) as source:
-                return find_shifts(
-                    self._tree, plan, source, voice=self._voice, stopping=self._stopping
-                )
-        except (HintsUnavailableError, ConfigError) as error:
-            self._voice.notice(Level.WARNING, error.code, error.message, error.hint)
+        url = hints_url(self._config.url, wanted.hints)
+        if url is None:
+            said = f"{wanted.name} names hints at {wanted.hints!r}, where they may not be"
+            self._voice.notice(Level.WARNING, HintsUnavailableError.code, said, _GOES_ON)
             return NO_SHIFTS
+        from torsync.subscribe.remote.ranges import open_hints  # noqa: PLC0415 - start-up time
+        from torsync.subscribe.shifts.search import find_shifts  # noqa: PLC0415 - start-up time
+
+        opened = open_hints(
+            url,
+            origin=self._config.url,
+            headers=self._config.headers,
+            stopping=self._stopping,
+        )
+        with closing(opened) as source:
+            return find_shifts(self._tree, plan, source, voice=self._voice, stopping=self._stopping)
 
 
 def distrust_hints(state: TreeState, info_hash: str) -> None:

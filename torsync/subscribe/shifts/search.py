@@ -10,30 +10,34 @@ from torsync.model.hints.cover import Cover
 from torsync.model.hints.format import HintsError
 from torsync.model.hints.matching import (
     Places,
-    Unit,
     chunks_in,
     extend,
     groups_in,
     try_cells,
     units_of_groups,
 )
-from torsync.model.hints.worth import Sought, plan_search
+from torsync.model.hints.regions import parts_for
+from torsync.model.hints.worth import plan_search
 from torsync.model.shifts import Run, Shifts
 from torsync.subscribe.shifts.entries import Entries
 from torsync.subscribe.shifts.old_files import OldFiles
+from torsync.subscribe.shifts.proving import Prover
 from torsync.subscribe.shifts.source import HintsUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torsync.disk.tree import Tree
-    from torsync.model.hints.matching import Stretch
-    from torsync.model.hints.worth import Span
+    from torsync.model.hints.matching import Stretch, Unit
+    from torsync.model.hints.regions import Part
+    from torsync.model.hints.worth import Sought, Span
     from torsync.model.plan import Plan
+    from torsync.subscribe.shifts.entries import Detail
     from torsync.subscribe.shifts.source import HintsSource
     from torsync.subscribe.surroundings import Voice
 
 _DETAILS_AT_ONCE = 4 * 1024**2  # bytes of hints that are taken apart at a time
+_LARGE = 8 * 1024**2  # bytes that are lacking of a file that is looked into by pieces
 _TELL_EVERY = 8 * 1024**2
 
 
@@ -85,18 +89,38 @@ def find_shifts(
 
 @dataclass
 class _File:
-    """What is known of a file that is sought."""
+    """What is known of a file that is sought.
+
+    Attributes:
+        sought: what it lacks, and where to look.
+        sources: numbers of the old files to look into, the likeliest first.
+        own: number of the one that it would be at the same offset of; -1 if there is none.
+        parts: of the old files, to be cut.
+        groups: that overlap what it lacks.
+        cover: what has been found.
+    """
 
     sought: Sought
     sources: list[int]
     own: int
+    parts: list[Part] = field(default_factory=list)
     groups: list[Unit] = field(default_factory=list)
     cover: Cover = field(default_factory=Cover)
+
+    @property
+    def index(self) -> int:
+        """Of the file in the wanted manifest."""
+        return self.sought.file_index
 
     @property
     def gaps(self) -> list[Span]:
         """What it lacks that has not been found."""
         return self.cover.gaps_in(self.sought.lacking)
+
+    @property
+    def unknown_bytes(self) -> int:
+        """How much that is."""
+        return sum(end - start for start, end in self.gaps)
 
 
 class _Search:
@@ -109,9 +133,13 @@ class _Search:
         voice: Voice,
         stopping: Callable[[], bool],
     ) -> None:
-        paths = [path for each in sought for path in each.sources]
+        paths = dict.fromkeys(path for each in sought for path in each.sources)
         self.old = OldFiles(
-            tree, plan.index.entries, paths, stopping=stopping, on_bytes=lambda _count: None
+            tree,
+            plan.index.entries,
+            paths,
+            stopping=stopping,
+            on_read=_meter(voice, sum(plan.index.entries[path].size for path in paths)),
         )
         self._plan = plan
         self._entries = Entries(source, sought)
@@ -120,22 +148,24 @@ class _Search:
             _File(
                 each,
                 [numbers[path] for path in each.sources],
-                numbers.get(plan.wanted.files[each.file_index].path, -1),
+                numbers.get(_patched(plan, each.file_index), -1),
             )
             for each in sought
         ]
-        self._voice = voice
 
     def close(self) -> None:
         self.old.close()
 
     def run(self) -> None:
-        listed = {
-            each.file_index for each in self._entries.read_groups([f.sought for f in self._files])
-        }
-        self._files = [file for file in self._files if file.sought.file_index in listed]
+        sought = [file.sought for file in self._files]
+        listed = {each.file_index for each in self._entries.read_groups(sought)}
+        self._files = [file for file in self._files if file.index in listed]
         for file in self._files:
-            file.groups = list(units_of_groups(self._entries.groups(file.sought.file_index)))
+            units = units_of_groups(self._entries.groups(file.index))
+            file.groups = list(_overlapping(units, file.sought.lacking))
+            file.parts = self.old.whole(file.sources)
+            if file.sought.lacking_bytes >= _LARGE:
+                self._prove(file)
         for average, files in self._by_average(self._files):
             self._match_groups(average, files)
         for batch in self._batches():
@@ -151,26 +181,34 @@ class _Search:
                 if not self.old.is_bad(source)
             )
             if runs:
-                found[file.sought.file_index] = runs
+                found[file.index] = runs
         return found
+
+    def _prove(self, file: _File) -> None:
+        """Look into a large file by pieces, and cut only what that leaves open."""
+        average = self._entries.average(file.index)
+        prover = Prover(self._plan.wanted, file.index, self._plan.needed, self.old, average)
+        prover.run(file.groups, file.sources, file.cover)
+        if file.unknown_bytes <= file.sought.lacking_bytes // 2:
+            file.parts = parts_for(file.gaps, file.cover, file.own, self.old.sizes)
 
     def _by_average(self, files: Sequence[_File]) -> Iterator[tuple[int, list[_File]]]:
         averages: dict[int, list[_File]] = {}
         for file in files:
-            averages.setdefault(self._entries.average(file.sought.file_index), []).append(file)
+            averages.setdefault(self._entries.average(file.index), []).append(file)
         yield from sorted(averages.items())
 
     def _match_groups(self, average: int, files: Sequence[_File]) -> None:
-        units = {file.sought.file_index: list(_in_gaps(file.groups, file.gaps)) for file in files}
+        units = {file.index: list(_overlapping(file.groups, file.gaps)) for file in files}
         places = Places(unit for wanted in units.values() for unit in wanted)
         for stretch in self._stretches(average, files):
             places.note(stretch.source, groups_in(stretch))
         for file in files:
-            places.settle(units[file.sought.file_index], file.cover, file.sources[0])
+            places.settle(units[file.index], file.cover, file.sources[0])
 
     def _stretches(self, average: int, files: Sequence[_File]) -> Iterator[Stretch]:
-        numbers = dict.fromkeys(number for file in files for number in file.sources)
-        return self.old.stretches(self.old.whole(numbers), average)
+        parts = dict.fromkeys(part for file in files if file.gaps for part in file.parts)
+        return self.old.stretches(list(parts), average)
 
     def _batches(self) -> Iterator[list[_File]]:
         """Files of which something is still unknown, some at a time."""
@@ -178,10 +216,9 @@ class _Search:
         size = 0
         for file in self._files:
             gaps = file.gaps
-            if not gaps:
-                continue
-            size += self._entries.detail_bytes(file.sought.file_index, gaps, file.sought.size)
-            batch.append(file)
+            if gaps:
+                size += self._entries.detail_bytes(file.index, gaps, file.sought.size)
+                batch.append(file)
             if size >= _DETAILS_AT_ONCE:
                 yield batch
                 batch, size = [], 0
@@ -190,28 +227,61 @@ class _Search:
 
     def _match_details(self, batch: Sequence[_File]) -> None:
         details = self._entries.read_details(
-            {file.sought.file_index: file.gaps for file in batch},
-            {file.sought.file_index: file.sought.size for file in batch},
+            {file.index: file.gaps for file in batch},
+            {file.index: file.sought.size for file in batch},
         )
-        batch = [file for file in batch if file.sought.file_index in details]
-        for average, files in self._by_average(batch):
-            places = Places(
-                unit for file in files for unit in details[file.sought.file_index].chunks
-            )
-            for stretch in self._stretches(average, files):
-                places.note(stretch.source, chunks_in(stretch))
-            for file in files:
-                detail = details[file.sought.file_index]
-                places.settle(detail.chunks, file.cover, file.sources[0])
-                extend(detail.chunks, file.cover, self.old.sees)
-                try_cells(detail.cells, file.cover, file.own, self.old.sees)
+        listed = [file for file in batch if file.index in details]
+        for average, files in self._by_average(listed):
+            self._match_chunks(average, files, details)
+            again = [file for file in files if self._is_much_unknown(file)]
+            for file in again:
+                file.parts = self.old.whole(file.sources)
+            if again:
+                self._match_chunks(average, again, details)
+
+    def _is_much_unknown(self, file: _File) -> bool:
+        """Whether what was not found near its neighbours may be anywhere."""
+        worth = max(_LARGE // 8, file.sought.lacking_bytes // 32)
+        return file.unknown_bytes > worth and file.parts != self.old.whole(file.sources)
+
+    def _match_chunks(
+        self, average: int, files: Sequence[_File], details: Mapping[int, Detail]
+    ) -> None:
+        places = Places(unit for file in files for unit in details[file.index].chunks)
+        for stretch in self._stretches(average, files):
+            places.note(stretch.source, chunks_in(stretch))
+        for file in files:
+            detail = details[file.index]
+            places.settle(detail.chunks, file.cover, file.sources[0])
+            extend(detail.chunks, file.cover, self.old.sees)
+            try_cells(detail.cells, file.cover, file.own, self.old.sees)
 
 
-def _in_gaps(units: Sequence[Unit], gaps: Sequence[Span]) -> Iterator[Unit]:
-    """The units that overlap what is unknown; both ascending."""
+def _patched(plan: Plan, file_index: int) -> str:
+    """The path whose content a file has where nothing is lacking, or would have."""
+    return plan.files[file_index].source or plan.wanted.files[file_index].path
+
+
+def _overlapping(units: Iterable[Unit], spans: Sequence[Span]) -> Iterator[Unit]:
+    """The units that overlap some of ``spans``; both ascending."""
     at = 0
     for unit in units:
-        while at < len(gaps) and gaps[at].end <= unit.start:
+        while at < len(spans) and spans[at].end <= unit.start:
             at += 1
-        if at < len(gaps) and gaps[at].start < unit.end:
+        if at < len(spans) and spans[at].start < unit.end:
             yield unit
+
+
+def _meter(voice: Voice, bytes_total: int) -> Callable[[int], None]:
+    """Give a function that is told how much has been read, and says it now and then."""
+    tell = voice.bytes_meter(Stage.LOOKING_FOR_SHIFTS, bytes_total)
+    told = 0
+
+    def note(bytes_read: int) -> None:
+        nonlocal told
+        upto = min(bytes_read, bytes_total)
+        if upto - told >= _TELL_EVERY:
+            tell(upto - told)
+            told = upto
+
+    return note
