@@ -46,7 +46,7 @@ def test_an_update_names_what_changed_and_what_subscribers_fetch() -> None:
         (
             "maps: release 2 published: 1 file added, 1 modified, 1 moved, 2 removed, "
             "1,204 unchanged, 1 left out · "
-            "subscribers fetch 3.4 MB of 2.1 GB · 34.1 MB hashed in 0.25 s"
+            "at most 3.4 MB of 2.1 GB to fetch · 34.1 MB hashed in 0.25 s"
         ),
         "maps: added: new/a",
         f"maps: modified: {HOSTILE_SHOWN}",
