@@ -125,8 +125,9 @@ def link_equal_files(old: Path, new: Path) -> int:
     """Make files with the same path, mode and content one; the other old ones look a day older.
 
     Returns:
-        Bytes of the new files that are not the same.
+        Bytes of the new files whose content no old file has.
     """
+    known = {_digest(Path(folder, name)) for folder, _, names in os.walk(old) for name in names}
     changed = 0
     for folder, _, names in os.walk(new):
         for name in names:
@@ -136,11 +137,19 @@ def link_equal_files(old: Path, new: Path) -> int:
                 path.unlink()
                 os.link(before, path)
                 continue
-            changed += path.stat().st_size
+            changed += 0 if _digest(path) in known else path.stat().st_size
             if before.exists():
                 earlier = path.stat().st_mtime - _DAY_S
                 os.utime(before, (earlier, earlier))
     return changed
+
+
+def _digest(path: Path) -> bytes:
+    digest = sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(1024**2):
+            digest.update(block)
+    return digest.digest()
 
 
 def _are_equal(one: Path, other: Path) -> bool:
@@ -163,7 +172,7 @@ def _fetched(package: Package, archive: Archive, cache: Path) -> Path:
             _run(["npm", "pack", "--silent", wanted], wanted, cache)
     if not path.exists():
         raise UnavailableError(f"the registry has no {path.name}")
-    if sha256(path.read_bytes()).hexdigest() != archive.digest:
+    if _digest(path).hex() != archive.digest:
         raise UnavailableError(f"{path.name} is not the one that is asked for")
     return path
 

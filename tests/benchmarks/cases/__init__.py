@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.cases import (
     edits,
+    hints,
     parsing,
     publishing,
     several,
@@ -41,6 +42,7 @@ CASES = (
     "zip",
     "sqlite",
     "log",
+    "hints",
 )
 
 
@@ -55,6 +57,7 @@ def run_cases(names: Sequence[str], options: Options) -> list[Row]:
         *several.run_cases(wanted, options),
         *publishing.run_cases(wanted, options),
         *shifted.run_cases(wanted, options),
+        *hints.run_cases(wanted, options),
     ]
     order = {name: number for number, name in enumerate(CASES)}
     return sorted(rows, key=lambda row: order[row.case.partition(",")[0]])

@@ -32,7 +32,7 @@ _LONGER_BY = 100
 
 
 @dataclass
-class _Folder:
+class PublishedFolder:
     """A folder that is published again and again, by several contestants in turn."""
 
     root: Path
@@ -118,7 +118,7 @@ def _of_folder(
     with tempfile.TemporaryDirectory(prefix="publish-", dir=options.folder) as name:
         root = Path(name) / "release"
         write(root)
-        folder = _Folder(root, Path(name), piece_size, options)
+        folder = PublishedFolder(root, Path(name), piece_size, options)
         every: tuple[AuthorContestant, ...] = (TorsyncAuthor(), Torf(), Mktorrent())
         able = [one for one in every if not options.only or one.name in options.only]
         if "first-release" in wanted:

@@ -46,19 +46,30 @@ class TorsyncAuthor(AuthorContestant):
     """``torsync publish``."""
 
     name = "torsync"
-    note = "v1 packed: SHA-1 of pieces and SHA-256 of files"
+    note = "v1 packed: SHA-1 of pieces and SHA-256 of files, then hints"
+    _options: tuple[str, ...] = ()
 
     def publish(self, folder: Path, place: Path, piece_size: int) -> Run:
         """Run it, with a state directory that stays in ``place``."""
         command = [sys.executable, "-m", "torsync", "--json", "--state-dir", str(place / "state")]
-        command += ["publish", str(folder), "-o", str(place / "release.torrent")]
+        command += ["publish", str(folder), "-o", str(place / "release.torrent"), *self._options]
         run = run_process([*command, "--piece-size", f"{piece_size // 1024} KiB"], place)
         lines = (json.loads(line) for line in run.output.splitlines())
         told = next(line for line in lines if line["type"] == "publication")
         if not told["changed"]:
             raise BenchmarkError("torsync found no change")
         counts = {name: told[name] for name in ("added", "modified", "unchanged")}
-        return run.telling(fetched=0, hashed=told["bytes_hashed"], counts=counts)
+        return run.telling(
+            fetched=0, hashed=told["bytes_hashed"], hints=told["hints_bytes"], counts=counts
+        )
+
+
+class TorsyncUnhintedAuthor(TorsyncAuthor):
+    """The same without hints."""
+
+    name = "torsync, no hints"
+    note = "--no-hints: SHA-1 of pieces and SHA-256 of files"
+    _options = ("--no-hints",)
 
 
 class Torf(AuthorContestant):
