@@ -250,6 +250,7 @@ class _Meter:
         self._torrent = torrent
         self._goal = goal
         self._files_done = 0
+        self._bytes_done = 0
         self._counted = 0.0
 
     def show(self, now: TorrentProgress, clock_s: float, *, exactly: bool = False) -> None:
@@ -259,13 +260,15 @@ class _Meter:
         left = now.bytes_wanted - now.bytes_done
         if self._goal.claimed:
             left = max(0, left - self._goal.in_claims(self._torrent.pieces()))
+        # Of pieces that are completed between two questions, claims look like something to fetch.
+        self._bytes_done = max(self._bytes_done, self._goal.bytes_total - left)
         self._voice.sink(
             Progress(
                 self._voice.name,
                 Stage.DOWNLOADING,
                 files_done=self._files_done,
                 files_total=len(self._goal.files),
-                bytes_done=max(0, self._goal.bytes_total - left),
+                bytes_done=self._bytes_done,
                 bytes_total=self._goal.bytes_total,
                 download_rate=now.download_rate,
                 upload_rate=now.upload_rate,
