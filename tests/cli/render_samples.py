@@ -164,6 +164,8 @@ def publish_reports() -> list[PublishReport]:
         skipped=["a pipe"],
         bytes_hashed=34_100_000,
         bytes_to_fetch=3_400_000,
+        hints_bytes=9_200_000,
+        hints_made=2,
         seconds=0.25,
     )
     plan = dataclasses.replace(second, dry_run=True)

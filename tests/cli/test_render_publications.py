@@ -46,7 +46,7 @@ def test_an_update_names_what_changed_and_what_subscribers_fetch() -> None:
         (
             "maps: release 2 published: 1 file added, 1 modified, 1 moved, 2 removed, "
             "1,204 unchanged, 1 left out · "
-            "subscribers fetch 3.4 MB of 2.1 GB · 34.1 MB hashed in 0.25 s"
+            "at most 3.4 MB of 2.1 GB to fetch · 34.1 MB hashed in 0.25 s"
         ),
         "maps: added: new/a",
         f"maps: modified: {HOSTILE_SHOWN}",
@@ -55,6 +55,7 @@ def test_an_update_names_what_changed_and_what_subscribers_fetch() -> None:
         "maps: removed: old/2",
         "maps: left out: a pipe",
         "maps: torrent: /srv/www/maps.torrent (123 kB, signed)",
+        "maps: hints: 9.2 MB, 2 files cut",
         "maps: url: http://192.0.2.1:8080/maps.torrent",
         f"maps: info-hash: {'ab' * 20} (v1, pieces of 64 KiB)",
     ]

@@ -14,10 +14,12 @@ import pytest
 from minisign import PublicKey, Signature
 
 from tests.faults.test_fail_everywhere import Strike, fast_folder, nth_call
+from tests.support.hints import read_hints
 from tests.support.trees import write_tree
 from torsync.model.config import PublicationConfig
 from torsync.model.errors import TorsyncError
 from torsync.model.events import discard
+from torsync.model.hints.chunks import SMALLEST_FILE
 from torsync.model.metainfo import parse_metainfo
 from torsync.publish.keys import generate_keys
 from torsync.publish.publication import Publication
@@ -43,6 +45,7 @@ class Scene:
         self.folder = base / "pack"
         self.torrent = base / "www" / "pack.torrent"
         self.signature = base / "www" / "pack.torrent.minisig"
+        self.hints = base / "www" / "pack.torrent.hints"
 
     def prepare(self) -> None:
         self.torrent.parent.mkdir()
@@ -94,7 +97,11 @@ class Scene:
         assert paths == {"a/one", "two", "a/new"}
         self.check_signed()
         left = {path.name for path in self.torrent.parent.iterdir()}
-        assert left == {self.torrent.name, self.signature.name}
+        assert left == {self.torrent.name, self.signature.name, self.hints.name}
+        listed = parse_metainfo(self.torrent.read_bytes()).files
+        sizes = {file.pieces_root: file.size for file in listed if file.pieces_root is not None}
+        large = {root for root, size in sizes.items() if size >= SMALLEST_FILE}
+        assert read_hints(self.hints.read_bytes(), sizes).keys() == large
         assert len({path.stem for path in (self.base / "state" / "releases").iterdir()}) == 1
 
 

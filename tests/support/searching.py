@@ -53,24 +53,35 @@ class Searched:
         ranges = lacking_ranges(self.plan).get(self.manifest.by_path[path], [])
         return sum(length - sum(known[start : start + length]) for start, length in ranges)
 
-    def assert_right(self) -> None:
-        """Every run has the wanted bytes, where something is lacking, and none overlap."""
+    def assert_sound(self) -> None:
+        """Runs are inside of files, where something is lacking, and none overlap."""
         lacking = lacking_ranges(self.plan)
         for index, runs in self.shifts.runs.items():
-            content = self.contents[self.manifest.files[index].path]
-            allowed = bytearray(len(content) + CELL_BYTES)
+            allowed = bytearray(self.manifest.files[index].size)
             for start, length in lacking[index]:
                 first = start // CELL_BYTES * CELL_BYTES
-                end = -(-(start + length) // CELL_BYTES) * CELL_BYTES
+                end = min(-(-(start + length) // CELL_BYTES) * CELL_BYTES, len(allowed))
                 allowed[first:end] = b"\1" * (end - first)
             done = 0
             for run in runs:
                 assert done <= run.offset
                 done = run.offset + run.length
-                assert run.offset < done <= len(content)
-                assert all(allowed[run.offset : done])
-                old = (self.root / run.path).read_bytes()
-                assert old[run.source_offset :][: run.length] == content[run.offset : done]
+                assert run.offset < done <= len(allowed)
+                assert allowed.count(1, run.offset, done) == run.length
+                assert run.source_offset >= 0
+                size = (self.root / run.path).stat().st_size
+                assert run.source_offset + run.length <= size
+
+    def assert_right(self) -> None:
+        """Runs are sound, and have the wanted bytes."""
+        self.assert_sound()
+        for index, runs in self.shifts.runs.items():
+            content = self.contents[self.manifest.files[index].path]
+            for run in runs:
+                with (self.root / run.path).open("rb") as old:
+                    old.seek(run.source_offset)
+                    found = old.read(run.length)
+                assert found == content[run.offset : run.offset + run.length]
 
 
 def look_and_plan(root: Path, manifest: Manifest) -> Plan:

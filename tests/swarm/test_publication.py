@@ -275,7 +275,8 @@ def test_an_empty_folder_that_never_was_published_is_an_error_of_its_own(
 def assert_stays(publisher: Publisher, public: bytes, content: dict[str, Content]) -> None:
     """The release before is public, and nothing else is there."""
     assert publisher.torrent.read_bytes() == public
-    assert [path.name for path in publisher.torrent.parent.iterdir()] == ["pack.torrent"]
+    left = {path.name for path in publisher.torrent.parent.iterdir()}
+    assert left == {"pack.torrent", "pack.torrent.hints"}
 
 
 def test_a_release_that_the_web_seed_does_not_have_is_not_public(
@@ -462,10 +463,14 @@ def test_a_torrent_that_is_configured_elsewhere_is_written_there(
     publisher: Publisher, tmp_path: Path
 ) -> None:
     publisher.open(seed=False).release(FIRST)
-    publisher.configure(torrent=tmp_path / "moved.torrent")
+    moved = tmp_path / "elsewhere" / "pack.torrent"
+    moved.parent.mkdir()
+    publisher.configure(torrent=moved)
     for _ in range(2):
         assert not publisher.open(seed=False).release().changed
-    assert (tmp_path / "moved.torrent").read_bytes() == publisher.torrent.read_bytes()
+    for name in ("pack.torrent", "pack.torrent.hints"):
+        here, there = publisher.torrent.with_name(name), moved.with_name(name)
+        assert here.read_bytes() == there.read_bytes()
     assert not publisher.notices(Level.WARNING)
     assert publisher.notices(Level.INFO).count("torrent_restored") == 1
 

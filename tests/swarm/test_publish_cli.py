@@ -73,7 +73,7 @@ def test_the_torrent_is_named_after_the_folder_and_written_where_it_is_run(
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in here.iterdir()] == ["maps.torrent"]
+    assert {path.name for path in here.iterdir()} == {"maps.torrent", "maps.torrent.hints"}
     assert root_name((here / "maps.torrent").read_bytes()) == "maps"
 
 

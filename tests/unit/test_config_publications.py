@@ -47,6 +47,7 @@ def test_every_key_has_its_value() -> None:
         watch = false
         settle = "500ms"
         interval = "1h"
+        hints = false
         super_seeding = true
         snapshot = true
         skip_unreadable = true
@@ -66,6 +67,7 @@ def test_every_key_has_its_value() -> None:
         watch=False,
         settle_s=0.5,
         interval_s=3600,
+        hints=False,
         super_seeding=True,
         snapshot=True,
         skip_unreadable=True,

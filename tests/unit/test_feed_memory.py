@@ -56,11 +56,13 @@ async def sent_to_clients_that_take_nothing(app: FeedApp, path: str) -> list[int
     return sent
 
 
-@pytest.mark.parametrize("what", ["file", "pad", "torrent"])
+@pytest.mark.parametrize("what", ["file", "pad", "torrent", "hints"])
 def test_many_clients_that_take_nothing_fill_little_memory(tmp_path: Path, what: str) -> None:
     folder = write_tree(tmp_path / "pack", {"big.bin": SIZE_BYTES})
     torrent = make_packed(folder) + bytes(SIZE_BYTES)
-    release = replace(released(folder, make_packed(folder)), metainfo=torrent)
+    release = replace(
+        released(folder, make_packed(folder)), metainfo=torrent, hints=folder / "big.bin"
+    )
     catalogue = Catalogue()
     catalogue.publish(NAME, release, lambda _name, _path: None)
     content = f"/content/{release.info_hash}/{release.root_name}"
@@ -68,6 +70,7 @@ def test_many_clients_that_take_nothing_fill_little_memory(tmp_path: Path, what:
         "file": f"{content}/big.bin",
         "pad": f"{content}/.pad/{SIZE_BYTES}",
         "torrent": f"/{NAME}.torrent",
+        "hints": f"/{NAME}.torrent.hints",
     }
     with ThreadPoolExecutor(4) as readers:
         sent = asyncio.run(

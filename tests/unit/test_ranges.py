@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.certificates import self_signed
+from tests.support.feeds import running_feed
 from tests.support.nginx import nginx
 from tests.support.scripted_http import (
     Drip,
@@ -32,6 +33,7 @@ from tests.support.scripted_http import (
 )
 from torsync.model.errors import InterruptedByUserError
 from torsync.model.hints.format import Range
+from torsync.publish.feed import ServedRelease
 from torsync.subscribe.remote import ranges as ranges_module
 from torsync.subscribe.remote.parts import LocalHints, merge_ranges
 from torsync.subscribe.remote.ranges import RemoteHints, hints_url, open_hints
@@ -87,37 +89,52 @@ def test_ranges_that_are_near_one_another_are_fetched_together() -> None:
     assert merge_ranges([]) == merge_ranges([Range(5, 0)]) == []
 
 
+SPREAD = [Range(0, 1), Range(10_000, 1), Range(16_000, 1), Range(30_000, 1)]
+
+
 def test_the_narrowest_gaps_are_closed_when_there_are_too_many_ranges() -> None:
-    asked = [Range(0, 1), Range(10_000, 1), Range(16_000, 1), Range(30_000, 1)]
-    assert merge_ranges(asked, most=3) == [Range(0, 1), Range(10_000, 6001), Range(30_000, 1)]
-    assert merge_ranges(asked, most=1) == [Range(0, 30_001)]
+    three = [Range(0, 1), Range(10_000, 6001), Range(30_000, 1)]
+    assert merge_ranges(SPREAD, few=3) == three
+    assert merge_ranges(SPREAD, few=1) == [Range(0, 30_001)]
+
+
+def test_gaps_are_closed_only_as_far_as_bytes_can_be_spared() -> None:
+    three = [Range(0, 1), Range(10_000, 6001), Range(30_000, 1)]
+    assert merge_ranges(SPREAD, few=1, spare=5000) == SPREAD
+    assert merge_ranges(SPREAD, few=1, spare=6000) == three
+    assert merge_ranges(SPREAD, few=1, most=3, spare=0) == three
+    assert merge_ranges(SPREAD, few=1, most=1, spare=0) == [Range(0, 30_001)]
 
 
 @given(
     st.lists(st.builds(Range, st.integers(0, 500), st.integers(0, 40)), max_size=30),
     st.integers(0, 20),
     st.integers(1, 6),
+    st.integers(6, 9),
+    st.integers(0, 300),
 )
 def test_merged_ranges_hold_all_that_is_asked_for_and_little_else(
-    asked: list[Range], gap: int, most: int
+    asked: list[Range], gap: int, few: int, most: int, spare: int
 ) -> None:
-    spans = merge_ranges(asked, gap=gap, most=most)
+    spans = merge_ranges(asked, gap=gap, few=few, most=most, spare=spare)
     assert len(spans) <= most
     assert all(one.end + gap < next_one.offset for one, next_one in itertools.pairwise(spans))
     wanted = {at for one in asked for at in range(one.offset, one.end)}
     fetched = {at for one in spans for at in range(one.offset, one.end)}
     assert wanted <= fetched
     assert all({one.offset, one.end - 1} <= wanted for one in spans)
-    if len(spans) < most:
-        between = sorted(fetched - wanted)
-        runs = itertools.groupby(enumerate(between), lambda pair: pair[1] - pair[0])
-        assert all(len(list(run)) <= gap for _, run in runs)
+    apart = merge_ranges(asked, gap=gap, few=1000)
+    if len(apart) <= few:
+        assert spans == apart
+    elif few < len(spans) < most:
+        at_most = spare + sum(one.length for one in apart)
+        assert sum(one.length for one in spans) <= at_most + sum(one.length for one in apart)
 
 
 # One contract for all sources
 
 
-ON_DISK = ["file", pytest.param("nginx", marks=pytest.mark.programs)]
+ON_DISK = ["file", "feed", pytest.param("nginx", marks=pytest.mark.programs)]
 
 
 @contextmanager
@@ -128,6 +145,11 @@ def publishing(kind: str, folder: Path) -> Iterator[str]:
     elif kind == "nginx":
         with nginx(folder) as server:
             yield server.url_for("x.torrent")
+    elif kind == "feed":
+        release = ServedRelease(b"de", None, "0" * 40, "x", folder, {}, folder / NAME)
+        with running_feed() as feed:
+            feed.show(release, "x")
+            yield feed.torrent_url("x")
     else:
         with ScriptedServer(kept(*[part_of(CONTENT)] * 100)) as honest:
             yield f"{honest.url}/x.torrent"
@@ -231,6 +253,19 @@ def test_hints_that_change_between_two_readings_are_given_up(
             source.read([Range(100, 10)])
 
 
+def test_the_hints_of_the_next_release_are_not_mixed_in(on_disk: tuple[str, Path]) -> None:
+    url, path = on_disk
+    with opened(url) as source:
+        source.read([Range(0, 10)])
+        (path.parent / "new").write_bytes(CONTENT[::-1] + b"x")
+        os.replace(path.parent / "new", path)
+        if url.startswith("file:"):  # it is open
+            assert source.read([Range(100, 10)]) == expected(Range(100, 10))
+        else:
+            with pytest.raises(HintsUnavailableError, match="changed while it was read"):
+                source.read([Range(100, 10)])
+
+
 def test_hints_that_are_not_there_are_unavailable(on_disk: tuple[str, Path]) -> None:
     url, path = on_disk
     path.unlink()
@@ -278,6 +313,7 @@ def test_one_connection_serves_all_readings_without_compression() -> None:
         "bytes=90000-90004",
     ]
     assert {headers["accept-encoding"] for headers in asked} == {"identity"}
+    assert {headers["cache-control"] for headers in asked} == {"no-cache"}
     assert [headers.get("if-range") for headers in asked] == [None, '"1"', '"1"']
 
 
@@ -292,9 +328,9 @@ def test_only_a_strong_tag_is_a_condition(etag: str) -> None:
     assert "if-range" not in server.requests[1].headers
 
 
-def test_no_reading_sends_more_than_64_requests() -> None:
-    content = bytes(2_000_000)
-    asked = [Range(offset, 1) for offset in range(0, 2_000_000, 20_000)]
+def test_what_is_wanted_in_a_hundred_places_is_fetched_with_what_lies_between() -> None:
+    content = bytes(500_000)
+    asked = [Range(offset, 1) for offset in range(0, 500_000, 5000)]
     with (
         ScriptedServer(kept(*[part_of(content)] * 100)) as server,
         hints_at(server.url) as hints,

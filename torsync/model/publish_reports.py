@@ -28,7 +28,8 @@ class PublishReport:
         url: where the feed serves it; empty without one.
         bytes_total: size of the content.
         bytes_hashed: what was read to be hashed.
-        bytes_to_fetch: what a subscriber at the release before has to fetch.
+        bytes_to_fetch: what a subscriber at the release before has to fetch, or less where
+            hints tell of content that has moved inside files.
         torrent_bytes: size of the ``.torrent``.
         signed: whether it is signed.
         hints_bytes: size of the hints file; 0: there is none.

@@ -28,7 +28,7 @@ def summarise_publication(report: PublishReport) -> str:
         what = f"all of {content} to fetch"
     else:
         need = format_size(report.bytes_to_fetch)
-        what = f"{_counts(report)} · subscribers fetch {need} of {format_size(report.bytes_total)}"
+        what = f"{_counts(report)} · at most {need} of {format_size(report.bytes_total)} to fetch"
     return f"{outcome}: {what} · {format_size(report.bytes_hashed)} hashed in {took}"
 
 

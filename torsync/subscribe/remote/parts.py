@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.errors import ConfigError, InterruptedByUserError, RemoteError
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
-MOST_REQUESTS = 64
-"""For one reading; what is asked for in more places is fetched with what lies between."""
 UPLOAD = "the publisher has to put the hints there, readable for everybody who gets the .torrent"
 AT_FAULT = "the server or a proxy is at fault: tell the publisher"
 
 _GAP_BYTES = 4096  # cost less than a request
+_FEW_REQUESTS = 64
+_MOST_REQUESTS = 256  # some ten seconds to a distant server
+_SPARE_BYTES = 256 * 1024
 
 
 class Part(NamedTuple):
@@ -32,34 +34,53 @@ class Part(NamedTuple):
 
 
 def merge_ranges(
-    ranges: Sequence[Range], *, gap: int = _GAP_BYTES, most: int = MOST_REQUESTS
+    ranges: Sequence[Range],
+    *,
+    gap: int = _GAP_BYTES,
+    few: int = _FEW_REQUESTS,
+    most: int = _MOST_REQUESTS,
+    spare: int = _SPARE_BYTES,
 ) -> list[Range]:
     """Decide what to ask for, so that all ranges are in it.
 
     Args:
         ranges: in any order; empty ones don't count.
         gap: bytes between two ranges that are rather fetched than asked around.
-        most: how many ranges may come out; the narrowest gaps are closed until they fit.
+        few: how many ranges may come out in any case. Of more, the narrowest gaps are closed as
+            long as that fetches no more than ``spare`` bytes and as many as are asked for.
+        most: how many may come out at all.
+        spare: bytes that may be fetched in vain to save requests.
 
     Returns:
         Ascending, without overlaps.
     """
     spans: list[Range] = []
-    for offset, length in sorted(ranges):
-        if not length:
-            continue
-        end = offset + length
-        if spans and offset - spans[-1].end <= gap:
-            spans[-1] = Range(spans[-1].offset, max(end, spans[-1].end) - spans[-1].offset)
+    for one in sorted(one for one in ranges if one.length):
+        if spans and one.offset - spans[-1].end <= gap:
+            spans[-1] = _joined(spans[-1], one)
         else:
-            spans.append(Range(offset, length))
-    widest = sorted(range(1, len(spans)), key=lambda at: spans[at - 1].end - spans[at].offset)
-    firsts = [0, *sorted(widest[: most - 1])] if spans else []
-    lasts = [first - 1 for first in firsts[1:]] + [-1]
-    return [
-        Range(spans[first].offset, spans[last].end - spans[first].offset)
-        for first, last in zip(firsts, lasts, strict=False)
-    ]
+            spans.append(one)
+    spare += sum(span.length for span in spans)
+    widths = [after.offset - before.end for before, after in pairwise(spans)]
+    closed: set[int] = set()
+    for at in sorted(range(len(widths)), key=widths.__getitem__):
+        left = len(spans) - len(closed)
+        if left <= few or (left <= most and widths[at] > spare):
+            break
+        spare -= widths[at]
+        closed.add(at)
+    found = spans[:1]
+    for at, span in enumerate(spans[1:]):
+        if at in closed:
+            found[-1] = _joined(found[-1], span)
+        else:
+            found.append(span)
+    return found
+
+
+def _joined(before: Range, after: Range) -> Range:
+    """The range from the first byte of one to the last one of both."""
+    return Range(before.offset, max(before.end, after.end) - before.offset)
 
 
 class PartsReader:

@@ -200,6 +200,7 @@ class RemoteHints(PartsReader):
         conditions = {
             "Range": f"bytes={span.offset}-{span.end - 1}",
             "Accept-Encoding": "identity",
+            "Cache-Control": "no-cache",  # the release before had its hints at the same URL
         }
         etag = "" if self._version is None else usable_etag(self._version.etag)
         if etag.startswith('"'):  # a weak one may not be sent (RFC 9110, section 13.1.5)

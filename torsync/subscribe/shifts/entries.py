@@ -30,7 +30,9 @@ _WHOLE_FILE = 64 * 1024  # a hints file that is read in one go
 _SMALL_ENTRY = 4 * 1024  # an entry that is read whole instead of in parts
 _MOST_BYTES = 64 * 1024**2
 _SHARE_IN_ALL = 4  # of what is lacking, one part in so many may be spent on hints
-_SHARE_PER_FILE = 16
+_SHARE_PER_FILE = 32  # chunks of 1 KiB take one part in 50
+_FINE_FILE = 1024**2  # a larger one has no need of small chunks
+_SMALLEST_ON_AVERAGE = 2048  # bytes of its chunks
 
 
 class Detail(NamedTuple):
@@ -151,10 +153,7 @@ class Entries:
         }
         reading = self._reading
         chosen = {
-            index: parts
-            for index, parts in asked.items()
-            if all(reading.has(part.range) for part in parts)
-            or reading.reserve(sum(part.range.length for part in parts))
+            index: parts for index, parts in asked.items() if self._may_read(parts, gaps[index])
         }
         reading.read([part.range for parts in chosen.values() for part in parts])
         found = {}
@@ -165,6 +164,13 @@ class Entries:
                 part.parse(part_data, detail)
         reading.forget()
         return found
+
+    def _may_read(self, parts: Sequence[_Part], gaps: Sequence[Span]) -> bool:
+        if all(self._reading.has(part.range) for part in parts):
+            return True
+        cost = sum(part.range.length for part in parts)
+        unknown = sum(end - start for start, end in gaps)
+        return cost <= _worth(unknown) and self._reading.reserve(cost)
 
     def detail_bytes(self, file_index: int, spans: Sequence[Span], size: int) -> int:
         """How much ``read_details`` would read for one file."""
@@ -230,5 +236,11 @@ def _cell_parts(record: Record, spans: Sequence[Span], size: int) -> Iterable[_P
 
 
 def _is_worth_it(record: Record, file: Sought) -> bool:
-    """Whether a file's groups cost little beside what the file lacks."""
-    return record.groups_range.length <= _SMALL_ENTRY + file.lacking_bytes // _SHARE_PER_FILE
+    """Whether what the hints say of a file costs little beside what the file lacks."""
+    is_fine = file.size <= _FINE_FILE or record.chunks <= file.size // _SMALLEST_ON_AVERAGE
+    return is_fine and record.groups_range.length <= _worth(file.lacking_bytes)
+
+
+def _worth(lacking: int) -> int:
+    """Bytes of hints that may be read at a time for that many bytes."""
+    return _SMALL_ENTRY + lacking // _SHARE_PER_FILE

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _DETAILS_AT_ONCE = 4 * 1024**2  # bytes of hints that are taken apart at a time
 _LARGE = 8 * 1024**2  # bytes that are lacking of a file that is looked into by pieces
+_TRIES = 6  # times what is lacking: bytes that are read where chunks and cells may be
 _TELL_EVERY = 8 * 1024**2
 
 
@@ -87,6 +88,18 @@ def find_shifts(
     return Shifts(search.runs(), search.old.bytes_read, source.bytes_received - before)
 
 
+class _Tries:
+    """Looks whether units are where they are supposed to be, up to so many bytes."""
+
+    def __init__(self, old: OldFiles, most_bytes: int) -> None:
+        self._old = old
+        self._left = most_bytes
+
+    def sees(self, source: int, offset: int, unit: Unit) -> bool:
+        self._left -= unit.length
+        return self._left >= 0 and self._old.sees(source, offset, unit)
+
+
 @dataclass
 class _File:
     """What is known of a file that is sought.
@@ -95,6 +108,7 @@ class _File:
         sought: what it lacks, and where to look.
         sources: numbers of the old files to look into, the likeliest first.
         own: number of the one that it would be at the same offset of; -1 if there is none.
+        tries: sees whether the old files have something somewhere.
         parts: of the old files, to be cut.
         groups: that overlap what it lacks.
         cover: what has been found.
@@ -103,6 +117,7 @@ class _File:
     sought: Sought
     sources: list[int]
     own: int
+    tries: _Tries
     parts: list[Part] = field(default_factory=list)
     groups: list[Unit] = field(default_factory=list)
     cover: Cover = field(default_factory=Cover)
@@ -142,6 +157,7 @@ class _Search:
             on_read=_meter(voice, sum(plan.index.entries[path].size for path in paths)),
         )
         self._plan = plan
+        self._needed = frozenset(plan.needed)
         self._entries = Entries(source, sought)
         numbers = self.old.numbers
         self._files = [
@@ -149,6 +165,7 @@ class _Search:
                 each,
                 [numbers[path] for path in each.sources],
                 numbers.get(_patched(plan, each.file_index), -1),
+                _Tries(self.old, _TRIES * each.lacking_bytes),
             )
             for each in sought
         ]
@@ -187,7 +204,9 @@ class _Search:
     def _prove(self, file: _File) -> None:
         """Look into a large file by pieces, and cut only what that leaves open."""
         average = self._entries.average(file.index)
-        prover = Prover(self._plan.wanted, file.index, self._plan.needed, self.old, average)
+        wanted = self._plan.wanted
+        lacking = [piece for piece in wanted.pieces_of(file.index) if piece in self._needed]
+        prover = Prover(wanted, file.index, lacking, self.old, average)
         prover.run(file.groups, file.sources, file.cover)
         if file.unknown_bytes <= file.sought.lacking_bytes // 2:
             file.parts = parts_for(file.gaps, file.cover, file.own, self.old.sizes)
@@ -253,8 +272,8 @@ class _Search:
         for file in files:
             detail = details[file.index]
             places.settle(detail.chunks, file.cover, file.sources[0])
-            extend(detail.chunks, file.cover, self.old.sees)
-            try_cells(detail.cells, file.cover, file.own, self.old.sees)
+            extend(detail.chunks, file.cover, file.tries.sees)
+            try_cells(detail.cells, file.cover, file.own, file.tries.sees)
 
 
 def _patched(plan: Plan, file_index: int) -> str:

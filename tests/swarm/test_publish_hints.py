@@ -1,0 +1,437 @@
+"""The hints file that a publication has: what is in it, when it is there, what it costs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from tests.support.hints import assert_describes, hints_reference, read_hints
+from tests.support.nginx import nginx
+from tests.support.processes import HOST, free_port, wait_until
+from tests.support.publications import Publisher
+from tests.support.publishers import KIB, MIB, publication, released, wait_for_release
+from tests.support.torrents import info_hash
+from tests.support.trees import edit_in_place, tree_bytes, write_tree
+from torsync.model.errors import InterruptedByUserError, StateError
+from torsync.model.events import Level, Stage, StageStarted
+from torsync.model.hints.chunks import SMALLEST_FILE
+from torsync.model.metainfo import parse_metainfo
+from torsync.publish.hints.cache import HintsCache
+from torsync.publish.keys import generate_keys
+from torsync.publish.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.cli import Json
+    from tests.support.publishers import Publishing
+
+FILES = {
+    "one": 100 * KIB,
+    "two": 300 * KIB + 7,
+    "d/small": 16 * KIB,
+    "d/first that counts": 16 * KIB + 1,
+    "copy": b"same" * 10_000,
+    "another copy": b"same" * 10_000,
+    "empty": b"",
+    "link": ("link", "one"),
+}
+CUT = 4  # files, the copies once
+
+
+def _hints_file(torrent: Path) -> Path:
+    return torrent.with_name(f"{torrent.name}.hints")
+
+
+def _assert_right(torrent: Path, folder: Path) -> None:
+    """The hints file has an entry of each file that is large enough, and each is right."""
+    contents = tree_bytes(folder)
+    large = {
+        file.pieces_root: contents[file.path]
+        for file in parse_metainfo(torrent.read_bytes()).files
+        if file.size >= SMALLEST_FILE and file.pieces_root is not None
+    }
+    data = _hints_file(torrent).read_bytes()
+    found = read_hints(data, {root: len(content) for root, content in large.items()})
+    assert found.keys() == large.keys()
+    for root, content in large.items():
+        assert isinstance(content, bytes)
+        assert_describes(found[root], content)
+    assert int.from_bytes(data[20:24], "little") == len(large), "and of no other"
+
+
+# --- by command ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format_", ["v1", "v2", "hybrid"])
+def test_each_large_file_is_described_and_the_torrent_names_the_hints(
+    publishing: Publishing, format_: str
+) -> None:
+    folder = publishing.publish(entries=FILES, format=format_)
+    report = released(publishing.run("check-now"))
+
+    torrent = publishing.torrent()
+    _assert_right(torrent, folder)
+    assert hints_reference(torrent.read_bytes()) == "pack.torrent.hints"
+    assert report["hints_bytes"] == _hints_file(torrent).stat().st_size
+    assert report["hints_made"] == CUT
+    assert parse_metainfo(torrent.read_bytes()).hints == "pack.torrent.hints"
+
+
+def test_a_next_release_cuts_only_what_changed(publishing: Publishing) -> None:
+    folder = publishing.publish(entries=FILES)
+    released(publishing.run("check-now"))
+    before = _hints_file(publishing.torrent()).read_bytes()
+
+    outcome = publishing.run("check-now")
+    assert publication(outcome)["hints_made"] == 0
+    assert publication(outcome)["hints_bytes"] == len(before)
+    assert not [one for one in outcome.objects if one.get("stage") == Stage.HINTING.value]
+
+    edit_in_place(folder / "two")
+    (folder / "one").rename(folder / "uno")
+    outcome = publishing.run("check-now")
+    report = released(outcome)
+    assert report["hints_made"] == 1
+    assert _bytes_cut(outcome.of_type("progress")) == 300 * KIB + 7
+    _assert_right(publishing.torrent(), folder)
+
+    (folder / "two").unlink()
+    write_tree(folder, FILES)  # and back: the release before had it
+    report = released(publishing.run("check-now"))
+    assert report["hints_made"] == 0
+    _assert_right(publishing.torrent(), folder)
+
+
+def _bytes_cut(progress: list[Json]) -> int:
+    return max(one["bytes_total"] for one in progress if one["stage"] == Stage.HINTING.value)
+
+
+@pytest.mark.parametrize("is_told_by", ["configuration", "command line"])
+def test_without_hints_the_torrent_names_none_and_has_the_same_info_hash(
+    publishing: Publishing, tmp_path: Path, is_told_by: str
+) -> None:
+    folder = publishing.publish(entries=FILES)
+    if is_told_by == "configuration":
+        torrent = publishing.torrent()
+        released(publishing.run("check-now"))
+        with_hints = torrent.read_bytes()
+        publishing.publish(hints=False)
+        report = released(publishing.run("check-now"))
+    else:
+        torrent = tmp_path / "pack.torrent"
+        publishing.run("publish", folder, "-o", torrent).assert_ok()
+        with_hints = torrent.read_bytes()
+        report = released(publishing.run("publish", folder, "-o", torrent, "--no-hints"))
+
+    assert hints_reference(with_hints) == "pack.torrent.hints"
+    assert hints_reference(torrent.read_bytes()) is None
+    assert info_hash(torrent.read_bytes()) == info_hash(with_hints)
+    assert (report["hints_bytes"], report["hints_made"]) == (0, 0)
+    assert not _hints_file(torrent).exists(), "what nothing names any more is removed"
+
+
+def test_a_folder_of_small_files_has_no_hints(publishing: Publishing) -> None:
+    publishing.publish(entries={str(n): 16 * KIB for n in range(20)})
+    report = released(publishing.run("check-now"))
+    assert report["hints_bytes"] == 0
+    assert hints_reference(publishing.torrent().read_bytes()) is None
+    assert not _hints_file(publishing.torrent()).exists()
+
+
+def test_a_plan_makes_no_hints(publishing: Publishing) -> None:
+    publishing.publish(entries=FILES)
+    outcome = publishing.run("plan")
+    assert publication(outcome)["hints_bytes"] == 0
+    assert not _hints_file(publishing.torrent()).exists()
+
+
+def test_hints_that_are_lost_or_cut_off_are_made_up(publishing: Publishing) -> None:
+    folder = publishing.publish(entries=FILES)
+    released(publishing.run("check-now"))
+    hints = _hints_file(publishing.torrent())
+    before = hints.read_bytes()
+
+    hints.unlink()
+    report = publication(publishing.run("check-now").assert_ok())
+    assert (report["changed"], report["hints_made"]) == (False, 0)
+    assert hints.read_bytes() == before
+
+    hints.write_bytes(before[:-1])
+    publication(publishing.run("check-now").assert_ok())
+    assert hints.read_bytes() == before
+
+    for file in publishing.state_dir.rglob("hashes.sqlite*"):
+        file.unlink()
+    edit_in_place(folder / "one")
+    released(publishing.run("check-now"))
+    _assert_right(publishing.torrent(), folder)
+
+
+# --- in order --------------------------------------------------------------------------------
+
+
+class Heard(list[Any]):
+    """Events, and something to be done when hints begin to be made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_hinting: Callable[[], object] = lambda: None
+
+    def append(self, event: Any) -> None:
+        super().append(event)
+        if isinstance(event, StageStarted) and event.stage is Stage.HINTING:
+            self.on_hinting()
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def publisher(tmp_path: Path, heard: Heard) -> Iterator[Publisher]:
+    made = Publisher(tmp_path)
+    made.events = heard
+    with closing(made):
+        yield made
+
+
+def test_a_first_release_is_public_before_its_hints_are_made(
+    publisher: Publisher, heard: Heard
+) -> None:
+    seen = []
+    heard.on_hinting = lambda: seen.append(publisher.torrent.exists())
+    report = publisher.open().release(FILES)
+    assert seen == [True]
+    assert report.hints_made == CUT
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_a_next_release_has_its_hints_before_its_torrent_is_replaced(
+    publisher: Publisher, heard: Heard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    generate_keys(tmp_path / "key")
+    publisher.configure(secret_key=tmp_path / "key")
+    publisher.open(seed=False).release(FILES)
+    before = publisher.torrent.read_bytes()
+    seen = []
+    heard.on_hinting = lambda: seen.append(publisher.torrent.read_bytes() == before)
+    replaced = []
+    replace = os.replace
+
+    def note(source: Any, target: Any) -> None:
+        replaced.append(os.path.basename(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", note)
+    report = publisher.release({"two": b"other" * 20_000})
+    assert (seen, report.hints_made) == ([True], 1)
+    public = [name for name in replaced if name.startswith("pack.torrent")]
+    assert public == ["pack.torrent.hints", "pack.torrent.minisig", "pack.torrent"]
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_what_has_changed_comes_first_where_there_were_no_hints(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.configure(hints=False)
+    publisher.open(seed=False).release(FILES)
+    publisher.configure(hints=True)
+    publisher.open(seed=False)
+    seen = []
+    show = Output.show
+
+    def note(self: Output, **given: bool) -> None:
+        seen.append(int.from_bytes(_hints_file(self.torrent).read_bytes()[20:24], "little"))
+        show(self, **given)
+
+    monkeypatch.setattr(Output, "show", note)
+    report = publisher.release({"two": b"other" * 20_000})
+    assert seen == [1]
+    assert report.hints_made == CUT
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+# --- when something goes wrong ---------------------------------------------------------------
+
+
+def test_hints_that_cannot_be_written_are_a_warning_and_the_release_goes_out(
+    publisher: Publisher,
+) -> None:
+    _hints_file(publisher.torrent).mkdir()
+    publisher.open(seed=False)
+    report = publisher.release(FILES)
+    assert (report.changed, report.hints_bytes) == (True, 0)
+    report = publisher.release({"two": b"other" * 20_000})
+    assert report.changed
+    assert publisher.notices(Level.WARNING) == ["hints_failed"], "it is told once"
+    assert not list(publisher.torrent.parent.glob(".*")), "nothing is left under hidden names"
+
+    _hints_file(publisher.torrent).rmdir()
+    report = publisher.release()
+    assert not report.changed
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_a_disk_that_is_full_is_a_warning(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: HintsCache, *_given: object) -> None:
+        raise StateError("the hash cache could not be used: database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HintsCache, "remember", fail)
+        assert publisher.open(seed=False).release(FILES).changed
+    assert publisher.notices(Level.WARNING) == ["hints_failed"]
+    assert publisher.release().hints_made == CUT
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_entries_that_the_cache_has_lost_do_not_make_a_wrong_file(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(HintsCache, "entries", lambda *_given: iter([b"less"]))
+        publisher.open(seed=False).release(FILES)
+    assert publisher.notices(Level.WARNING) == ["hints_failed"]
+    assert not _hints_file(publisher.torrent).exists()
+    publisher.release()
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_stopped_while_the_first_hints_are_made_it_goes_on_the_next_time(
+    publisher: Publisher, heard: Heard
+) -> None:
+    heard.on_hinting = publisher.stop.set
+    report = publisher.open(seed=False).release(FILES)
+    assert (report.changed, report.hints_bytes) == (True, 0)
+    assert "hints_later" in publisher.notices(Level.INFO)
+    assert publisher.torrent.exists()
+
+    publisher.stop.clear()
+    heard.on_hinting = lambda: None
+    report = publisher.open(seed=False).release()
+    assert (report.changed, report.hints_made) == (False, CUT)
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_stopped_while_the_next_hints_are_made_the_release_before_stays_public(
+    publisher: Publisher, heard: Heard
+) -> None:
+    publisher.open(seed=False).release(FILES)
+    before = publisher.torrent.read_bytes()
+    heard.on_hinting = publisher.stop.set
+    with pytest.raises(InterruptedByUserError):
+        publisher.release({"two": b"other" * 20_000})
+    assert publisher.torrent.read_bytes() == before
+
+    publisher.stop.clear()
+    heard.on_hinting = lambda: None
+    assert publisher.release().changed
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_a_file_that_is_edited_meanwhile_is_left_out_until_the_next_release(
+    publisher: Publisher, heard: Heard
+) -> None:
+    heard.on_hinting = lambda: edit_in_place(publisher.folder / "two")
+    report = publisher.open(seed=False).release(FILES)
+    assert report.hints_made == CUT - 1
+
+    heard.on_hinting = lambda: None
+    report = publisher.release()
+    assert (report.changed, report.hints_made) == (True, 1)
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+@pytest.mark.parametrize("when", ["first", "next"])
+def test_killed_while_hints_are_made_it_goes_on_the_next_time(
+    publishing: Publishing, when: str
+) -> None:
+    folder = publishing.publish(entries={str(n): 40 * MIB for n in range(2)})
+    if when == "next":
+        released(publishing.run("check-now"))
+        write_tree(folder, {str(n): 30 * MIB for n in range(2)}, seed="other")
+    running = publishing.start("check-now")
+    running.wait_for_stage("pack", Stage.HINTING.value)
+    running.send(signal.SIGKILL)
+    assert running.wait().exit_code == -signal.SIGKILL
+
+    report = publication(publishing.run("check-now").assert_ok())
+    assert report["bytes_hashed"] == 0
+    _assert_right(publishing.torrent(), folder)
+
+
+# --- served ----------------------------------------------------------------------------------
+
+
+def test_the_feed_serves_it_also_of_a_publication_without_a_public_file(
+    publishing: Publishing,
+) -> None:
+    port = free_port()
+    publishing.feed = {"listen": f"{HOST}:{port}"}
+    folder = publishing.publish(entries=FILES)
+    del publishing.publications["pack"]["torrent"]
+    service = publishing.start("run")
+    report = wait_for_release(service)
+    service.stop(signal.SIGTERM, within_s=20)
+    assert report["hints_made"] == CUT
+
+    (hints,) = publishing.state_dir.rglob("pack.torrent.hints")
+    torrent = hints.with_suffix("")
+    service = publishing.start("run")
+    url = f"http://{HOST}:{port}/pack.torrent"
+    torrent.write_bytes(_fetched(url))
+    _assert_right(torrent, folder)
+    _assert_ranges(f"http://{HOST}:{port}/{hints_reference(torrent.read_bytes())}", hints)
+    edit_in_place(folder / "two")
+    wait_for_release(service)
+    torrent.write_bytes(_fetched(url))
+    _assert_right(torrent, folder)
+    assert _fetched(f"{url}.hints") == hints.read_bytes()
+    service.stop(signal.SIGTERM, within_s=20)
+
+
+def test_nginx_serves_it(publishing: Publishing) -> None:
+    publishing.publish(entries=FILES)
+    released(publishing.run("check-now"))
+    torrent = publishing.torrent()
+    with nginx(torrent.parent) as server:
+        reference = hints_reference(torrent.read_bytes())
+        assert reference is not None
+        _assert_ranges(server.url_for(reference), _hints_file(torrent))
+
+
+def _fetched(url: str) -> bytes:
+    def answer() -> bytes | None:
+        with requests.Session() as session:
+            session.trust_env = False
+            try:
+                found = session.get(url, timeout=10)
+            except requests.ConnectionError:  # it does not listen yet
+                return None
+        return found.content if found.status_code == 200 else None
+
+    wait_until(lambda: answer() is not None, f"{url} is there")
+    return answer() or b""
+
+
+def _assert_ranges(url: str, file: Path) -> None:
+    data = file.read_bytes()
+    with requests.Session() as session:
+        session.trust_env = False
+        whole = session.get(url, timeout=10)
+        part = session.get(
+            url,
+            headers={"Range": "bytes=5-1004", "If-Range": whole.headers["ETag"]},
+            timeout=10,
+        )
+    assert whole.content == data
+    assert (part.status_code, part.content) == (206, data[5:1005])

@@ -1,0 +1,175 @@
+"""For which files hints are asked, and in which files their content is looked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.authored import author, of_contents
+from tests.support.torrents import make_raw
+from tests.support.trees import random_bytes
+from torsync.model.assess import assess
+from torsync.model.config import CleanMode
+from torsync.model.hints.chunks import CELL_BYTES
+from torsync.model.hints.format import key_of
+from torsync.model.hints.relatives import MOST_RELATIVES, Relatives
+from torsync.model.hints.worth import Span, plan_search, worth_asking
+from torsync.model.metainfo import parse_metainfo
+from torsync.model.plan import Plan, plan_update
+from torsync.model.tree_index import DiskEntry, DiskIndex, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torsync.model.manifest import Manifest
+
+KIB = 1024
+NEW = random_bytes(300 * KIB, "new")
+
+
+def plan(
+    tree: dict[str, int],
+    wanted: dict[str, bytes],
+    *,
+    good: tuple[int, ...] = (),
+    problems: dict[str, str] | None = None,
+    kinds: dict[str, Kind] | None = None,
+) -> Plan:
+    """An update of a tree of which the sizes are known, and the pieces that are right."""
+    manifest = author(of_contents(wanted), wanted, piece_length=64 * KIB).manifest
+    return plan_of(tree, manifest, good=good, problems=problems, kinds=kinds)
+
+
+def plan_of(
+    tree: dict[str, int],
+    manifest: Manifest,
+    *,
+    good: Iterable[int],
+    problems: dict[str, str] | None = None,
+    kinds: dict[str, Kind] | None = None,
+) -> Plan:
+    entries = {
+        path: DiskEntry((kinds or {}).get(path, Kind.FILE), size, 1, 1, number, 0o644)
+        for number, (path, size) in enumerate(tree.items())
+    }
+    found = assess(
+        manifest,
+        DiskIndex(entries, problems or {}),
+        {},
+        keep=lambda _path: False,
+        trust_ledger=True,
+    )
+    return plan_update(found, set(good), {}, keep=lambda _path: False, clean=CleanMode.MIRROR)
+
+
+def sources(made: Plan, path: str = "a/f.bin") -> tuple[str, ...]:
+    return Relatives(made).of(made.wanted.by_path[path])
+
+
+def test_what_is_lacking_is_sought_by_whole_cells() -> None:
+    made = plan({"a": len(NEW)}, {"a": NEW}, good=(0, 2))
+    (sought,) = plan_search(made)
+    root = made.wanted.files[0].pieces_root
+    assert root is not None
+    assert sought.key == key_of(root)
+    assert sought.size == len(NEW)
+    assert sought.sources == ("a",)
+    assert sought.lacking == (Span(64 * KIB, 128 * KIB), Span(192 * KIB, 300 * KIB))
+    assert sought.lacking_bytes == 172 * KIB
+    assert worth_asking(made)
+
+
+def test_cells_that_meet_when_they_are_whole_are_one() -> None:
+    raw = make_raw({"lead": b"x" * 5000, "a": NEW}, roots=True)
+    manifest = parse_metainfo(raw, windows=False)
+    right = {piece for piece in range(4, 20) if piece % 2 or piece > 10}
+    made = plan_of({"lead": 5000, "a": len(NEW)}, manifest, good=right)
+    (sought,) = plan_search(made)
+    assert sought.lacking == (Span(0, 11 * CELL_BYTES),)
+
+
+@pytest.mark.parametrize(
+    ("tree", "wanted", "good"),
+    [
+        ({"a": 300 * KIB}, {"a": NEW}, (0, 1, 2, 3)),
+        ({"a": 16 * KIB}, {"a": NEW[: 16 * KIB]}, ()),
+        ({}, {"a": NEW}, ()),
+        ({"b": 500}, {"a": NEW}, ()),
+    ],
+    ids=["little is lacking", "a block", "an empty tree", "nothing of any size"],
+)
+def test_what_gains_nothing_is_not_sought(
+    tree: dict[str, int], wanted: dict[str, bytes], good: tuple[int, ...]
+) -> None:
+    made = plan(tree, wanted, good=good)
+    assert plan_search(made) == []
+    assert not worth_asking(made)
+
+
+def test_files_without_a_pieces_root_have_no_hints() -> None:
+    made = plan({"a": 300 * KIB}, {"a": NEW})
+    bare = made.wanted.files[0]._replace(pieces_root=None)
+    object.__setattr__(made.wanted, "files", (bare,))
+    assert not worth_asking(made)
+
+
+def test_the_file_at_the_path_comes_first_and_then_the_same_name() -> None:
+    tree = {"x/f.bin": 300 * KIB, "a/f.bin": 90 * KIB, "b/other.bin": 300 * KIB}
+    assert sources(plan(tree, {"a/f.bin": NEW})) == ("a/f.bin", "x/f.bin", "b/other.bin")
+
+
+def test_a_name_that_differs_in_its_version_is_closer_than_an_extension() -> None:
+    tree = {
+        "a/g.bin": 300 * KIB,
+        "z/f-1.2.bin": 200 * KIB,
+        "a/f.txt": 300 * KIB,
+        "a/f.9e107d9d37.bin": 1,
+    }
+    assert sources(plan(tree, {"a/f-1.3.bin": NEW}), "a/f-1.3.bin") == (
+        "z/f-1.2.bin",
+        "a/g.bin",
+        "a/f.txt",
+    )
+
+
+def test_of_the_same_name_the_one_in_the_most_similar_folder_is_first() -> None:
+    tree = {"q/f.bin": 300 * KIB, "v1/lib/f.bin": 300 * KIB, "v1/f.bin": 300 * KIB}
+    found = sources(plan(tree, {"v2/lib/f.bin": NEW}), "v2/lib/f.bin")
+    assert found == ("v1/lib/f.bin", "q/f.bin", "v1/f.bin")
+
+
+def test_a_file_that_stays_is_looked_into_only_if_it_has_the_name() -> None:
+    kept = random_bytes(100 * KIB, "kept")
+    wanted = {"a/f.bin": NEW, "k/f.bin": kept, "k/other.bin": kept}
+    tree = {"k/f.bin": 100 * KIB, "k/other.bin": 100 * KIB}
+    made = plan(tree, wanted, good=tuple(range(5, 20)))
+    assert {path for path in tree if made.files[made.wanted.by_path[path]].action.value == "keep"}
+    assert sources(made) == ("k/f.bin",)
+
+
+def test_what_is_no_readable_file_is_no_source() -> None:
+    tree = {"a/f.bin": 300 * KIB, "b/f.bin": 300 * KIB, ".torsync/trash/f.bin": 300 * KIB}
+    made = plan(
+        tree,
+        {"a/f.bin": NEW},
+        problems={"a/f.bin": "permission denied"},
+        kinds={"b/f.bin": Kind.LINK},
+    )
+    assert Relatives(made).of(0) == ()
+
+
+def test_of_many_relatives_the_most_similar_in_size_are_taken() -> None:
+    tree = {f"old/{number}.bin": number * KIB for number in range(1, 600)}
+    relatives = Relatives(plan(tree, {"a/f.bin": NEW}))
+    found = relatives.of(0)
+    assert relatives.of(0) == found
+    assert len(found) == MOST_RELATIVES
+    assert {int(path[4:-4]) for path in found} <= set(range(290, 312))
+
+
+def test_what_is_read_for_a_file_is_bounded() -> None:
+    huge = 10 * KIB**3
+    made = plan({"a": huge, "b": 60 * KIB**2, "c": 60 * KIB**2}, {"a": NEW})
+    (sought,) = plan_search(made)
+    assert sought.sources == ("b",)
