@@ -176,7 +176,9 @@ class Fetcher:
         if torrent.wrong_claim is not None:
             done = outcome.have
             outcome.refused_claims = frozenset(
-                piece for piece in request.unfinished if not (done and done[piece])
+                piece
+                for piece in request.unfinished
+                if piece in torrent.wrong_pieces or not (done and done[piece])
             )
             self._say_wrong(torrent.wrong_claim, 1 if is_done else len(request.unfinished))
         return is_done
@@ -193,8 +195,9 @@ class Fetcher:
 
     def _take_out(self, torrent: Torrent, outcome: Fetched) -> None:
         outcome.have = b""
-        outcome.bytes_fetched += torrent.progress().payload_downloaded
         outcome.peers = tuple(dict.fromkeys((*outcome.peers, *torrent.listening_peers())))
+        torrent.halt()
+        outcome.bytes_fetched += torrent.progress().payload_downloaded
         have = torrent.pieces()
         torrent.remove()
         try:
