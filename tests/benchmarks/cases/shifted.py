@@ -93,7 +93,7 @@ def _case(
     write: Write,
     options: Options,
     goals: dict[str, float],
-    others: Sequence[Contestant] = (DeltaRsync(), Casync(), Casync(8), MirroringLibtorrent()),
+    others: Sequence[Contestant] = (DeltaRsync(), Casync(), Casync(16), MirroringLibtorrent()),
     reference: str = DeltaRsync.name,
 ) -> list[Row]:
     contestants = chosen((*others, Torsync(), TorsyncInPlace(), TorsyncUnhinted()), options)
