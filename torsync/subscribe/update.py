@@ -306,9 +306,9 @@ class Update:
         )
         missing = [piece for piece in self._needed if not have[piece]]
         claims = self._plan.claims
-        claimed_bytes = sum(claims[piece].length for piece in missing if piece in claims)
-        total_bytes = content_bytes_of(manifest, missing) - claimed_bytes
-        return FetchGoal(max(0, total_bytes), files, bytes(have))
+        claimed = {piece: claims[piece].length for piece in missing if piece in claims}
+        total_bytes = content_bytes_of(manifest, missing) - sum(claimed.values())
+        return FetchGoal(max(0, total_bytes), files, bytes(have), claimed)
 
     def _claimed_blocks(self, have: bytearray) -> dict[int, bytes]:
         """The blocks that are there of pieces that are not."""
