@@ -221,8 +221,7 @@ def test_only_blocks_that_are_not_claimed_are_fetched(
     assert to_fetch == manifest.total_size - sum(claimed_bytes(manifest, claims).values())
 
 
-@pytest.mark.parametrize("wrong", [False, True])
-@pytest.mark.parametrize("format_", ["packed", "v2"])
+@pytest.mark.parametrize(("format_", "wrong"), [("packed", False), ("v2", True)])
 def test_progress_counts_what_was_not_claimed(
     tmp_path: Path, fetching: Fetching, seeder: LibtorrentSeeder, format_: str, wrong: bool
 ) -> None:
