@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torsync.model.plan import Plan
 
 MOST_RELATIVES = 8
-SMALLEST_SOURCE = 1024
+SMALLEST_SOURCE = 4 * 1024
 """Bytes of a file that is looked into: a smaller one has little of a block."""
 
 _NEAREST = 4  # by size, of each kind

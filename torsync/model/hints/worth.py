@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from torsync.model.hints.chunks import CELL_BYTES, SMALLEST_FILE
+from torsync.model.hints.chunks import CELL_BYTES, is_cut
 from torsync.model.hints.format import key_of
 from torsync.model.hints.relatives import Relatives
 from torsync.model.plan import FILLED
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torsync.model.plan import Plan
 
-LEAST_PER_FILE = 1024
+LEAST_PER_FILE = CELL_BYTES
 """Bytes that a file has to lack."""
 LEAST_IN_ALL = 4 * CELL_BYTES
 """Bytes that have to be lacking: for less, asking takes longer than fetching."""
@@ -55,25 +55,24 @@ class Sought(NamedTuple):
         return sum(end - start for start, end in self.lacking)
 
 
-def plan_search(plan: Plan) -> list[Sought]:
-    """Decide what to look for, and where; nothing if that cannot gain anything."""
-    found = list(_sought(plan))
-    return found if sum(sought.lacking_bytes for sought in found) >= LEAST_IN_ALL else []
-
-
 def worth_asking(plan: Plan) -> bool:
-    """Whether hints could save anything worth the asking: what ``plan_search`` gives, if any."""
-    lacking = accumulate(sought.lacking_bytes for sought in _sought(plan))
+    """Whether hints could save anything worth the asking."""
+    return is_enough(files_to_search(plan))
+
+
+def is_enough(sought: Iterable[Sought]) -> bool:
+    """Whether files lack so much that it is worth asking; takes no more of them than it must."""
+    lacking = accumulate(file.lacking_bytes for file in sought)
     return any(so_far >= LEAST_IN_ALL for so_far in lacking)
 
 
-def _sought(plan: Plan) -> Iterator[Sought]:
-    """The files that have hints, and relatives in the tree."""
+def files_to_search(plan: Plan) -> Iterator[Sought]:
+    """Give the files that have hints, and relatives in the tree, one by one: it takes a while."""
     wanted = plan.wanted
     ranges = {
         index: found
         for index, found in lacking_ranges(plan).items()
-        if wanted.files[index].size >= SMALLEST_FILE
+        if is_cut(wanted.files[index].size)
         and plan.files[index].action in FILLED
         and sum(length for _offset, length in found) >= LEAST_PER_FILE
     }
