@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import snapshot, trash_contents, visible
-from tests.support.hints import BLOCK, KIB, MIB, Hinted, hint_notices
+from tests.support.hints import BLOCK, KIB, MIB, Hinted, hint_notices, in_blocks
 from tests.support.hints_server import HintsServer, silent
 from tests.support.processes import wait_until
 from tests.support.trees import edit_in_place, random_bytes, tree_bytes

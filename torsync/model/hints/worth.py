@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.hints.chunks import CELL_BYTES, SMALLEST_FILE
@@ -11,7 +12,7 @@ from torsync.model.plan import FILLED
 from torsync.model.shifts import lacking_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from torsync.model.plan import Plan
 
@@ -56,31 +57,37 @@ class Sought(NamedTuple):
 
 def plan_search(plan: Plan) -> list[Sought]:
     """Decide what to look for, and where; nothing if that cannot gain anything."""
+    found = list(_sought(plan))
+    return found if sum(sought.lacking_bytes for sought in found) >= LEAST_IN_ALL else []
+
+
+def worth_asking(plan: Plan) -> bool:
+    """Whether hints could save anything worth the asking: what ``plan_search`` gives, if any."""
+    lacking = accumulate(sought.lacking_bytes for sought in _sought(plan))
+    return any(so_far >= LEAST_IN_ALL for so_far in lacking)
+
+
+def _sought(plan: Plan) -> Iterator[Sought]:
+    """The files that have hints, and relatives in the tree."""
     wanted = plan.wanted
     ranges = {
         index: found
         for index, found in lacking_ranges(plan).items()
         if wanted.files[index].size >= SMALLEST_FILE
-        and wanted.files[index].pieces_root is not None
         and plan.files[index].action in FILLED
         and sum(length for _offset, length in found) >= LEAST_PER_FILE
     }
     if sum(length for found in ranges.values() for _offset, length in found) < LEAST_IN_ALL:
-        return []
+        return
     relatives = Relatives(plan)
-    found = []
     for index, lacking in ranges.items():
         file = wanted.files[index]
+        if file.pieces_root is None:
+            continue
         sources = tuple(_affordable(relatives, file.size, relatives.of(index)))
-        if sources and file.pieces_root is not None:
+        if sources:
             key = key_of(file.pieces_root)
-            found.append(Sought(index, file.size, key, _cells(lacking, file.size), sources))
-    return found if sum(sought.lacking_bytes for sought in found) >= LEAST_IN_ALL else []
-
-
-def worth_asking(plan: Plan) -> bool:
-    """Whether hints could save anything worth the asking."""
-    return bool(plan_search(plan))
+            yield Sought(index, file.size, key, _cells(lacking, file.size), sources)
 
 
 def _affordable(relatives: Relatives, size: int, paths: Iterable[str]) -> Iterable[str]:
