@@ -82,6 +82,23 @@ def test_zeros_are_found_in_zeros(tmp_path: Path) -> None:
     assert found.lacking("a") <= CELL_BYTES
 
 
+def test_many_files_are_searched_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {f"{number}": random_bytes(90 * KIB, number) for number in range(90)}
+    new = {path: content[:50_000] + b"line" + content[50_000:] for path, content in old.items()}
+    whole = search(tmp_path / "whole", old, new)
+    whole.assert_right()
+    assert all(whole.lacking(path) <= CELL_BYTES for path in new)
+    monkeypatch.setattr("torsync.subscribe.shifts.search._GROUPS", 20)
+    monkeypatch.setattr("torsync.subscribe.shifts.search._DETAILS", 500)
+    monkeypatch.setattr("torsync.subscribe.shifts.old_files._MOST_OPEN", 3)
+    monkeypatch.setattr("torsync.subscribe.shifts.old_files._MOST_CACHED", 1000)
+    in_parts = search(tmp_path / "parts", old, new)
+    assert in_parts.shifts.runs == whole.shifts.runs
+    assert in_parts.shifts.hint_bytes == whole.shifts.hint_bytes
+
+
 # --- what is not worth it -------------------------------------------------------------------
 
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.errors import ConfigError, InterruptedByUserError, RemoteError
-from torsync.model.hints.format import Range
+from torsync.model.hints.format import MAGIC, Range
+from torsync.subscribe.remote.body import describe
 from torsync.subscribe.remote.local import explained, file_path, is_unchanged, open_regular
 from torsync.subscribe.remote.rules import RemoteMissingError, mask_url, said_of
 from torsync.subscribe.shifts.source import HintsUnavailableError
@@ -113,6 +114,7 @@ class PartsReader:
         self._heed_stop()
         try:
             parts = self._fetch(merge_ranges(ranges))
+            self._check_kind(parts)
         except HintsUnavailableError as error:
             self._give_up(error)
             raise
@@ -141,6 +143,12 @@ class PartsReader:
     def _give_up(self, failure: HintsUnavailableError) -> None:
         self._failure = failure
         self.close()
+
+    def _check_kind(self, parts: Sequence[Part]) -> None:
+        """Many servers have a page for what they do not have, and status 200 with it."""
+        start = parts[0].data if parts and not parts[0].span.offset else MAGIC
+        if not start.startswith(MAGIC[: len(start)]):
+            raise self._unavailable(f", found {describe(start)}", hint=UPLOAD)
 
     def _check_limit(self, count: int) -> None:
         if self.bytes_received + count > self._max_bytes:
