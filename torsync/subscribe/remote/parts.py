@@ -89,6 +89,7 @@ class PartsReader:
 
     Attributes:
         bytes_received: so far, without headers.
+        shown: the URL as it may be shown.
     """
 
     def __init__(self, url: str, *, stopping: Callable[[], bool], max_bytes: int) -> None:
@@ -101,7 +102,7 @@ class PartsReader:
         """
         self.bytes_received = 0
         self._url = url
-        self._shown = mask_url(url)
+        self.shown = mask_url(url)
         self._stopping = stopping
         self._max_bytes = max_bytes
         self._failure: HintsUnavailableError | None = None
@@ -178,14 +179,14 @@ class PartsReader:
     def _unavailable(
         self, text: str, shown: str = "", *, hint: str = AT_FAULT
     ) -> HintsUnavailableError:
-        return HintsUnavailableError(f"{shown or self._shown}: expected hints{text}", hint=hint)
+        return HintsUnavailableError(f"{shown or self.shown}: expected hints{text}", hint=hint)
 
     def _heed_stop(self) -> None:
         if self._stopping():
             raise self._stopped()
 
     def _stopped(self) -> InterruptedByUserError:
-        return InterruptedByUserError(f"{self._shown}: stopped while hints were read")
+        return InterruptedByUserError(f"{self.shown}: stopped while hints were read")
 
 
 class LocalHints(PartsReader):
@@ -200,9 +201,9 @@ class LocalHints(PartsReader):
             self._file.close()
 
     def _fetch(self, spans: Sequence[Range]) -> list[Part]:
-        with explained(self._shown):
+        with explained(self.shown):
             if self._file is None:
-                self._file, self._status = open_regular(file_path(self._url), self._shown)
+                self._file, self._status = open_regular(file_path(self._url), self.shown)
             parts = []
             for span in spans:
                 self._heed_stop()
