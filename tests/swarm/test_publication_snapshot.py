@@ -11,9 +11,11 @@ import pytest
 from tests.support.disks import disk
 from tests.support.leecher import libtorrent_download
 from tests.support.publications import PIECE, Publisher
-from tests.support.trees import assert_same_tree, edit_in_place, write_tree
+from tests.support.trees import assert_same_tree, edit_in_place, random_bytes, write_tree
 from torsync.model.errors import TreeError
+from torsync.model.events import Level
 from torsync.publish import snapshot
+from torsync.publish.hints.maker import Maker, ReleasedFile
 from torsync.publish.snapshot import FOLDER, ChangedMeanwhileError
 
 if TYPE_CHECKING:
@@ -49,6 +51,20 @@ def assert_leecher_gets(publisher: Publisher, expected: Path, target: Path) -> N
     metainfo = publisher.torrent.read_bytes()
     libtorrent_download(metainfo, target, peers=publisher.peers)
     assert_same_tree(target / "pack", expected)
+
+
+def test_hints_are_made_of_the_clone(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = Maker.make
+
+    def edit_and_cut(self: Maker, files: list[ReleasedFile]) -> None:
+        edit_in_place(publisher.folder / "a/one.bin")
+        cut(self, files)
+
+    monkeypatch.setattr(Maker, "make", edit_and_cut)
+    others = {path: random_bytes(5 * PIECE, path) for path in ("a/one.bin", "a/two.bin")}
+    for content in (FILES, others):
+        assert publisher.open().release(content).hints_made == 2
+    assert not publisher.notices(Level.WARNING)
 
 
 def test_an_edit_does_not_touch_what_is_seeded_until_it_is_released(

@@ -21,6 +21,7 @@ from torsync.model.errors import InterruptedByUserError, StateError
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.hints.chunks import SMALLEST_FILE
 from torsync.model.metainfo import parse_metainfo
+from torsync.publish import hinting
 from torsync.publish.hints.cache import HintsCache
 from torsync.publish.keys import generate_keys
 from torsync.publish.output import Output
@@ -304,6 +305,44 @@ def test_entries_that_the_cache_has_lost_do_not_make_a_wrong_file(
     assert not _hints_file(publisher.torrent).exists()
     publisher.release()
     _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_without_the_library_that_cuts_the_release_goes_out(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hinting, "find_spec", lambda _name: None)
+    assert publisher.open(seed=False).release(FILES).changed
+    assert publisher.notices(Level.WARNING) == ["hints_failed"]
+
+
+def test_what_was_left_under_a_hidden_name_is_removed(publisher: Publisher) -> None:
+    hidden = publisher.torrent.with_name(".pack.torrent.hints.new")
+    hidden.write_bytes(b"half")
+    publisher.open(seed=False)
+    assert not hidden.exists()
+
+
+def test_hints_have_the_permissions_of_the_torrent(publisher: Publisher) -> None:
+    publisher.open(seed=False).release(FILES)
+    publisher.torrent.chmod(0o640)
+    _hints_file(publisher.torrent).unlink()
+    publisher.release()
+    assert _hints_file(publisher.torrent).stat().st_mode & 0o777 == 0o640
+    _hints_file(publisher.torrent).chmod(0o604)
+    publisher.release({"two": b"other" * 20_000})
+    assert _hints_file(publisher.torrent).stat().st_mode & 0o777 == 0o604
+
+
+def test_hints_that_are_turned_on_make_a_release_of_the_same_content(
+    publisher: Publisher,
+) -> None:
+    publisher.configure(hints=False)
+    before = publisher.open(seed=False).release(FILES)
+    publisher.configure(hints=True)
+    report = publisher.open(seed=False).release()
+    assert (report.changed, report.info_hash) == (True, before.info_hash)
+    assert (report.bytes_hashed, report.hints_made) == (0, CUT)
+    assert not publisher.open(seed=False).release().changed
 
 
 def test_stopped_while_the_first_hints_are_made_it_goes_on_the_next_time(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
 from torsync.model.events import Level, Stage
 from torsync.model.hints.chunks import is_cut
-from torsync.model.hints.format import key_of, write_front
+from torsync.model.hints.format import HintsError, key_of, write_front
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -58,10 +59,10 @@ class Hinting:
         self._failed = ""
         file.discard()
 
-    def go_ahead(
+    def cut(
         self, release: PublishedRelease, changed: Collection[int], report: PublishReport
     ) -> None:
-        """Have the hints of what has changed in place, before a release takes the one before's.
+        """Cut what has changed, before a release takes the place of the one before.
 
         Args:
             release: that is not public yet.
@@ -72,7 +73,12 @@ class Hinting:
             InterruptedByUserError: it shall stop; what was cut is kept.
         """
         if release.manifest.hints:
-            self._attempt(release, changed, report)
+            self._attempt(lambda: self._cut_unknown(release, changed, report))
+
+    def show(self, release: PublishedRelease, report: PublishReport) -> None:
+        """Have the hints file with what is known of a release that is just becoming public."""
+        if release.manifest.hints:
+            self._attempt(lambda: self._write(release, report))
 
     def complete(self, release: PublishedRelease, report: PublishReport) -> None:
         """Have all hints of a release that is public, or none if it shall have none.
@@ -91,7 +97,7 @@ class Hinting:
             report.hints_bytes = stamp.size if stamp is not None else 0
             return
         try:
-            is_whole = self._attempt(release, None, report)
+            is_whole = self._attempt(lambda: self._make(release, report))
         except InterruptedByUserError:
             self._voice.notice(
                 Level.INFO,
@@ -101,6 +107,7 @@ class Hinting:
             )
             return
         if is_whole:
+            self._failed = ""
             self._state.note_hints(self._mark(release))
 
     def _mark(self, release: PublishedRelease) -> str:
@@ -108,16 +115,14 @@ class Hinting:
         stamp = self._file.stamp()
         return " ".join(map(str, (release.facts.digest, *stamp))) if stamp is not None else ""
 
-    def _attempt(
-        self, release: PublishedRelease, indexes: Collection[int] | None, report: PublishReport
-    ) -> bool:
-        """Make the file; False if it does not have everything, or that failed.
+    def _attempt(self, action: Callable[[], bool]) -> bool:
+        """Do something; False if it says so, or has failed, which is told.
 
         Raises:
             InterruptedByUserError: it shall stop; what was cut is kept.
         """
         try:
-            is_whole = self._make(release, indexes, report)
+            return action()
         except InterruptedByUserError:
             raise
         except TorsyncError as error:
@@ -127,60 +132,71 @@ class Hinting:
                 said += " can do without, and fetch more"
                 self._voice.notice(Level.WARNING, "hints_failed", said, error.hint)
             return False
-        self._failed = ""
-        return is_whole
 
-    def _make(
-        self, release: PublishedRelease, indexes: Collection[int] | None, report: PublishReport
-    ) -> bool:
-        """Cut files that are not known, and write the file if it has to be another one.
-
-        Args:
-            release: whose file it is.
-            indexes: of the files that may be cut; None: all.
-            report: is told what was made.
+    def _make(self, release: PublishedRelease, report: PublishReport) -> bool:
+        """Cut and write all that is missing, and forget what is needed no more.
 
         Returns:
-            Whether it has everything.
+            Whether nothing is missing.
 
         Raises:
             InterruptedByUserError: it shall stop.
             TorsyncError: it could not be done.
         """
-        hints, files = self._cache().hints, release.manifest.files
-        wanted = {
-            key_of(file.pieces_root): index
-            for index, file in enumerate(files)
-            if file.pieces_root is not None and is_cut(file.size)
-        }
-        known = hints.keys()
-        unknown = [index for key, index in wanted.items() if key not in known]
-        if indexes is not None:
-            unknown = [index for index in unknown if index in indexes]
+        self._cut_unknown(release, range(len(release.manifest.files)), report)
+        is_whole = self._write(release, report)
+        if is_whole:
+            self._cache().hints.finish_release(_wanted(release).keys())
+        return is_whole
+
+    def _cut_unknown(
+        self, release: PublishedRelease, indexes: Collection[int], report: PublishReport
+    ) -> bool:
+        """Cut those files of some of which nothing is known.
+
+        Raises:
+            InterruptedByUserError: it shall stop.
+            TorsyncError: it could not be done.
+        """
+        known = self._cache().hints.keys()
+        unknown = [
+            index
+            for key, index in _wanted(release).items()
+            if key not in known and index in indexes
+        ]
         if unknown:
             report.hints_made += self._cut(release, unknown)
-        filed = hints.filed(wanted.keys())
+        return True
+
+    def _write(self, release: PublishedRelease, report: PublishReport) -> bool:
+        """Write the file, if it has to be another one; False if not everything is in it.
+
+        Raises:
+            TorsyncError: it could not be done.
+        """
+        hints, keys = self._cache().hints, _wanted(release).keys()
+        filed = hints.filed(keys)
         front = write_front(filed)
         size = len(front) + sum(entry.length for entry in filed)
         stamp = self._file.stamp()
         if stamp is None or stamp.size != size or not self._file.begins_with(front):
-            self._file.replace(_measured(chain([front], hints.entries(wanted.keys())), size))
+            self._file.replace(_measured(chain([front], hints.entries(keys)), size))
         report.hints_bytes = size
-        is_whole = len(filed) == len(wanted)
-        if indexes is None and is_whole:
-            hints.finish_release(wanted.keys())
-        return is_whole
+        return len(filed) == len(keys)
 
     def _cut(self, release: PublishedRelease, indexes: Iterable[int]) -> int:
         """Cut files, and give how many it were.
 
         Raises:
+            HintsError: the library that cuts is not there.
             InterruptedByUserError: it shall stop.
             TorsyncError: it could not be done.
         """
         from torsync.publish.author import events_of  # noqa: PLC0415 - costs start-up time
         from torsync.publish.hints.maker import Maker  # noqa: PLC0415 - costs start-up time
 
+        if find_spec("pyfastcdc") is None:
+            raise HintsError("pyfastcdc is not there", hint="install it, or set hints = false")
         files = list(_released(release, indexes))
         snapshot = release.facts.snapshot
         with closing(Tree(self._tree.root / snapshot) if snapshot else self._tree.twin()) as tree:
@@ -201,6 +217,15 @@ class Hinting:
         except TorsyncError as error:
             self._voice.notice(Level.WARNING, "hints_left", error.message, error.hint)
         self._state.note_hints("")
+
+
+def _wanted(release: PublishedRelease) -> dict[bytes, int]:
+    """The files that have an entry: the index of one of each content, by key."""
+    return {
+        key_of(file.pieces_root): index
+        for index, file in enumerate(release.manifest.files)
+        if file.pieces_root is not None and is_cut(file.size)
+    }
 
 
 def _released(release: PublishedRelease, indexes: Iterable[int]) -> Iterator[ReleasedFile]:

@@ -264,7 +264,7 @@ class Publication:
             manifest = release.manifest
             self._releasing.keep(release)
             if before is not None:
-                self._hinting.go_ahead(release, found.changed, found.report)
+                self._hinting.cut(release, frozenset(found.changed), found.report)
             entered = self._showing.enter(release)
             if entered is not None:
                 self._check_served(entered, found.changed, unsettled=unsettled)
@@ -274,6 +274,8 @@ class Publication:
                 found.changed,
                 stopping=self._around.stopping,
             )
+            if before is not None:
+                self._hinting.show(release, found.report)
             self._releasing.publish(release, before)
         except BaseException:
             self._releasing.abandon(before)

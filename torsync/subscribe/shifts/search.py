@@ -81,7 +81,7 @@ def find_shifts(
         voice.notice(
             Level.WARNING,
             HintsUnavailableError.code,
-            f"the hints of the release cannot be used: {error.message}",
+            f"{source.shown}: the hints of the release cannot be used: {error.message}",
             "the update goes on without; the publisher has to publish them anew",
         )
     finally:
