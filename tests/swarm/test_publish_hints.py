@@ -390,6 +390,29 @@ def test_a_file_that_is_edited_meanwhile_is_left_out_until_the_next_release(
     _assert_right(publisher.torrent, publisher.folder)
 
 
+def test_what_is_edited_while_the_hints_of_a_public_release_are_made_is_withdrawn_at_once(
+    publisher: Publisher, heard: Heard
+) -> None:
+    publication = publisher.open().publication
+    withdrawn = []
+
+    def edit_once() -> None:
+        heard.on_hinting = lambda: None
+        edit_in_place(publisher.folder / "two")
+
+    heard.on_hinting = edit_once
+
+    def see_to() -> None:
+        publication.edited(["two"])
+        withdrawn.append("withdrawn" in publisher.notices(Level.INFO))
+
+    publication.hinting.meanwhile = see_to
+    assert publisher.release(FILES).hints_made == CUT - 1
+    assert withdrawn == [True]
+    publisher.release()
+    assert withdrawn == [True], "not while a release is not public yet"
+
+
 @pytest.mark.parametrize("when", ["first", "next"])
 def test_killed_while_hints_are_made_it_goes_on_the_next_time(
     publishing: Publishing, when: str

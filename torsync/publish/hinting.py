@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from importlib.util import find_spec
 from itertools import chain
@@ -23,12 +24,18 @@ if TYPE_CHECKING:
     from torsync.publish.state import PublicationState, PublishedRelease
     from torsync.subscribe.surroundings import Surroundings, Voice
 
+_HEED_S = 1.0
+
 
 class Hinting:
     """Makes the hints file of one publication.
 
     Subscribers go on without hints, so an error is told, and that is all. Entries are those of
     content: a file that is ahead of the ``.torrent``, or behind it, does no harm.
+
+    Attributes:
+        meanwhile: sees to the release that is public while its hints are made; called about once
+            a second.
     """
 
     def __init__(
@@ -56,6 +63,9 @@ class Hinting:
         self._cache = cache
         self._around = around
         self._voice = voice
+        self.meanwhile: Callable[[], None] = lambda: None
+        self._whole = ""  # the digest of the release whose hints the file has
+        self._heeds_s = 0.0
         self._failed = ""
         file.discard()
 
@@ -73,7 +83,8 @@ class Hinting:
             InterruptedByUserError: it shall stop; what was cut is kept.
         """
         if release.manifest.hints:
-            self._attempt(lambda: self._cut_unknown(release, changed, report))
+            stopping = self._around.stopping
+            self._attempt(lambda: self._cut_unknown(release, changed, report, stopping))
 
     def show(self, release: PublishedRelease, report: PublishReport) -> None:
         """Have the hints file with what is known of a release that is just becoming public."""
@@ -143,14 +154,27 @@ class Hinting:
             InterruptedByUserError: it shall stop.
             TorsyncError: it could not be done.
         """
-        self._cut_unknown(release, range(len(release.manifest.files)), report)
-        is_whole = self._write(release, report)
-        if is_whole:
-            self._cache().hints.finish_release(_wanted(release).keys())
-        return is_whole
+        if self._whole != release.facts.digest or self._file.stamp() is None:
+            everything = range(len(release.manifest.files))
+            self._cut_unknown(release, everything, report, self._is_stopping)
+            if not self._write(release, report):
+                return False
+        self._cache().hints.finish_release(_wanted(release).keys())
+        return True
+
+    def _is_stopping(self) -> bool:
+        """Whether it shall stop; the release that is public is seen to in between."""
+        if (now_s := time.monotonic()) >= self._heeds_s:
+            self.meanwhile()
+            self._heeds_s = now_s + _HEED_S
+        return self._around.stopping()
 
     def _cut_unknown(
-        self, release: PublishedRelease, indexes: Collection[int], report: PublishReport
+        self,
+        release: PublishedRelease,
+        indexes: Collection[int],
+        report: PublishReport,
+        stopping: Callable[[], bool],
     ) -> bool:
         """Cut those files of some of which nothing is known.
 
@@ -165,7 +189,7 @@ class Hinting:
             if key not in known and index in indexes
         ]
         if unknown:
-            report.hints_made += self._cut(release, unknown)
+            report.hints_made += self._cut(release, unknown, stopping)
         return True
 
     def _write(self, release: PublishedRelease, report: PublishReport) -> bool:
@@ -182,9 +206,13 @@ class Hinting:
         if stamp is None or stamp.size != size or not self._file.begins_with(front):
             self._file.replace(_measured(chain([front], hints.entries(keys)), size))
         report.hints_bytes = size
-        return len(filed) == len(keys)
+        is_whole = len(filed) == len(keys)
+        self._whole = release.facts.digest if is_whole else ""
+        return is_whole
 
-    def _cut(self, release: PublishedRelease, indexes: Iterable[int]) -> int:
+    def _cut(
+        self, release: PublishedRelease, indexes: Iterable[int], stopping: Callable[[], bool]
+    ) -> int:
         """Cut files, and give how many it were.
 
         Raises:
@@ -204,7 +232,7 @@ class Hinting:
                 tree,
                 self._cache().hints,
                 progress=events_of(self._voice.name, self._voice.sink, Stage.HINTING),
-                stopping=self._around.stopping,
+                stopping=stopping,
             )
             maker.make(files)
         return maker.files_cut
