@@ -307,6 +307,17 @@ def test_entries_that_the_cache_has_lost_do_not_make_a_wrong_file(
     _assert_right(publisher.torrent, publisher.folder)
 
 
+def test_a_file_that_somebody_else_has_written_to_is_written_anew(publisher: Publisher) -> None:
+    publisher.open(seed=False).release(FILES)
+    publisher.release({"two": b"other" * 20_000})
+    hints = _hints_file(publisher.torrent)
+    before = hints.read_bytes()
+    for wrong in (b"", before[:-1], bytes(len(before))):
+        hints.write_bytes(wrong)
+        assert publisher.release().hints_bytes == len(before)
+        assert hints.read_bytes() == before
+
+
 def test_without_the_library_that_cuts_the_release_goes_out(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,7 @@ class Hinting:
         self._around = around
         self._voice = voice
         self.meanwhile: Callable[[], None] = lambda: None
-        self._whole = ""  # the digest of the release whose hints the file has
+        self._whole = ""  # the mark of what was written last, if nothing was missing
         self._heeds_s = 0.0
         self._failed = ""
         file.discard()
@@ -154,7 +154,7 @@ class Hinting:
             InterruptedByUserError: it shall stop.
             TorsyncError: it could not be done.
         """
-        if self._whole != release.facts.digest or self._file.stamp() is None:
+        if not self._whole or self._whole != self._mark(release):
             everything = range(len(release.manifest.files))
             self._cut_unknown(release, everything, report, self._is_stopping)
             if not self._write(release, report):
@@ -207,7 +207,7 @@ class Hinting:
             self._file.replace(_measured(chain([front], hints.entries(keys)), size))
         report.hints_bytes = size
         is_whole = len(filed) == len(keys)
-        self._whole = release.facts.digest if is_whole else ""
+        self._whole = self._mark(release) if is_whole else ""
         return is_whole
 
     def _cut(
