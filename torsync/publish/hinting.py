@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings, Voice
 
 _HEED_S = 1.0
+_NOT_WHOLE = "-"  # instead of a digest
 
 
 class Hinting:
@@ -121,10 +122,15 @@ class Hinting:
             self._failed = ""
             self._state.note_hints(self._mark(release))
 
-    def _mark(self, release: PublishedRelease) -> str:
-        """What is noted when a hints file has everything of a release; empty if it is not there."""
+    def _mark(self, release: PublishedRelease | None) -> str:
+        """What is noted of the hints file as it is now; empty if it is not there.
+
+        Args:
+            release: of which it has everything; None if that is not known.
+        """
         stamp = self._file.stamp()
-        return " ".join(map(str, (release.facts.digest, *stamp))) if stamp is not None else ""
+        digest = release.facts.digest if release is not None else _NOT_WHOLE
+        return " ".join(map(str, (digest, *stamp))) if stamp is not None else ""
 
     def _attempt(self, action: Callable[[], bool]) -> bool:
         """Do something; False if it says so, or has failed, which is told.
@@ -202,9 +208,11 @@ class Hinting:
         filed = hints.filed(keys)
         front = write_front(filed)
         size = len(front) + sum(entry.length for entry in filed)
-        stamp = self._file.stamp()
-        if stamp is None or stamp.size != size or not self._file.begins_with(front):
+        mark, noted = self._mark(None), self._state.noted_hints()
+        is_as_written = bool(mark) and mark.partition(" ")[2] == noted.partition(" ")[2]
+        if not is_as_written or not self._file.begins_with(front):
             self._file.replace(_measured(chain([front], hints.entries(keys)), size))
+            self._state.note_hints(self._mark(None))
         report.hints_bytes = size
         is_whole = len(filed) == len(keys)
         self._whole = self._mark(release) if is_whole else ""
