@@ -103,6 +103,15 @@ def default_cache() -> Path:
     return platformdirs.user_cache_path("torsync-benchmarks")
 
 
+def fetch_archives(package: Package, cache: Path) -> list[Path]:
+    """The old and the new release's archive in the cache, put there if they are not yet.
+
+    Raises:
+        UnavailableError: one cannot be had.
+    """
+    return [_fetched(package, archive, cache) for archive in (package.old, package.new)]
+
+
 def unpack_releases(package: Package, base: Path, cache: Path) -> tuple[Path, Path]:
     """Unpack both releases below ``base``; files that are the same in both are hard-linked.
 
@@ -112,7 +121,7 @@ def unpack_releases(package: Package, base: Path, cache: Path) -> tuple[Path, Pa
     Raises:
         UnavailableError: an archive cannot be had.
     """
-    archives = [_fetched(package, archive, cache) for archive in (package.old, package.new)]
+    archives = fetch_archives(package, cache)
     old, new = base / "old" / "release", base / "new" / "release"
     for archive, root in zip(archives, (old, new), strict=True):
         root.mkdir(parents=True)

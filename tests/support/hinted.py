@@ -54,6 +54,7 @@ class CountingSource:
         self._data = data
         self._fails_at = fails_at
         self.bytes_received = 0
+        self.shown = "memory:hints"
         self.requests: list[list[Range]] = []
 
     def read(self, ranges: Sequence[Range]) -> list[bytes]:

@@ -167,6 +167,11 @@ class Hinted:
         fresh.replace(self.torrent_file)
         self.release = release
 
+    def withdraw(self) -> None:
+        """Seed nothing any more: others use the seeder."""
+        while self.releases:
+            self.seeder.remove(self.releases.pop().torrent)
+
     # --- subscribing -------------------------------------------------------------------------
 
     def sync_first(self, entries: Mapping[str, Content] | Release) -> None:
@@ -187,7 +192,7 @@ class Hinted:
         self,
         *command: str,
         besides: Mapping[str, bytes] | None = None,
-        verify: bool = True,
+        verify: bool = False,
         lied_to: bool = False,
     ) -> Outcome:
         """Run ``check-now``: exit code 0, the tree is the newest release, the report is true.
@@ -213,7 +218,7 @@ class Hinted:
         outcome: Outcome,
         *,
         besides: Mapping[str, bytes] | None = None,
-        verify: bool = True,
+        verify: bool = False,
     ) -> None:
         """The command that ended has made the tree equal to the release, and says so rightly."""
         report = outcome.assert_ok().subscription

@@ -11,13 +11,12 @@ from tests.support.hints import Hinted
 from tests.support.privileges import unprivileged_environment
 from tests.support.processes import HOST, free_port
 from tests.support.publishers import Publishing
+from tests.support.seeders import LibtorrentSeeder
 from tests.support.updates import Updates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.support.seeders import LibtorrentSeeder
 
 
 @pytest.fixture
@@ -62,7 +61,16 @@ def unprivileged(tmp_path: Path) -> dict[str, str]:
     return unprivileged_environment(tmp_path / "site")
 
 
+@pytest.fixture(scope="module")
+def lasting_seeder() -> Iterator[LibtorrentSeeder]:
+    """A seeder for all tests of a module, who remove what they add."""
+    with LibtorrentSeeder() as running:
+        yield running
+
+
 @pytest.fixture
-def hinted(tmp_path: Path, seeder: LibtorrentSeeder, torsync: Torsync) -> Hinted:
+def hinted(tmp_path: Path, lasting_seeder: LibtorrentSeeder, torsync: Torsync) -> Iterator[Hinted]:
     """A publisher of releases with hints, and a subscriber who has nothing yet."""
-    return Hinted(tmp_path, torsync, seeder)
+    publisher = Hinted(tmp_path, torsync, lasting_seeder)
+    yield publisher
+    publisher.withdraw()

@@ -221,8 +221,7 @@ def test_only_blocks_that_are_not_claimed_are_fetched(
     assert to_fetch == manifest.total_size - sum(claimed_bytes(manifest, claims).values())
 
 
-@pytest.mark.parametrize("wrong", [False, True])
-@pytest.mark.parametrize("format_", ["packed", "v2"])
+@pytest.mark.parametrize(("format_", "wrong"), [("packed", False), ("v2", True)])
 def test_progress_counts_what_was_not_claimed(
     tmp_path: Path, fetching: Fetching, seeder: LibtorrentSeeder, format_: str, wrong: bool
 ) -> None:
@@ -502,3 +501,38 @@ def test_nothing_is_claimed_in_pieces_that_are_there_or_not_wanted() -> None:
     blocks = {0: b"\1\0", 1: b"\0\1", 2: b"\1\1", 3: b"\0\0", 4: b"\1"}
     made = claims_to_make(blocks, b"\1\0\0\0\0", b"\1\1\0\1\1", lambda _piece: 2 * BLOCK_SIZE)
     assert made == {1: [False, True], 4: [True]}
+
+
+def test_where_too_many_pieces_are_begun_the_least_claims_are_given_up(
+    fetching: Fetching,
+    seeder: LibtorrentSeeder,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torsync.subscribe.fetch.MOST_CLAIMED", 3)
+    torrent = make(folder, "v1")
+    seeder.add_folder(torrent, folder)
+    manifest = parse_metainfo(torrent, windows=False)
+    most = dict.fromkeys((2, 9, 13), b"\1\1\0\1")
+    claims = dict.fromkeys(range(20), b"\1\0\0\1") | most
+    prepare(fetching.target, folder, manifest, claims)
+    request = request_of(torrent, fetching.target, claims, (seeder.peer,))
+    fetching.fetch(request, manifest)
+    assert tree_bytes(fetching.target) == tree_bytes(folder)
+    to_fetch = manifest.total_size - 9 * BLOCK_SIZE
+    assert fetching.outcome.bytes_fetched == to_fetch
+    last = fetching.progress()[-1]
+    assert (last.bytes_done, last.bytes_total) == (to_fetch, to_fetch)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_claimed_bytes_are_those_of_files(folder: Path, format_: str) -> None:
+    manifest = parse_metainfo(make(folder, format_), windows=False)
+    pieces = range(manifest.num_pieces)
+    found = {}
+    for block in range(PIECE // BLOCK_SIZE):
+        one = bytes(at == block for at in range(PIECE // BLOCK_SIZE))
+        for piece, count in claimed_bytes(manifest, dict.fromkeys(pieces, one)).items():
+            assert count == sum(length for *_, length in content_at(manifest, piece, block))
+            found[piece] = found.get(piece, 0) + count
+    assert found == {piece: content_bytes_of(manifest, [piece]) for piece in pieces}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import snapshot, trash_contents, visible
-from tests.support.hints import BLOCK, KIB, MIB, Hinted, hint_notices
+from tests.support.hints import BLOCK, KIB, MIB, Hinted, hint_notices, in_blocks
 from tests.support.hints_server import HintsServer, silent
 from tests.support.processes import wait_until
 from tests.support.trees import edit_in_place, random_bytes, tree_bytes
@@ -71,7 +71,7 @@ def test_killed_while_it_searches_it_begins_again(
         running.kill()
         assert visible(hinted.tree) == before
     server.fault = None
-    report = hinted.check().subscription
+    report = hinted.check(verify=True).subscription
     assert report["bytes_fetched"] <= FETCHED
 
 
@@ -100,7 +100,7 @@ def test_killed_while_it_stages_and_while_it_fetches_it_goes_on(
         found = tree_bytes(hinted.tree)
         assert found["large"] in (LARGE, NEW["large"])
         assert found["kept"] == OLD["kept"]
-    hinted.check()
+    hinted.check(verify=True)
     # What was under way at each kill may come again.
     assert hinted.sent() <= FETCHED + 3 * 300 * KIB
 
@@ -194,7 +194,7 @@ def test_an_edit_in_the_middle_of_the_search_is_saved_and_never_in_the_result(
         pytest.skip("it asks less often than that")
     if outcome.exit_code:
         outcome = hinted.torsync.run("check-now")
-    hinted.assert_synced(outcome)
+    hinted.assert_synced(outcome, verify=True)
     saved = [content for found in trash_contents(hinted.tree).values() for content in found]
     assert all(content in saved for content in seen)
 
@@ -213,7 +213,7 @@ def test_edits_while_it_fetches_are_saved_and_never_in_the_result(
         edit_in_place(hinted.tree / path)
         edited[path] = (hinted.tree / path).read_bytes()
     outcome = ended(hinted, running)
-    hinted.assert_synced(outcome)
+    hinted.assert_synced(outcome, verify=True)
     trash = trash_contents(hinted.tree)
     assert {path: trash[path] for path in edited} == {p: [data] for p, data in edited.items()}
 

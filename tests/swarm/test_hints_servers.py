@@ -28,7 +28,6 @@ from tests.support.nginx import nginx
 from tests.support.processes import HOST, free_port, wait_until
 from tests.support.programs import require
 from tests.support.publishers import Publishing, subscriber, wait_for_release
-from tests.support.seeders import LibtorrentSeeder
 from tests.support.trees import random_bytes, tree_bytes
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.cli import Outcome
+    from tests.support.seeders import LibtorrentSeeder
 
 OLD = random_bytes(MIB, "old")
 NEW = inserted(OLD, 0, b"!")
@@ -43,16 +43,15 @@ FEW_BLOCKS = 2 * BLOCK
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hinted]:
+def published(tmp_path_factory: pytest.TempPathFactory, lasting_seeder: LibtorrentSeeder) -> Hinted:
     """Two releases; nobody has any yet."""
     scratch = tmp_path_factory.mktemp("published")
     nobody = scratch / "nobody"
     nobody.mkdir()
-    with LibtorrentSeeder() as seeder:
-        hinted = Hinted(scratch, Torsync(nobody), seeder)
-        hinted.publish({"large": OLD, "a/small": 3000})
-        hinted.publish({"large": NEW, "a/small": 3000})
-        yield hinted
+    hinted = Hinted(scratch, Torsync(nobody), lasting_seeder)
+    hinted.publish({"large": OLD, "a/small": 3000})
+    hinted.publish({"large": NEW, "a/small": 3000})
+    return hinted
 
 
 @pytest.fixture
@@ -189,9 +188,9 @@ def test_hints_are_asked_for_as_the_torrent_is(hinted: Hinted, server: HintsServ
 
 
 def test_hints_of_a_large_release_are_not_fetched_for_a_small_change(
-    tmp_path: Path, torsync: Torsync, seeder: LibtorrentSeeder
+    tmp_path: Path, torsync: Torsync, lasting_seeder: LibtorrentSeeder
 ) -> None:
-    hinted = Hinted(tmp_path, torsync, seeder)
+    hinted = Hinted(tmp_path, torsync, lasting_seeder)
     many = {f"{number:03}": random_bytes(40 * KIB, number) for number in range(150)}
     hinted.sync_first({**many, "large": OLD})
     with nginx(hinted.www) as server:
@@ -249,14 +248,19 @@ def test_a_server_that_fails_costs_the_hints_and_one_notice(
     assert notice["hint"]
     for secret in ("opensesame", "hunter2", "swordfish"):
         assert secret not in everything_said(outcome)
-    # It is asked again for the next release.
+
+
+def test_a_server_that_failed_is_asked_again(hinted: Hinted, server: HintsServer) -> None:
+    server.fault = faults.broken
+    hinted.show(new(hinted))
+    hinted.torsync.run("check-now").assert_ok()
     server.fault = None
     hinted.show(hinted.releases[0], hints=b"")
     hinted.torsync.run("check-now").assert_ok()
     shutil.rmtree(hinted.tree / ".torsync/trash")
     asked = len(server.hints_asked())
     hinted.show(new(hinted))
-    assert hinted.check(verify=False).subscription["bytes_fetched"] <= FEW_BLOCKS
+    assert hinted.check().subscription["bytes_fetched"] <= FEW_BLOCKS
     assert len(server.hints_asked()) > asked
 
 

@@ -36,6 +36,7 @@ from torsync.model.metainfo import parse_metainfo
 LARGE = random_bytes(4 * MIB, "large")
 SOME = random_bytes(768 * KIB, "some")
 APPLY = ("staged", "in-place")
+WAYS = [("v1", "staged"), ("v1", "in-place"), ("v2", "staged"), ("hybrid", "in-place")]
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,7 @@ def allowed(old: dict[str, bytes], new: dict[str, bytes], *, spare: int) -> int:
 # --- one file ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("apply", APPLY)
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize(("format_", "apply"), WAYS)
 def test_a_byte_inserted_at_the_front_costs_a_block_or_two(
     hinted: Hinted, format_: str, apply: str
 ) -> None:
@@ -105,7 +105,7 @@ def test_a_byte_inserted_at_the_front_costs_a_block_or_two(
     new = inserted(LARGE, 0, b"!")
     hinted.publish({"kept": 3 * PIECE, "large": ("exec", new)})
     planned = hinted.planned()
-    report = hinted.check().subscription
+    report = hinted.check(verify=True).subscription
     assert 0 < report["bytes_fetched"] <= 2 * BLOCK
     assert planned["bytes_to_fetch"] == report["bytes_to_fetch"] == report["bytes_fetched"]
     assert planned["bytes_reused"] == report["bytes_reused"]
@@ -158,8 +158,7 @@ def test_what_has_not_shifted_needs_no_hints(hinted: Hinted) -> None:
 # --- all kinds of edits -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("apply", APPLY)
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize(("format_", "apply"), WAYS)
 def test_all_that_is_anywhere_in_the_tree_is_found_wherever_it_has_gone(
     hinted: Hinted,
     edits: tuple[dict[str, bytes], dict[str, bytes]],
@@ -170,7 +169,7 @@ def test_all_that_is_anywhere_in_the_tree_is_found_wherever_it_has_gone(
     hinted.format = format_
     hinted.torsync.subscribe(apply=apply)
     hinted.sync_first(old)
-    report = hinted.update(new)
+    report = hinted.update(new, verify=True)
     # One file each, and what is left over: its edit may lie across the end of a block.
     assert report["bytes_fetched"] <= allowed(old, new, spare=12)
     assert report["bytes_reused"]["shifted"] > 2 * MIB
@@ -203,7 +202,7 @@ def test_random_edits_cost_what_they_are(hinted: Hinted, seed: int) -> None:
     hinted.sync_first(old)
     for number in range(2):
         new, count = _edited(old, chance), 12
-        report = hinted.update(new)
+        report = hinted.update(new, verify=True)
         assert report["bytes_fetched"] <= allowed(old, new, spare=2 * count), number
         old = new
 
@@ -335,7 +334,7 @@ def test_in_place_a_shifted_file_is_built_beside_and_others_are_patched_where_th
         while running.is_running:
             assert (hinted.tree / "shifted").read_bytes() in {SOME, new["shifted"]}
             looks += hinted.sent() > 0
-        hinted.assert_synced(running.wait())
+        hinted.assert_synced(running.wait(), verify=True)
         assert os.pread(held, len(SOME) + 1, 0) == SOME
     finally:
         os.close(held)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.benchmarks import table, trees
+from tests.benchmarks import packages, shifted_trees, table, trees
 from tests.benchmarks.cases import Options, run_cases
 from tests.benchmarks.cases.releases import published_releases
 from tests.benchmarks.contestants.base import Contestant
@@ -22,6 +23,7 @@ from tests.support.torrents import RawFile, make_raw, pad_file
 from tests.support.trees import tree_bytes, write_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.benchmarks.publisher import Published
@@ -156,6 +158,122 @@ def test_releases_are_measured_with_every_author(tmp_path: Path) -> None:
         assert rows["torsync"].reference is rows.get("mktorrent")
         (run,) = rows["torsync"].runs
         assert (run.counts["modified"], run.counts["added"]) == ((1, 0) if "," in case else (0, 3))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.programs
+def test_shifted_content_is_measured_with_hints_counted_by_the_server(tmp_path: Path) -> None:
+    require("nginx")
+    only = ("rsync", "torsync", "torsync, no hints")
+
+    cases = _run_cases(("insert-1g", "zip"), tmp_path, only=only)
+
+    assert cases.keys() == {"insert-1g", "zip, stored", "zip, deflated"}
+    inserted = cases["insert-1g"]
+    assert _fetched(inserted["torsync"]) < _fetched(inserted["torsync, no hints"])
+    assert 0 < (inserted["torsync"].runs[0].hint_bytes or 0) < _fetched(inserted["torsync"])
+    assert (inserted["torsync, no hints"].runs[0].hint_bytes or 0) < 1_000  # the 404
+    assert all(
+        row.bytes_reference is rows["rsync"] for rows in cases.values() for row in rows.values()
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.programs
+def test_what_hints_cost_is_measured_beside_the_same_without(tmp_path: Path) -> None:
+    cases = _run_cases(("hints",), tmp_path)
+
+    assert list(cases) == ["hints, first release", "hints, next release"]
+    for rows in cases.values():
+        assert rows["torsync"].reference is rows["torsync, no hints"]
+        assert (rows["torsync"].runs[0].hint_bytes or 0) > 100
+        assert rows["torsync, no hints"].runs[0].hint_bytes == 0
+
+
+def test_packages_that_cannot_be_had_are_left_out_and_the_table_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("nginx")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PATH", "/nowhere")
+    options = replace(_OPTIONS, folder=tmp_path / "run", packages=tmp_path / "cache")
+    (tmp_path / "run").mkdir()
+
+    rows = run_cases(("package-updates",), options)
+
+    notes = {row.case.partition(", ")[2]: row.note for row in rows}
+    assert notes.keys() == {"django", "typescript", "numpy", "scipy"}
+    assert not any(row.takes_part or row.runs for row in rows)
+    assert notes["typescript"] == "npm is not installed, which fetches typescript@5.6.2"
+    assert notes["django"].startswith("Django==5.1.3 cannot be had: ")
+
+
+def test_an_archive_that_is_not_the_pinned_one_is_not_used(tmp_path: Path) -> None:
+    package = packages.PACKAGES[0]
+    (tmp_path / package.file_name(package.old)).write_bytes(b"another")
+
+    with pytest.raises(packages.UnavailableError, match="is not the one that is asked for"):
+        packages.unpack_releases(package, tmp_path / "base", tmp_path)
+
+
+def test_files_that_two_releases_share_are_linked_and_the_others_have_other_times(
+    tmp_path: Path,
+) -> None:
+    content = {"same": b"1", "moved": b"22", "changed": b"333"}
+    old = write_tree(tmp_path / "old", content)
+    new = write_tree(
+        tmp_path / "new", {"same": b"1", "there": b"22", "changed": b"4444", "b": b"5"}
+    )
+
+    assert packages.link_equal_files(old, new) == len(b"44445")
+
+    assert trees.differing_paths(old, new) == {"moved", "there", "changed", "b"}
+    times = [(root / "changed").stat().st_mtime for root in (old, new)]
+    assert times[1] - times[0] > 80_000
+    assert {path: (new / path).read_bytes() for path in ("same", "b")} == {"same": b"1", "b": b"5"}
+
+
+@pytest.mark.parametrize(
+    ("write", "similar"),
+    [
+        (partial(shifted_trees.write_insertion, size=50_000), 49_000),
+        (partial(shifted_trees.write_zips, members=9, stored=True), 100_000),
+        (partial(shifted_trees.write_databases, rows=300, vacuum=False), 100_000),
+        (partial(shifted_trees.write_databases, rows=300, vacuum=True), 100_000),
+        (partial(shifted_trees.write_logs, size=50_000, rotated=True), 50_000),
+        (partial(shifted_trees.write_logs, size=50_000, rotated=False), 50_000),
+    ],
+)
+def test_releases_with_shifted_content_are_the_same_each_time_and_have_much_in_common(
+    tmp_path: Path, write: Callable[[Path], tuple[Path, Path]], similar: int
+) -> None:
+    old, new = write(tmp_path / "a")
+    again = write(tmp_path / "b")
+
+    assert_equal_trees(old, again[0])
+    assert_equal_trees(new, again[1])
+    before, after = (b"".join(tree_bytes(root).values()) for root in (old, new))
+    assert before != after
+    blocks = {before[at : at + 64] for at in range(len(before) - 63)}
+    common = sum(64 for at in range(0, len(after) - 63, 64) if after[at : at + 64] in blocks)
+    assert common >= similar
+
+
+def test_columns_are_shown_where_a_row_has_a_figure_and_hints_are_part_of_what_was_fetched() -> (
+    None
+):
+    plain = table.Row("case", "rsync", runs=[_run(1.0, 2_000_000)], is_reference=True)
+    run = _run(1.0).telling(fetched=1_000_000, hints=20_000)
+    hinted = table.Row("case", "torsync", runs=[run], bytes_reference=plain)
+
+    assert hinted.figures()["MB ratio"] == 0.5
+    headings = table.format_table([plain]).splitlines()[0].split("  ")
+    assert not {"MB ratio", "hints MB", "extra MB"} & set(headings)
+    shown = table.format_table([plain, hinted]).splitlines()
+    assert [len(line) for line in shown[1:]] == [len(shown[1])] * 2
+    headings = ["seconds", "ratio", "MB", "fetched", "MB", "ratio", "hints", "MB", "peak", "MB"]
+    assert shown[0].split() == ["case", "contestant", *headings, "note"]
+    assert shown[2].split() == ["case", "torsync", "1.000", "-", "1.0", "0.50", "0.020", "10"]
 
 
 def test_the_release_pair_is_the_same_each_time_and_changes_what_it_says(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tests.support.scripted_http import (
     reply,
 )
 from torsync.model.errors import InterruptedByUserError
-from torsync.model.hints.format import Range
+from torsync.model.hints.format import MAGIC, Range
 from torsync.publish.feed import ServedRelease
 from torsync.subscribe.remote import ranges as ranges_module
 from torsync.subscribe.remote.parts import LocalHints, merge_ranges
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from tests.support.scripted_http import Step
 
-CONTENT = random.Random(6).randbytes(200_000)
+CONTENT = MAGIC + random.Random(6).randbytes(200_000 - len(MAGIC))
 FAST = Timeouts(connect_s=5, read_s=5, total_s=20)
 NAME = "x.torrent.hints"
 
@@ -330,7 +330,7 @@ def test_only_a_strong_tag_is_a_condition(etag: str) -> None:
 
 def test_what_is_wanted_in_a_hundred_places_is_fetched_with_what_lies_between() -> None:
     content = bytes(500_000)
-    asked = [Range(offset, 1) for offset in range(0, 500_000, 5000)]
+    asked = [Range(offset, 1) for offset in range(1000, 500_000, 5000)]
     with (
         ScriptedServer(kept(*[part_of(content)] * 100)) as server,
         hints_at(server.url) as hints,
@@ -431,6 +431,22 @@ def test_a_file_that_would_come_whole_is_not_read_if_it_is_large(
 
 
 # Answers that are wrong
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        (b"<!DOCTYPE html><title>Log in</title>" + bytes(50), "an HTML page"),
+        (b"d4:info" + bytes(93), "100 bytes that start with b'd4:info"),
+    ],
+    ids=["html", "torrent"],
+)
+def test_what_comes_instead_of_hints_is_named(page: bytes, found: str) -> None:
+    for script in ([reply(200, body=page)], [part_of(page)]):
+        with ScriptedServer(script) as server, hints_at(server.url) as hints:
+            with pytest.raises(HintsUnavailableError, match=found) as caught:
+                hints.read([Range(0, 86 if "HTML" in found else 100)])
+            assert caught.value.message.startswith(f"{server.url}/{NAME}: expected hints, found")
 
 
 def lying(told: str, body: bytes = CONTENT[10:20], **headers: str) -> bytes:

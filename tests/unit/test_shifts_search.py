@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.edits import Edit, edit_lists, edited
 from tests.support.searching import search
 from tests.support.trees import random_bytes
 from torsync.disk.chunking import Cutter
@@ -20,7 +21,6 @@ from torsync.model.hints.worth import worth_asking
 from torsync.model.shifts import lacking_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 KIB = 1024
@@ -80,6 +80,23 @@ def test_zeros_are_found_in_zeros(tmp_path: Path) -> None:
     found = search(tmp_path, {"a": bytes(400 * KIB)}, {"a": b"x" + bytes(500 * KIB)})
     found.assert_right()
     assert found.lacking("a") <= CELL_BYTES
+
+
+def test_many_files_are_searched_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {f"{number}": random_bytes(90 * KIB, number) for number in range(90)}
+    new = {path: content[:50_000] + b"line" + content[50_000:] for path, content in old.items()}
+    whole = search(tmp_path / "whole", old, new)
+    whole.assert_right()
+    assert all(whole.lacking(path) <= CELL_BYTES for path in new)
+    monkeypatch.setattr("torsync.subscribe.shifts.search._GROUPS", 20)
+    monkeypatch.setattr("torsync.subscribe.shifts.search._DETAILS", 500)
+    monkeypatch.setattr("torsync.subscribe.shifts.old_files._MOST_OPEN", 3)
+    monkeypatch.setattr("torsync.subscribe.shifts.old_files._MOST_CACHED", 1000)
+    in_parts = search(tmp_path / "parts", old, new)
+    assert in_parts.shifts.runs == whole.shifts.runs
+    assert in_parts.shifts.hint_bytes == whole.shifts.hint_bytes
 
 
 # --- what is not worth it -------------------------------------------------------------------
@@ -195,34 +212,6 @@ def test_it_says_what_it_does(tmp_path: Path) -> None:
 
 # --- any edits ------------------------------------------------------------------------------
 
-_EDITS = st.lists(
-    st.tuples(
-        st.sampled_from(["insert", "delete", "overwrite", "move", "repeat"]),
-        st.integers(0, 300 * KIB),
-        st.integers(1, 40 * KIB),
-        st.integers(0, 300 * KIB),
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-def edited(content: bytes, edits: Sequence[tuple[str, int, int, int]]) -> bytes:
-    for kind, at, length, to in edits:
-        part = content[at : at + length]
-        if kind == "insert":
-            content = content[:at] + random_bytes(length, at) + content[at:]
-        elif kind == "delete":
-            content = content[:at] + content[at + length :]
-        elif kind == "overwrite":
-            content = content[:at] + random_bytes(len(part), to) + content[at + len(part) :]
-        elif kind == "move":
-            rest = content[:at] + content[at + length :]
-            content = rest[:to] + part + rest[to:]
-        else:
-            content = content[:to] + part + content[to:]
-    return content
-
 
 def by_chunks_alone(old: Path, new: Path) -> bytearray:
     """Where the wanted file has a chunk that the old one has: what any search has to find."""
@@ -240,12 +229,16 @@ def by_chunks_alone(old: Path, new: Path) -> bytearray:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 5), size=st.integers(20 * KIB, 300 * KIB), edits=_EDITS)
+@given(
+    seed=st.integers(0, 5),
+    size=st.integers(20 * KIB, 300 * KIB),
+    edits=edit_lists(300 * KIB, 40 * KIB),
+)
 def test_any_edits(
     tmp_path_factory: pytest.TempPathFactory,
     seed: int,
     size: int,
-    edits: list[tuple[str, int, int, int]],
+    edits: list[Edit],
 ) -> None:
     old = random_bytes(size, seed)
     new = edited(old, edits)

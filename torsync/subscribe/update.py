@@ -22,6 +22,7 @@ from torsync.subscribe.look import bytes_of
 from torsync.subscribe.prepare import Preparation
 from torsync.subscribe.seeding import addresses_of
 from torsync.subscribe.stage import Stage, staged_name
+from torsync.swarm.claims import claimed_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -305,10 +306,9 @@ class Update:
             if place is Place.STAGE and manifest.files[index].size
         )
         missing = [piece for piece in self._needed if not have[piece]]
-        claims = self._plan.claims
-        claimed_bytes = sum(claims[piece].length for piece in missing if piece in claims)
-        total_bytes = content_bytes_of(manifest, missing) - claimed_bytes
-        return FetchGoal(max(0, total_bytes), files, bytes(have))
+        claimed = claimed_bytes(manifest, self._claimed_blocks(have))
+        total_bytes = content_bytes_of(manifest, missing) - sum(claimed.values())
+        return FetchGoal(total_bytes, files, bytes(have), claimed)
 
     def _claimed_blocks(self, have: bytearray) -> dict[int, bytes]:
         """The blocks that are there of pieces that are not."""

@@ -143,6 +143,8 @@ class Torrent:
         self._alerts_dropped = False
         self.wrong_claim: WrongClaimError | None = None
         """That a piece with claimed blocks failed its hash, if one did."""
+        self.wrong_pieces: set[int] = set()
+        """Those of them that are known; libtorrent may have fetched one again since."""
         self._fresh: deque[SwarmEvent] = deque(maxlen=100)
         self.news = SwarmNews()
 
@@ -175,6 +177,7 @@ class Torrent:
                 case HashFailed():
                     self.news.hash_failures += 1
                     if event.piece in self._claimed:
+                        self.wrong_pieces.add(event.piece)
                         self.wrong_claim = self.wrong_claim or WrongClaimError(event.piece)
                 case AlertsDropped():
                     self._alerts_dropped = True
@@ -304,6 +307,11 @@ class Torrent:
         """The trackers and web seeds in use."""
         trackers = {str(entry["url"]) for entry in self._handle.trackers()}
         return trackers, set(self._handle.url_seeds())
+
+    def halt(self) -> None:
+        """Leave all peers, so that all they sent is counted: that is done once a second."""
+        self._handle.unset_flags(lt.torrent_flags.auto_managed)
+        self._handle.pause()
 
     def remove(self) -> None:
         """Take the torrent out and wait until its files are closed.

@@ -14,6 +14,7 @@ from tests.benchmarks.packages import (
     PACKAGES,
     UnavailableError,
     default_cache,
+    fetch_archives,
     link_equal_files,
     unpack_releases,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[Path], tuple[Path, Path]]
 
+_FINDERS = (DeltaRsync(), Casync(), Casync(16), MirroringLibtorrent())
 _INSERTED = 1024**3
 _ZIP_MEMBERS, _ROWS, _LOG = 1_200, 88_000, 20_000_000
 # Content that chunks of 4 KiB leave to be fetched in blocks of 16 KiB, and their hints at 12 bytes.
@@ -53,12 +55,19 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
     """Measure the wanted ones of the cases that are about content at other offsets."""
     rows: list[Row] = []
     if "package-updates" in wanted:
+        cache = options.packages or default_cache()
         for package in PACKAGES:
-            write = partial(_unpack, package.name, options.packages or default_cache())
+            write = partial(unpack_releases, package, cache=cache)
             # Packages are as large as they are, whatever size is asked for.
             content, hints = _MOST_MB[package.name]
             goals = {"MB fetched": _MARGIN * content + hints}
-            rows += _case(f"package-updates, {package.name}", write, options, goals)
+            case = f"package-updates, {package.name}"
+            try:
+                fetch_archives(package, cache)
+            except UnavailableError as error:
+                rows += [_left_out(case, one, str(error)) for one in _contestants(options)]
+                continue
+            rows += _case(case, write, options, goals)
     if "insert-1g" in wanted:
         write = partial(write_insertion, size=options.scaled(_INSERTED))
         goals = options.goals(MB_fetched=_INSERTED_MOST_MB, ratio=_MOST_TIMES_COPYING)
@@ -83,9 +92,8 @@ def _others(options: Options) -> list[tuple[str, Write]]:
     ]
 
 
-def _unpack(name: str, cache: Path, base: Path) -> tuple[Path, Path]:
-    package = next(package for package in PACKAGES if package.name == name)
-    return unpack_releases(package, base, cache)
+def _contestants(options: Options, others: Sequence[Contestant] = _FINDERS) -> list[Contestant]:
+    return chosen((*others, Torsync(), TorsyncInPlace(), TorsyncUnhinted()), options)
 
 
 def _case(
@@ -93,17 +101,14 @@ def _case(
     write: Write,
     options: Options,
     goals: dict[str, float],
-    others: Sequence[Contestant] = (DeltaRsync(), Casync(), Casync(8), MirroringLibtorrent()),
+    others: Sequence[Contestant] = _FINDERS,
     reference: str = DeltaRsync.name,
 ) -> list[Row]:
-    contestants = chosen((*others, Torsync(), TorsyncInPlace(), TorsyncUnhinted()), options)
+    contestants = _contestants(options, others)
     if find_program("nginx") is None:
         return [_left_out(case, one, "nginx is not installed") for one in contestants]
     with published_releases(options, piece_size=0, format=HINTED) as work:
-        try:
-            old, new = write(work.scratch)
-        except UnavailableError as error:
-            return [_left_out(case, one, str(error)) for one in contestants]
+        old, new = write(work.scratch)
         changed = link_equal_files(old, new)
         rows = [
             start_row(case, one, work.published(one, old), one.update_note) for one in contestants

@@ -51,4 +51,6 @@ def judge(rows: Sequence[Row], *, reference: str, goals: Mapping[str, Mapping[st
 
 def tell(row: Row) -> None:
     """Say how far it is."""
-    sys.stderr.write(f"{row.case}: {row.contestant}: {row.runs[-1].seconds:.3f} s\n")
+    run = row.runs[-1]
+    fetched = "" if run.fetched_bytes is None else f", {run.fetched_bytes / 1e6:,.3f} MB"
+    sys.stderr.write(f"{row.case}: {row.contestant}: {run.seconds:.3f} s{fetched}\n")

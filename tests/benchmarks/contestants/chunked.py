@@ -83,7 +83,9 @@ class Casync(Contestant):
             store = self._store(published)
             store.mkdir(exist_ok=True)
             size = f"--chunk-size={self._average * 1024}"
-            command = ["casync", "make", size, f"--store={store}", "--with=unix"]
+            # Times would make other chunks of all files whose folder is another.
+            keep = ["--with=permissions", "--with=symlinks"]
+            command = ["casync", "make", size, f"--store={store}", *keep]
             made = subprocess.run(
                 [*command, str(index), str(published.folder)], capture_output=True, text=True
             )

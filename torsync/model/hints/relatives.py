@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.names import in_private
@@ -16,16 +17,30 @@ if TYPE_CHECKING:
     from torsync.model.plan import Plan
 
 MOST_RELATIVES = 8
-SMALLEST_SOURCE = 1024
+SMALLEST_SOURCE = 4 * 1024
 """Bytes of a file that is looked into: a smaller one has little of a block."""
 
 _NEAREST = 4  # by size, of each kind
+_BY_NAME = 2  # the first shelves: all that is worth it beside an old version of a small file
+_LARGE_FILE = 256 * 1024
 _VERSION = re.compile(r"[0-9a-f]{8,}|[0-9]+")  # "app.3f2a91bc.js", "pack-1.2.bin"
 
 
 class _Candidate(NamedTuple):
+    """A file by what it is compared by; ``alike`` is its name without what versions change."""
+
     size: int
     path: str
+    name: str
+    alike: str
+    extension: str
+    folders: tuple[str, ...]
+
+
+def _candidate(path: str, size: int) -> _Candidate:
+    *folders, name = path.split("/")
+    extension = name.rpartition(".")[2] if "." in name else ""
+    return _Candidate(size, path, name, _VERSION.sub("#", name), extension, tuple(folders))
 
 
 class _Shelf:
@@ -44,7 +59,7 @@ class _Shelf:
         if not self._is_sorted:
             self._files.sort()
             self._is_sorted = True
-        at = bisect_left(self._files, _Candidate(size, ""))
+        at = bisect_left(self._files, (size,))
         return self._files[max(at - _NEAREST, 0) : at + _NEAREST]
 
 
@@ -64,43 +79,47 @@ class Relatives:
         self._leaving = self._sizes.keys() & _leaving(plan)
         self._shelves: dict[tuple[str, str], _Shelf] = {}
         for path, size in self._sizes.items():
-            for key in self._keys(path):
-                self._shelves.setdefault(key, _Shelf()).add(_Candidate(size, path))
+            file = _candidate(path, size)
+            for key in _shelves(file, is_leaving=path in self._leaving):
+                self._shelves.setdefault(key, _Shelf()).add(file)
 
     def of(self, file_index: int) -> tuple[str, ...]:
         """Paths of files that may have some of a wanted file's content, the likeliest first.
 
-        First what the plan takes it to be a new version of; then files of the same name; then
+        First what the plan takes it to be a new version of, then files of the same name, then
         those that leave the tree or get other content, by how similar name and size are.
         """
         file = self._plan.wanted.files[file_index]
+        wanted = _candidate(file.path, file.size)
         first = [
             path
             for path in dict.fromkeys((file.path, self._plan.files[file_index].source))
             if path in self._sizes
         ]
+        by_name_only = bool(first) and file.size < _LARGE_FILE
         others = {
-            candidate
-            for key in self._keys(file.path, is_leaving=True)
+            other.path: other
+            for key in islice(_shelves(wanted, is_leaving=True), _BY_NAME if by_name_only else None)
             if key in self._shelves
-            for candidate in self._shelves[key].nearest(file.size)
-            if candidate.path not in first
+            for other in self._shelves[key].nearest(file.size)
         }
-        ranked = sorted(others, key=lambda other: _distance(file.path, file.size, other))
-        return (*first, *(other.path for other in ranked))[:MOST_RELATIVES]
+        ranked = sorted(
+            _distance(wanted, other) for other in others.values() if other.path not in first
+        )
+        return (*first, *(path for *_rank, path in ranked))[:MOST_RELATIVES]
 
     def size(self, path: str) -> int:
         """Bytes of a file that ``of`` named, as the look at the tree saw it."""
         return self._sizes[path]
 
-    def _keys(self, path: str, *, is_leaving: bool | None = None) -> Iterator[tuple[str, str]]:
-        """The shelves that a path is on, or where its relatives are."""
-        name = _name(path)
-        yield "name", name
-        if path in self._leaving if is_leaving is None else is_leaving:
-            yield "alike", _VERSION.sub("#", name)
-            yield "extension", _extension(name)
-            yield "any", ""
+
+def _shelves(file: _Candidate, *, is_leaving: bool) -> Iterator[tuple[str, str]]:
+    """Where a file is put; and where those are looked for that are like one."""
+    yield "name", file.name
+    if is_leaving:
+        yield "alike", file.alike
+        yield "extension", file.extension
+        yield "any", ""
 
 
 def _leaving(plan: Plan) -> set[str]:
@@ -121,39 +140,30 @@ def _replaced(plan: Plan) -> Iterable[str]:
                 yield planned.source
 
 
-def _distance(path: str, size: int, other: _Candidate) -> tuple[int, int, int, float, str]:
-    """How unlike a wanted file another one is; for sorting."""
-    name, found = _name(path), _name(other.path)
-    ratio = max(size, other.size) / min(size, other.size)
+def _distance(wanted: _Candidate, other: _Candidate) -> tuple[int, int, int, float, str]:
+    """How unlike a wanted file another one is, for sorting; its path comes last."""
+    ratio = max(wanted.size, other.size) / min(wanted.size, other.size)
     likeness = (
         0
-        if name == found
+        if wanted.name == other.name
         else 1
-        if _VERSION.sub("#", name) == _VERSION.sub("#", found)
+        if wanted.alike == other.alike
         else 2
-        if _extension(name) == _extension(found)
+        if wanted.extension == other.extension
         else 3
     )
-    return likeness, int(ratio > 4), -_shared_folders(path, other.path), ratio, other.path
+    shared = _shared_folders(wanted.folders, other.folders)
+    return likeness, int(ratio > 4), -shared, ratio, other.path
 
 
-def _shared_folders(path: str, other: str) -> int:
+def _shared_folders(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     """How many folders two paths have in common, from the top and from the bottom."""
-    one, two = path.split("/")[:-1], other.split("/")[:-1]
-    top = _common(one, two)
-    return top + _common(one[top:][::-1], two[top:][::-1])
+    if one == other:
+        return len(one)
+    top = _common(one, other)
+    return top + _common(one[top:][::-1], other[top:][::-1])
 
 
-def _common(one: list[str], two: list[str]) -> int:
-    return next(
-        (at for at, (a, b) in enumerate(zip(one, two, strict=False)) if a != b),
-        min(len(one), len(two)),
-    )
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
-def _extension(name: str) -> str:
-    return name.rpartition(".")[2] if "." in name else ""
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return sum(1 for _pair in same)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from torsync.model.hints.chunks import CELL_BYTES, SMALLEST_FILE
+from torsync.model.hints.chunks import CELL_BYTES, is_cut
 from torsync.model.hints.format import key_of
 from torsync.model.hints.relatives import Relatives
 from torsync.model.plan import FILLED
 from torsync.model.shifts import lacking_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from torsync.model.plan import Plan
 
-LEAST_PER_FILE = 1024
+LEAST_PER_FILE = CELL_BYTES
 """Bytes that a file has to lack."""
 LEAST_IN_ALL = 4 * CELL_BYTES
 """Bytes that have to be lacking: for less, asking takes longer than fetching."""
@@ -54,33 +55,38 @@ class Sought(NamedTuple):
         return sum(end - start for start, end in self.lacking)
 
 
-def plan_search(plan: Plan) -> list[Sought]:
-    """Decide what to look for, and where; nothing if that cannot gain anything."""
+def worth_asking(plan: Plan) -> bool:
+    """Whether hints could save anything worth the asking."""
+    return is_enough(files_to_search(plan))
+
+
+def is_enough(sought: Iterable[Sought]) -> bool:
+    """Whether files lack so much that it is worth asking; takes no more of them than it must."""
+    lacking = accumulate(file.lacking_bytes for file in sought)
+    return any(so_far >= LEAST_IN_ALL for so_far in lacking)
+
+
+def files_to_search(plan: Plan) -> Iterator[Sought]:
+    """Give the files that have hints, and relatives in the tree, one by one: it takes a while."""
     wanted = plan.wanted
     ranges = {
         index: found
         for index, found in lacking_ranges(plan).items()
-        if wanted.files[index].size >= SMALLEST_FILE
-        and wanted.files[index].pieces_root is not None
+        if is_cut(wanted.files[index].size)
         and plan.files[index].action in FILLED
         and sum(length for _offset, length in found) >= LEAST_PER_FILE
     }
     if sum(length for found in ranges.values() for _offset, length in found) < LEAST_IN_ALL:
-        return []
+        return
     relatives = Relatives(plan)
-    found = []
     for index, lacking in ranges.items():
         file = wanted.files[index]
+        if file.pieces_root is None:
+            continue
         sources = tuple(_affordable(relatives, file.size, relatives.of(index)))
-        if sources and file.pieces_root is not None:
+        if sources:
             key = key_of(file.pieces_root)
-            found.append(Sought(index, file.size, key, _cells(lacking, file.size), sources))
-    return found if sum(sought.lacking_bytes for sought in found) >= LEAST_IN_ALL else []
-
-
-def worth_asking(plan: Plan) -> bool:
-    """Whether hints could save anything worth the asking."""
-    return bool(plan_search(plan))
+            yield Sought(index, file.size, key, _cells(lacking, file.size), sources)
 
 
 def _affordable(relatives: Relatives, size: int, paths: Iterable[str]) -> Iterable[str]:

@@ -87,16 +87,22 @@ def check_body(body: bytes, url: str) -> None:
     """
     if body.startswith(b"d"):
         return
+    hint = "check the URL: it has to lead to the .torrent itself"
     if not body:
-        found = "an empty body"
         hint = "the publisher may be writing it just now; try again later"
     elif _is_html(body):
-        found = "an HTML page (a login page?)"
-        hint = "check the URL: it has to lead to the .torrent itself; check headers for credentials"
-    else:
-        found = f"{len(body)} bytes that start with {body[:16]!r}"
-        hint = "check the URL: it has to lead to the .torrent itself"
+        hint += "; check headers for credentials"
+    found = describe(body)
     raise RemoteInvalidError(f"{url}: expected a .torrent, found {found}", hint=hint)
+
+
+def describe(body: bytes) -> str:
+    """Say what a body is that is not what was expected."""
+    if not body:
+        return "an empty body"
+    if _is_html(body):
+        return "an HTML page (a login page?)"
+    return f"{len(body)} bytes that start with {body[:16]!r}"
 
 
 def too_large_error(url: str, max_bytes: int) -> RemoteInvalidError:

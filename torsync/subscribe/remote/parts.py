@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.errors import ConfigError, InterruptedByUserError, RemoteError
-from torsync.model.hints.format import Range
+from torsync.model.hints.format import MAGIC, Range
+from torsync.subscribe.remote.body import describe
 from torsync.subscribe.remote.local import explained, file_path, is_unchanged, open_regular
 from torsync.subscribe.remote.rules import RemoteMissingError, mask_url, said_of
 from torsync.subscribe.shifts.source import HintsUnavailableError
@@ -88,6 +89,7 @@ class PartsReader:
 
     Attributes:
         bytes_received: so far, without headers.
+        shown: the URL as it may be shown.
     """
 
     def __init__(self, url: str, *, stopping: Callable[[], bool], max_bytes: int) -> None:
@@ -100,7 +102,7 @@ class PartsReader:
         """
         self.bytes_received = 0
         self._url = url
-        self._shown = mask_url(url)
+        self.shown = mask_url(url)
         self._stopping = stopping
         self._max_bytes = max_bytes
         self._failure: HintsUnavailableError | None = None
@@ -112,6 +114,7 @@ class PartsReader:
         self._heed_stop()
         try:
             parts = self._fetch(merge_ranges(ranges))
+            self._check_kind(parts)
         except HintsUnavailableError as error:
             self._give_up(error)
             raise
@@ -140,6 +143,12 @@ class PartsReader:
     def _give_up(self, failure: HintsUnavailableError) -> None:
         self._failure = failure
         self.close()
+
+    def _check_kind(self, parts: Sequence[Part]) -> None:
+        """Many servers have a page for what they do not have, and status 200 with it."""
+        start = parts[0].data if parts and not parts[0].span.offset else MAGIC
+        if not start.startswith(MAGIC[: len(start)]):
+            raise self._unavailable(f", found {describe(start)}", hint=UPLOAD)
 
     def _check_limit(self, count: int) -> None:
         if self.bytes_received + count > self._max_bytes:
@@ -170,14 +179,14 @@ class PartsReader:
     def _unavailable(
         self, text: str, shown: str = "", *, hint: str = AT_FAULT
     ) -> HintsUnavailableError:
-        return HintsUnavailableError(f"{shown or self._shown}: expected hints{text}", hint=hint)
+        return HintsUnavailableError(f"{shown or self.shown}: expected hints{text}", hint=hint)
 
     def _heed_stop(self) -> None:
         if self._stopping():
             raise self._stopped()
 
     def _stopped(self) -> InterruptedByUserError:
-        return InterruptedByUserError(f"{self._shown}: stopped while hints were read")
+        return InterruptedByUserError(f"{self.shown}: stopped while hints were read")
 
 
 class LocalHints(PartsReader):
@@ -192,9 +201,9 @@ class LocalHints(PartsReader):
             self._file.close()
 
     def _fetch(self, spans: Sequence[Range]) -> list[Part]:
-        with explained(self._shown):
+        with explained(self.shown):
             if self._file is None:
-                self._file, self._status = open_regular(file_path(self._url), self._shown)
+                self._file, self._status = open_regular(file_path(self._url), self.shown)
             parts = []
             for span in spans:
                 self._heed_stop()

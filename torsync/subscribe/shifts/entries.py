@@ -19,7 +19,7 @@ from torsync.model.hints.matching import Unit, units_of_chunks
 from torsync.subscribe.shifts.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from torsync.model.hints.chunks import Group
     from torsync.model.hints.format import Header, Record
@@ -33,6 +33,13 @@ _SHARE_IN_ALL = 4  # of what is lacking, one part in so many may be spent on hin
 _SHARE_PER_FILE = 32  # chunks of 1 KiB take one part in 50
 _FINE_FILE = 1024**2  # a larger one has no need of small chunks
 _SMALLEST_ON_AVERAGE = 2048  # bytes of its chunks
+
+
+class Unknown(NamedTuple):
+    """Parts of a wanted file of which more is to be known; ascending, apart from one another."""
+
+    file: Sought
+    spans: Sequence[Span]
 
 
 class Detail(NamedTuple):
@@ -55,15 +62,20 @@ class Entries:
         lacking = sum(file.lacking_bytes for file in sought)
         self._reading = Reading(source, min(lacking // _SHARE_IN_ALL, _MOST_BYTES))
         self._records: dict[int, Record] = {}
-        self._groups: dict[int, list[Group]] = {}
+        self._groups: dict[int, bytes] = {}
 
     def average(self, file_index: int) -> int:
         """The average size of a file's chunks, in bytes."""
         return self._records[file_index].average
 
-    def groups(self, file_index: int) -> list[Group]:
+    def group_count(self, file_index: int) -> int:
+        """How many groups a file has."""
+        return self._records[file_index].groups
+
+    def groups(self, file: Sought) -> list[Group]:
         """All groups of a file that ``read_groups`` named."""
-        return self._groups[file_index]
+        index = file.file_index
+        return parse_groups(self._groups[index], self._records[index], file.size)
 
     # --- finding entries ------------------------------------------------------------------------
 
@@ -87,13 +99,13 @@ class Entries:
         ]
         chosen = self._affordable(listed)
         reading.read([wanted for _file, wanted in chosen])
-        return [file for file, _wanted in chosen if self._parse_groups(file)]
+        return [file for file, _wanted in chosen if self._has_groups(file)]
 
-    def _parse_groups(self, file: Sought) -> bool:
-        record = self._records[file.file_index]
-        (data,) = self._reading.read([record.groups_range])
+    def _has_groups(self, file: Sought) -> bool:
+        index = file.file_index
+        (self._groups[index],) = self._reading.read([self._records[index].groups_range])
         try:
-            self._groups[file.file_index] = parse_groups(data, record, file.size)
+            self.groups(file)
         except HintsError:
             return False  # other files' may be as they should be
         return True
@@ -136,49 +148,43 @@ class Entries:
 
     # --- details --------------------------------------------------------------------------------
 
-    def read_details(
-        self, gaps: Mapping[int, Sequence[Span]], sizes: Mapping[int, int]
-    ) -> dict[int, Detail]:
+    def read_details(self, unknown: Sequence[Unknown]) -> dict[int, Detail]:
         """Read chunks and cells that overlap what is still unknown, of some files at once.
-
-        Args:
-            gaps: by file, what is unknown: ascending, apart from one another.
-            sizes: of the files, in bytes.
 
         Raises:
             HintsUnavailableError: they cannot be read.
         """
-        asked = {
-            index: self._details_of(index, spans, sizes[index]) for index, spans in gaps.items()
-        }
         reading = self._reading
-        chosen = {
-            index: parts for index, parts in asked.items() if self._may_read(parts, gaps[index])
-        }
-        reading.read([part.range for parts in chosen.values() for part in parts])
+        chosen = [
+            (each.file.file_index, parts)
+            for each in unknown
+            if self._may_read(parts := self._parts_of(each), each.spans)
+        ]
         found = {}
-        for index, parts in chosen.items():
-            detail = found[index] = Detail([], [])
-            data = reading.read([part.range for part in parts])
-            for part, part_data in zip(parts, data, strict=True):
-                part.parse(part_data, detail)
-        reading.forget()
+        with reading.forgetting():
+            reading.read([part.range for _index, parts in chosen for part in parts])
+            for index, parts in chosen:
+                detail = found[index] = Detail([], [])
+                data = reading.read([part.range for part in parts])
+                for part, part_data in zip(parts, data, strict=True):
+                    part.parse(part_data, detail)
         return found
 
-    def _may_read(self, parts: Sequence[_Part], gaps: Sequence[Span]) -> bool:
+    def _may_read(self, parts: Sequence[_Part], spans: Sequence[Span]) -> bool:
         if all(self._reading.has(part.range) for part in parts):
             return True
-        cost = sum(part.range.length for part in parts)
-        unknown = sum(end - start for start, end in gaps)
-        return cost <= _worth(unknown) and self._reading.reserve(cost)
+        cost = _cost(parts)
+        return cost <= _worth(sum(map(_length, spans))) and self._reading.reserve(cost)
 
-    def detail_bytes(self, file_index: int, spans: Sequence[Span], size: int) -> int:
+    def detail_bytes(self, unknown: Unknown) -> int:
         """How much ``read_details`` would read for one file."""
-        return sum(part.range.length for part in self._details_of(file_index, spans, size))
+        return _cost(self._parts_of(unknown))
 
-    def _details_of(self, index: int, spans: Sequence[Span], size: int) -> list[_Part]:
-        record, groups = self._records[index], self._groups[index]
-        return [*_chunk_parts(record, groups, spans), *_cell_parts(record, spans, size)]
+    def _parts_of(self, unknown: Unknown) -> list[_Part]:
+        file, spans = unknown
+        record = self._records[file.file_index]
+        chunks = _chunk_parts(record, self.groups(file), spans)
+        return [*chunks, *_cell_parts(record, spans, file.size)]
 
 
 class _Part(NamedTuple):
@@ -244,3 +250,11 @@ def _is_worth_it(record: Record, file: Sought) -> bool:
 def _worth(lacking: int) -> int:
     """Bytes of hints that may be read at a time for that many bytes."""
     return _SMALL_ENTRY + lacking // _SHARE_PER_FILE
+
+
+def _cost(parts: Iterable[_Part]) -> int:
+    return sum(part.range.length for part in parts)
+
+
+def _length(span: Span) -> int:
+    return span.end - span.start

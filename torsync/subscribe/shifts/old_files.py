@@ -37,6 +37,12 @@ _WORKERS = os.cpu_count() or 1
 _AHEAD = 2 * _WORKERS
 
 
+def heed(stopping: Callable[[], bool]) -> None:
+    """Raise InterruptedByUserError if the work shall stop."""
+    if stopping():
+        raise InterruptedByUserError("stopped while looking for moved content")
+
+
 class OldFiles:
     """Numbered files; one that cannot be read, or is not as it was, is bad from then on."""
 
@@ -102,9 +108,9 @@ class OldFiles:
             yield jobs.popleft().result()
             self._on_read(self.bytes_read)
 
-    def _heed(self) -> None:
-        if self._halt or self._stopping():
-            raise InterruptedByUserError("stopped while looking for moved content")
+    def heed(self) -> None:
+        """See whether the work shall stop; raises InterruptedByUserError."""
+        heed(lambda: self._halt or self._stopping())
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -154,7 +160,7 @@ class OldFiles:
         try:
             with self._opened(number) as fd:
                 while at < end:
-                    self._heed()
+                    self.heed()
                     count = os.preadv(fd, [buffer[: end - at]], at)
                     if not count:
                         break
@@ -205,7 +211,7 @@ class OldFiles:
 
     def _cut_one(self, part: Part, average: int) -> Chunks:
         """Cut a segment, in one of several threads, each of which has its own cutters."""
-        self._heed()
+        self.heed()
         cutters: dict[int, Cutter] = self._local.__dict__.setdefault("cutters", {})
         if average not in cutters:
             cutters[average] = Cutter(average)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from torsync.model.hints.format import HintsError, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torsync.subscribe.shifts.source import HintsSource
 
@@ -16,7 +17,7 @@ _NEAR = 1024  # bytes between two ranges that are cheaper to read than to leave 
 
 
 class Reading:
-    """Reads, and keeps what it has read until ``forget``."""
+    """Reads, and keeps what it has read; see ``forgetting``."""
 
     def __init__(self, source: HintsSource, budget: int) -> None:
         """Prepare.
@@ -56,9 +57,12 @@ class Reading:
                 self._keep(asked, data)
         return [self._find(wanted) or b"" for wanted in ranges]
 
-    def forget(self) -> None:
-        """Let go of what was read."""
-        self._kept, self._data = [], []
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """What is read inside is not kept."""
+        before = self._kept.copy(), self._data.copy()
+        yield
+        self._kept, self._data = before
 
     def _keep(self, asked: Range, data: bytes) -> None:
         first = bisect_right(self._kept, asked)

@@ -17,10 +17,10 @@ from torsync.model.hints.matching import (
     units_of_groups,
 )
 from torsync.model.hints.regions import parts_for
-from torsync.model.hints.worth import plan_search
-from torsync.model.shifts import Run, Shifts
-from torsync.subscribe.shifts.entries import Entries
-from torsync.subscribe.shifts.old_files import OldFiles
+from torsync.model.hints.worth import files_to_search, is_enough
+from torsync.model.shifts import NO_SHIFTS, Run, Shifts
+from torsync.subscribe.shifts.entries import Entries, Unknown
+from torsync.subscribe.shifts.old_files import OldFiles, heed
 from torsync.subscribe.shifts.proving import Prover
 from torsync.subscribe.shifts.source import HintsUnavailableError
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from torsync.subscribe.shifts.source import HintsSource
     from torsync.subscribe.surroundings import Voice
 
-_DETAILS_AT_ONCE = 4 * 1024**2  # bytes of hints that are taken apart at a time
+_GROUPS = 64 * 1024  # that are looked for at a time
+_DETAILS = 4 * 1024**2  # bytes of hints that are taken apart at a time
 _LARGE = 8 * 1024**2  # bytes that are lacking of a file that is looked into by pieces
 _TRIES = 6  # times what is lacking: bytes that are read where chunks and cells may be
 _TELL_EVERY = 8 * 1024**2
@@ -66,9 +67,9 @@ def find_shifts(
     Raises:
         InterruptedByUserError: ``stopping`` said so.
     """
-    sought = plan_search(plan)
-    if not sought:
-        return Shifts()
+    sought = list(_heeding(stopping, files_to_search(plan)))
+    if not is_enough(sought):
+        return NO_SHIFTS
     voice.stage(Stage.LOOKING_FOR_SHIFTS)
     before = source.bytes_received
     search = _Search(tree, plan, source, sought, voice, stopping)
@@ -80,7 +81,7 @@ def find_shifts(
         voice.notice(
             Level.WARNING,
             HintsUnavailableError.code,
-            f"the hints of the release cannot be used: {error.message}",
+            f"{source.shown}: the hints of the release cannot be used: {error.message}",
             "the update goes on without; the publisher has to publish them anew",
         )
     finally:
@@ -110,7 +111,6 @@ class _File:
         own: number of the one that it would be at the same offset of; -1 if there is none.
         tries: sees whether the old files have something somewhere.
         parts: of the old files, to be cut.
-        groups: that overlap what it lacks.
         cover: what has been found.
     """
 
@@ -119,7 +119,6 @@ class _File:
     own: int
     tries: _Tries
     parts: list[Part] = field(default_factory=list)
-    groups: list[Unit] = field(default_factory=list)
     cover: Cover = field(default_factory=Cover)
 
     @property
@@ -177,16 +176,28 @@ class _Search:
         sought = [file.sought for file in self._files]
         listed = {each.file_index for each in self._entries.read_groups(sought)}
         self._files = [file for file in self._files if file.index in listed]
-        for file in self._files:
-            units = units_of_groups(self._entries.groups(file.index))
-            file.groups = list(_overlapping(units, file.sought.lacking))
-            file.parts = self.old.whole(file.sources)
-            if file.sought.lacking_bytes >= _LARGE:
-                self._prove(file)
-        for average, files in self._by_average(self._files):
-            self._match_groups(average, files)
-        for batch in self._batches():
+        for batch in self._batches(lambda file: self._entries.group_count(file.index), _GROUPS):
+            self._match_groups(batch)
+        for batch in self._batches(self._detail_bytes, _DETAILS):
             self._match_details(batch)
+
+    def _batches(self, cost: Callable[[_File], int], most: int) -> Iterator[list[_File]]:
+        """Files of which something is unknown, so many at a time that memory is bounded."""
+        batch: list[_File] = []
+        total = 0
+        for file in self._files:
+            self.old.heed()
+            if file.gaps:
+                total += cost(file)
+                batch.append(file)
+            if total >= most:
+                yield batch
+                batch, total = [], 0
+        if batch:
+            yield batch
+
+    def _detail_bytes(self, file: _File) -> int:
+        return self._entries.detail_bytes(Unknown(file.sought, file.gaps))
 
     def runs(self) -> dict[int, tuple[Run, ...]]:
         """What was found, in files that are still as they were."""
@@ -201,13 +212,33 @@ class _Search:
                 found[file.index] = runs
         return found
 
-    def _prove(self, file: _File) -> None:
+    # --- groups ---------------------------------------------------------------------------------
+
+    def _match_groups(self, batch: Sequence[_File]) -> None:
+        for average, files in self._by_average(batch):
+            units = {file.index: self._groups_of(file) for file in files}
+            for file in files:
+                file.parts = self.old.whole(file.sources)
+                if file.sought.lacking_bytes >= _LARGE:
+                    self._prove(file, units[file.index])
+            places = Places(unit for wanted in units.values() for unit in wanted)
+            for stretch in self._stretches(average, files):
+                places.note(stretch.source, groups_in(stretch))
+            for file in files:
+                self.old.heed()
+                places.settle(units[file.index], file.cover, file.sources[0])
+
+    def _groups_of(self, file: _File) -> list[Unit]:
+        units = units_of_groups(self._entries.groups(file.sought))
+        return list(_overlapping(units, file.sought.lacking))
+
+    def _prove(self, file: _File, groups: Sequence[Unit]) -> None:
         """Look into a large file by pieces, and cut only what that leaves open."""
-        average = self._entries.average(file.index)
         wanted = self._plan.wanted
         lacking = [piece for piece in wanted.pieces_of(file.index) if piece in self._needed]
+        average = self._entries.average(file.index)
         prover = Prover(wanted, file.index, lacking, self.old, average)
-        prover.run(file.groups, file.sources, file.cover)
+        prover.run(groups, file.sources, file.cover)
         if file.unknown_bytes <= file.sought.lacking_bytes // 2:
             file.parts = parts_for(file.gaps, file.cover, file.own, self.old.sizes)
 
@@ -217,38 +248,15 @@ class _Search:
             averages.setdefault(self._entries.average(file.index), []).append(file)
         yield from sorted(averages.items())
 
-    def _match_groups(self, average: int, files: Sequence[_File]) -> None:
-        units = {file.index: list(_overlapping(file.groups, file.gaps)) for file in files}
-        places = Places(unit for wanted in units.values() for unit in wanted)
-        for stretch in self._stretches(average, files):
-            places.note(stretch.source, groups_in(stretch))
-        for file in files:
-            places.settle(units[file.index], file.cover, file.sources[0])
-
     def _stretches(self, average: int, files: Sequence[_File]) -> Iterator[Stretch]:
         parts = dict.fromkeys(part for file in files if file.gaps for part in file.parts)
         return self.old.stretches(list(parts), average)
 
-    def _batches(self) -> Iterator[list[_File]]:
-        """Files of which something is still unknown, some at a time."""
-        batch: list[_File] = []
-        size = 0
-        for file in self._files:
-            gaps = file.gaps
-            if gaps:
-                size += self._entries.detail_bytes(file.index, gaps, file.sought.size)
-                batch.append(file)
-            if size >= _DETAILS_AT_ONCE:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
+    # --- chunks and cells -----------------------------------------------------------------------
 
     def _match_details(self, batch: Sequence[_File]) -> None:
-        details = self._entries.read_details(
-            {file.index: file.gaps for file in batch},
-            {file.index: file.sought.size for file in batch},
-        )
+        unknown = [Unknown(file.sought, file.gaps) for file in batch]
+        details = self._entries.read_details(unknown)
         listed = [file for file in batch if file.index in details]
         for average, files in self._by_average(listed):
             self._match_chunks(average, files, details)
@@ -270,10 +278,17 @@ class _Search:
         for stretch in self._stretches(average, files):
             places.note(stretch.source, chunks_in(stretch))
         for file in files:
+            self.old.heed()
             detail = details[file.index]
             places.settle(detail.chunks, file.cover, file.sources[0])
             extend(detail.chunks, file.cover, file.tries.sees)
             try_cells(detail.cells, file.cover, file.own, file.tries.sees)
+
+
+def _heeding(stopping: Callable[[], bool], items: Iterable[Sought]) -> Iterator[Sought]:
+    for item in items:
+        heed(stopping)
+        yield item
 
 
 def _patched(plan: Plan, file_index: int) -> str:

@@ -25,6 +25,10 @@ class HintsSource(Protocol):
     def bytes_received(self) -> int:
         """What has been received so far, without the headers of answers."""
 
+    @property
+    def shown(self) -> str:
+        """Where it is, without secrets."""
+
     def read(self, ranges: Sequence[Range]) -> list[bytes]:
         """Read parts of the file: exactly the bytes asked for, in the order asked for.
 
