@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from tests.support.authored import author, of_contents
 from tests.support.hinted import CountingSource, entries_of, hints_file
+from tests.support.torrents import make_raw
 from tests.support.trees import write_tree
 from torsync.disk.tree import Tree
 from torsync.model.config import CleanMode, TorrentFormat
 from torsync.model.hints.chunks import CELL_BYTES
+from torsync.model.metainfo import parse_metainfo
 from torsync.model.shifts import lacking_ranges
 from torsync.subscribe.look import take_look
 from torsync.subscribe.shifts.search import find_shifts
@@ -121,7 +123,7 @@ def search(
         old: content by path.
         new: content by path.
         piece_length: of the release, in bytes.
-        format: of the release.
+        format: of the release; ``unaligned`` is v1 with one file right after the other.
         hints: makes something else of the publisher's hints.
         fails_at: the request for hints from which on there is no answer.
         stopping: asked by the search.
@@ -129,9 +131,12 @@ def search(
     """
     root = write_tree(scratch / "tree", old)
     written = write_tree(scratch / "new", new)
-    manifest = author(
-        of_contents(new), new, piece_length=piece_length, format=TorrentFormat(format)
-    ).manifest
+    if format == "unaligned":
+        raw = make_raw(new, piece_size=piece_length, roots=True)
+        manifest = parse_metainfo(raw, windows=False)
+    else:
+        files, kind = of_contents(new), TorrentFormat(format)
+        manifest = author(files, new, piece_length=piece_length, format=kind).manifest
     data = hints(hints_file(entries_of(written, manifest)))
     source = CountingSource(data, fails_at=fails_at)
     plan = look_and_plan(root, manifest)

@@ -21,12 +21,15 @@ from torsync.model.errors import InterruptedByUserError, StateError
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.hints.chunks import SMALLEST_FILE
 from torsync.model.metainfo import parse_metainfo
+from torsync.publish import hinting
 from torsync.publish.hints.cache import HintsCache
+from torsync.publish.hints.file import HintsFile
+from torsync.publish.hints.kernel import CHANGED, CutKernel
 from torsync.publish.keys import generate_keys
 from torsync.publish.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from tests.support.cli import Json
@@ -306,6 +309,90 @@ def test_entries_that_the_cache_has_lost_do_not_make_a_wrong_file(
     _assert_right(publisher.torrent, publisher.folder)
 
 
+def test_a_file_that_somebody_else_has_written_to_is_written_anew(publisher: Publisher) -> None:
+    publisher.open(seed=False).release(FILES)
+    publisher.release({"two": b"other" * 20_000})
+    hints = _hints_file(publisher.torrent)
+    before = hints.read_bytes()
+    for wrong in (b"", before[:-1], bytes(len(before)), before[:-1] + b"x"):
+        hints.write_bytes(wrong)
+        assert publisher.release().hints_bytes == len(before)
+        assert hints.read_bytes() == before
+
+
+def test_a_file_is_written_once_for_the_same_content(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    replace = HintsFile.replace
+
+    def note(self: HintsFile, parts: Iterable[bytes]) -> None:
+        written.append(self.path.name)
+        replace(self, parts)
+
+    monkeypatch.setattr(HintsFile, "replace", note)
+    publisher.open(seed=False).release(FILES)
+    publisher.release({"two": b"other" * 20_000})
+    assert len(written) == 2
+    os.utime(publisher.folder / "two", (0, 0))
+    assert publisher.release().changed, "the times of files are outside the info dictionary"
+    publisher.release()
+    publisher.open(seed=False).release()
+    assert len(written) == 2
+
+
+def test_a_file_that_lacks_something_is_not_written_again_and_again(
+    publisher: Publisher, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(CutKernel, "run", lambda _self, job: [CHANGED] * len(job))
+        publisher.open(seed=False).release(FILES)
+        written = _hints_file(publisher.torrent).stat()
+        for _ in range(2):
+            assert not publisher.release().changed
+        assert _hints_file(publisher.torrent).stat() == written
+    assert publisher.release().hints_made == CUT
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_without_the_library_that_cuts_the_release_goes_out(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hinting, "find_spec", lambda _name: None)
+    assert publisher.open(seed=False).release(FILES).changed
+    assert publisher.notices(Level.WARNING) == ["hints_failed"]
+
+
+def test_what_was_left_under_a_hidden_name_is_removed(publisher: Publisher) -> None:
+    hidden = publisher.torrent.with_name(".pack.torrent.hints.new")
+    hidden.write_bytes(b"half")
+    publisher.open(seed=False)
+    assert not hidden.exists()
+
+
+def test_hints_have_the_permissions_of_the_torrent(publisher: Publisher) -> None:
+    publisher.open(seed=False).release(FILES)
+    publisher.torrent.chmod(0o640)
+    _hints_file(publisher.torrent).unlink()
+    publisher.release()
+    assert _hints_file(publisher.torrent).stat().st_mode & 0o777 == 0o640
+    _hints_file(publisher.torrent).chmod(0o604)
+    publisher.release({"two": b"other" * 20_000})
+    assert _hints_file(publisher.torrent).stat().st_mode & 0o777 == 0o604
+
+
+def test_hints_that_are_turned_on_make_a_release_of_the_same_content(
+    publisher: Publisher,
+) -> None:
+    publisher.configure(hints=False)
+    before = publisher.open(seed=False).release(FILES)
+    publisher.configure(hints=True)
+    report = publisher.open(seed=False).release()
+    assert (report.changed, report.info_hash) == (True, before.info_hash)
+    assert (report.bytes_hashed, report.hints_made) == (0, CUT)
+    assert not publisher.open(seed=False).release().changed
+
+
 def test_stopped_while_the_first_hints_are_made_it_goes_on_the_next_time(
     publisher: Publisher, heard: Heard
 ) -> None:
@@ -349,6 +436,29 @@ def test_a_file_that_is_edited_meanwhile_is_left_out_until_the_next_release(
     report = publisher.release()
     assert (report.changed, report.hints_made) == (True, 1)
     _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_what_is_edited_while_the_hints_of_a_public_release_are_made_is_withdrawn_at_once(
+    publisher: Publisher, heard: Heard
+) -> None:
+    publication = publisher.open().publication
+    withdrawn = []
+
+    def edit_once() -> None:
+        heard.on_hinting = lambda: None
+        edit_in_place(publisher.folder / "two")
+
+    heard.on_hinting = edit_once
+
+    def see_to() -> None:
+        publication.edited(["two"])
+        withdrawn.append("withdrawn" in publisher.notices(Level.INFO))
+
+    publication.hinting.meanwhile = see_to
+    assert publisher.release(FILES).hints_made == CUT - 1
+    assert withdrawn == [True]
+    publisher.release()
+    assert withdrawn == [True], "not while a release is not public yet"
 
 
 @pytest.mark.parametrize("when", ["first", "next"])

@@ -299,7 +299,10 @@ def test_a_cache_of_before_there_were_hints_is_gone_on_with(tmp_path: Path) -> N
     with closing(HashCache(file, on_new=fail)) as cache:
         cache.remember({}, {}, {b"key": b"sha1"}, clock_ns=0)
     with closing(sqlite3.connect(file)) as database:
-        database.executescript("DROP TABLE hints; DROP TABLE hint_parts; PRAGMA user_version=1")
+        database.executescript(
+            "DROP TABLE hints; DROP TABLE hint_entries; DROP TABLE hint_parts; "
+            "PRAGMA user_version=1"
+        )
     with closing(HashCache(file, on_new=fail)) as cache:
         assert cache.packed() == {b"key": b"sha1"}
         assert cache.hints.keys() == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,7 @@ class World:
     reports: list[PublishReport] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     closed: int = 0
+    hinting: SimpleNamespace = field(default_factory=SimpleNamespace)
 
     def wait(self, seconds: float | None = None) -> bool:
         self.now_s += seconds or 0.0
@@ -116,6 +118,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             world.opened_s.append(world.now_s)
             world.open()
             self.requests = Requests(tmp_path)
+            self.hinting = world.hinting
 
         def resume(self) -> None:
             assert not world.released_s, "it comes first"
@@ -176,6 +179,26 @@ def test_an_edit_that_a_look_finds_is_released_after_the_settle_time(world: Worl
     world.run(settle_s=2.0, watch=True)
     assert world.released_s[0] == 0.0
     assert 102.0 <= world.released_s[1] <= 103.5
+    assert len(world.released_s) == 2
+
+
+def test_an_edit_while_a_public_release_gets_its_hints_leads_to_another_release(
+    world: World,
+) -> None:
+    world.end_s = 300.0
+    edits = [True]
+
+    def release() -> PublishReport:
+        world.now_s += 1.0
+        world.hinting.meanwhile()
+        return PublishReport("pack", changed=True)
+
+    world.release = release
+    world.heed = lambda: world.now_s == 1.0 and bool(edits) and edits.pop()
+    world.run(settle_s=2.0, watch=True)
+    assert edits == []
+    assert world.released_s[0] == 0.0
+    assert 3.0 <= world.released_s[1] <= 4.5
     assert len(world.released_s) == 2
 
 

@@ -108,6 +108,19 @@ def test_a_file_of_other_size_than_it_has(tmp_path: Path) -> None:
     assert not lied_to(tmp_path, entry).shifts.runs
 
 
+def test_what_is_tried_beside_known_content_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [OLD[at : at + 20_000] for at in range(0, len(OLD), 20_000)]
+    new = b"".join(part[:-300] + bytes(200) for part in reversed(parts))
+    found = search(tmp_path / "tried", {"a": OLD}, {"a": new})
+    monkeypatch.setattr("torsync.subscribe.shifts.search._TRIES", 0)
+    untried = search(tmp_path / "untried", {"a": OLD}, {"a": new})
+    assert untried.lacking("a") > found.lacking("a")
+    assert untried.shifts.bytes_read == len(OLD)
+    assert found.shifts.bytes_read <= len(OLD) + 6 * len(new)
+
+
 @pytest.mark.parametrize("bits", [0, 3, 24, 25, 255])
 def test_an_index_that_is_not_there(tmp_path: Path, bits: int) -> None:
     def lie(data: bytes) -> bytes:

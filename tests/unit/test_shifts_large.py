@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.support.edits import Edit, edit_lists, edited
 from tests.support.searching import Searched, search
 from tests.support.trees import random_bytes
 from torsync.model.events import Progress
@@ -102,3 +107,46 @@ def test_it_is_told_how_far_it_is(tmp_path: Path) -> None:
     told = [event for event in searched(tmp_path, b"x" + OLD).events if isinstance(event, Progress)]
     assert told
     assert all(0 < event.bytes_done <= event.bytes_total == len(OLD) for event in told)
+
+
+_SMALLER = {  # so that little content has many windows and regions
+    "search._LARGE": 200_000,
+    "proving.SMALL_REGION": 300_000,
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    format_=st.sampled_from(["v1", "v2", "hybrid", "unaligned"]),
+    piece=st.sampled_from([16 * 1024, 64 * 1024]),
+    size=st.integers(MIB, 4 * MIB),
+    edits=edit_lists(4 * MIB, MIB),
+)
+def test_any_edits(
+    tmp_path_factory: pytest.TempPathFactory,
+    format_: str,
+    piece: int,
+    size: int,
+    edits: list[Edit],
+) -> None:
+    lead = {"0": b"lead" * 5000}  # moves the other file away from a piece's begin, if it may
+    old = OLD[:size]
+    new = edited(old, edits)
+    with ExitStack() as stack:
+        for name, value in _SMALLER.items():
+            stack.enter_context(patch(f"torsync.subscribe.shifts.{name}", value))
+        for name in ("_NEAREST_WINDOWS", "SMALL_REGION"):
+            stack.enter_context(patch(f"torsync.model.hints.regions.{name}", 300_000))
+        scratch = tmp_path_factory.mktemp("any")
+        found = search(
+            scratch,
+            {**lead, "a": old},
+            {**lead, "a": new or b"x"},
+            piece_length=piece,
+            format=format_,
+        )
+    found.assert_right()
+    if found.source.requests:
+        written = sum(length for kind, _at, length, _to in edits if kind in {"insert", "overwrite"})
+        assert found.lacking("a") <= written + 6 * CELL_BYTES * len(edits) + 2 * piece
+        assert found.shifts.bytes_read <= 8 * (len(old) + len(new))

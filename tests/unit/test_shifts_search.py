@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.edits import Edit, edit_lists, edited
 from tests.support.searching import search
 from tests.support.trees import random_bytes
 from torsync.disk.chunking import Cutter
@@ -20,7 +21,6 @@ from torsync.model.hints.worth import worth_asking
 from torsync.model.shifts import lacking_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 KIB = 1024
@@ -212,34 +212,6 @@ def test_it_says_what_it_does(tmp_path: Path) -> None:
 
 # --- any edits ------------------------------------------------------------------------------
 
-_EDITS = st.lists(
-    st.tuples(
-        st.sampled_from(["insert", "delete", "overwrite", "move", "repeat"]),
-        st.integers(0, 300 * KIB),
-        st.integers(1, 40 * KIB),
-        st.integers(0, 300 * KIB),
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-def edited(content: bytes, edits: Sequence[tuple[str, int, int, int]]) -> bytes:
-    for kind, at, length, to in edits:
-        part = content[at : at + length]
-        if kind == "insert":
-            content = content[:at] + random_bytes(length, at) + content[at:]
-        elif kind == "delete":
-            content = content[:at] + content[at + length :]
-        elif kind == "overwrite":
-            content = content[:at] + random_bytes(len(part), to) + content[at + len(part) :]
-        elif kind == "move":
-            rest = content[:at] + content[at + length :]
-            content = rest[:to] + part + rest[to:]
-        else:
-            content = content[:to] + part + content[to:]
-    return content
-
 
 def by_chunks_alone(old: Path, new: Path) -> bytearray:
     """Where the wanted file has a chunk that the old one has: what any search has to find."""
@@ -257,12 +229,16 @@ def by_chunks_alone(old: Path, new: Path) -> bytearray:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 5), size=st.integers(20 * KIB, 300 * KIB), edits=_EDITS)
+@given(
+    seed=st.integers(0, 5),
+    size=st.integers(20 * KIB, 300 * KIB),
+    edits=edit_lists(300 * KIB, 40 * KIB),
+)
 def test_any_edits(
     tmp_path_factory: pytest.TempPathFactory,
     seed: int,
     size: int,
-    edits: list[tuple[str, int, int, int]],
+    edits: list[Edit],
 ) -> None:
     old = random_bytes(size, seed)
     new = edited(old, edits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from importlib.util import find_spec
 from itertools import chain
@@ -23,12 +24,19 @@ if TYPE_CHECKING:
     from torsync.publish.state import PublicationState, PublishedRelease
     from torsync.subscribe.surroundings import Surroundings, Voice
 
+_HEED_S = 1.0
+_NOT_WHOLE = "-"  # instead of a digest
+
 
 class Hinting:
     """Makes the hints file of one publication.
 
     Subscribers go on without hints, so an error is told, and that is all. Entries are those of
     content: a file that is ahead of the ``.torrent``, or behind it, does no harm.
+
+    Attributes:
+        meanwhile: sees to the release that is public while its hints are made; called about once
+            a second.
     """
 
     def __init__(
@@ -56,6 +64,9 @@ class Hinting:
         self._cache = cache
         self._around = around
         self._voice = voice
+        self.meanwhile: Callable[[], None] = lambda: None
+        self._whole = ""  # the mark of what was written last, if nothing was missing
+        self._heeds_s = 0.0
         self._failed = ""
         file.discard()
 
@@ -73,7 +84,8 @@ class Hinting:
             InterruptedByUserError: it shall stop; what was cut is kept.
         """
         if release.manifest.hints:
-            self._attempt(lambda: self._cut_unknown(release, changed, report))
+            stopping = self._around.stopping
+            self._attempt(lambda: self._cut_unknown(release, changed, report, stopping))
 
     def show(self, release: PublishedRelease, report: PublishReport) -> None:
         """Have the hints file with what is known of a release that is just becoming public."""
@@ -110,10 +122,15 @@ class Hinting:
             self._failed = ""
             self._state.note_hints(self._mark(release))
 
-    def _mark(self, release: PublishedRelease) -> str:
-        """What is noted when a hints file has everything of a release; empty if it is not there."""
+    def _mark(self, release: PublishedRelease | None) -> str:
+        """What is noted of the hints file as it is now; empty if it is not there.
+
+        Args:
+            release: of which it has everything; None if that is not known.
+        """
         stamp = self._file.stamp()
-        return " ".join(map(str, (release.facts.digest, *stamp))) if stamp is not None else ""
+        digest = release.facts.digest if release is not None else _NOT_WHOLE
+        return " ".join(map(str, (digest, *stamp))) if stamp is not None else ""
 
     def _attempt(self, action: Callable[[], bool]) -> bool:
         """Do something; False if it says so, or has failed, which is told.
@@ -143,14 +160,27 @@ class Hinting:
             InterruptedByUserError: it shall stop.
             TorsyncError: it could not be done.
         """
-        self._cut_unknown(release, range(len(release.manifest.files)), report)
-        is_whole = self._write(release, report)
-        if is_whole:
-            self._cache().hints.finish_release(_wanted(release).keys())
-        return is_whole
+        if not self._whole or self._whole != self._mark(release):
+            everything = range(len(release.manifest.files))
+            self._cut_unknown(release, everything, report, self._is_stopping)
+            if not self._write(release, report):
+                return False
+        self._cache().hints.finish_release(_wanted(release).keys())
+        return True
+
+    def _is_stopping(self) -> bool:
+        """Whether it shall stop; the release that is public is seen to in between."""
+        if (now_s := time.monotonic()) >= self._heeds_s:
+            self.meanwhile()
+            self._heeds_s = now_s + _HEED_S
+        return self._around.stopping()
 
     def _cut_unknown(
-        self, release: PublishedRelease, indexes: Collection[int], report: PublishReport
+        self,
+        release: PublishedRelease,
+        indexes: Collection[int],
+        report: PublishReport,
+        stopping: Callable[[], bool],
     ) -> bool:
         """Cut those files of some of which nothing is known.
 
@@ -165,7 +195,7 @@ class Hinting:
             if key not in known and index in indexes
         ]
         if unknown:
-            report.hints_made += self._cut(release, unknown)
+            report.hints_made += self._cut(release, unknown, stopping)
         return True
 
     def _write(self, release: PublishedRelease, report: PublishReport) -> bool:
@@ -178,13 +208,19 @@ class Hinting:
         filed = hints.filed(keys)
         front = write_front(filed)
         size = len(front) + sum(entry.length for entry in filed)
-        stamp = self._file.stamp()
-        if stamp is None or stamp.size != size or not self._file.begins_with(front):
+        mark, noted = self._mark(None), self._state.noted_hints()
+        is_as_written = bool(mark) and mark.partition(" ")[2] == noted.partition(" ")[2]
+        if not is_as_written or not self._file.begins_with(front):
             self._file.replace(_measured(chain([front], hints.entries(keys)), size))
+            self._state.note_hints(self._mark(None))
         report.hints_bytes = size
-        return len(filed) == len(keys)
+        is_whole = len(filed) == len(keys)
+        self._whole = self._mark(release) if is_whole else ""
+        return is_whole
 
-    def _cut(self, release: PublishedRelease, indexes: Iterable[int]) -> int:
+    def _cut(
+        self, release: PublishedRelease, indexes: Iterable[int], stopping: Callable[[], bool]
+    ) -> int:
         """Cut files, and give how many it were.
 
         Raises:
@@ -204,7 +240,7 @@ class Hinting:
                 tree,
                 self._cache().hints,
                 progress=events_of(self._voice.name, self._voice.sink, Stage.HINTING),
-                stopping=self._around.stopping,
+                stopping=stopping,
             )
             maker.make(files)
         return maker.files_cut

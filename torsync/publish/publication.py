@@ -47,6 +47,9 @@ class Publication:
     """A local folder turned into a ``.torrent``, seeded and served. Its lock is held by the caller.
 
     One thread uses it.
+
+    Attributes:
+        hinting: ``heed`` and ``edited`` may be called in its ``meanwhile``.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Publication:
                 hints.reference if config.hints else "",
             )
             opened.callback(releasing.close)
-            self._hinting = Hinting(
+            self.hinting = Hinting(
                 self._tree, hints, self._state, lambda: releasing.cache, around, voice
             )
             self._snapshots = Snapshots(config, self._tree, around, voice)
@@ -248,7 +251,7 @@ class Publication:
             self._releasing.confirm(before, found.release)
             self._showing.show(found.release)
         self._seen &= frozenset(found.report.skipped)
-        self._hinting.complete(self._showing.release or found.release, found.report)
+        self.hinting.complete(self._showing.release or found.release, found.report)
         self._showing.raise_unreadable()
         return found.report
 
@@ -264,7 +267,7 @@ class Publication:
             manifest = release.manifest
             self._releasing.keep(release)
             if before is not None:
-                self._hinting.cut(release, frozenset(found.changed), found.report)
+                self.hinting.cut(release, frozenset(found.changed), found.report)
             entered = self._showing.enter(release)
             if entered is not None:
                 self._check_served(entered, found.changed, unsettled=unsettled)
@@ -275,7 +278,7 @@ class Publication:
                 stopping=self._around.stopping,
             )
             if before is not None:
-                self._hinting.show(release, found.report)
+                self.hinting.show(release, found.report)
             self._releasing.publish(release, before)
         except BaseException:
             self._releasing.abandon(before)

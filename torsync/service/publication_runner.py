@@ -93,6 +93,7 @@ class PublicationRunner:
 
     def _work_on(self, publication: Publication) -> None:
         publication.requests.forget_answers()
+        publication.hinting.meanwhile = partial(self._see_to, publication)
         self._attempt(publication.resume)
         self._begin_watch()  # before the first release: an edit during that one is another
         self._release(publication)
@@ -163,6 +164,11 @@ class PublicationRunner:
             self._end_watch()
             self._begin_watch()
             self._settling.edited(self._clock())  # what came before is not told
+
+    def _see_to(self, publication: Publication) -> None:
+        """See to edits and failures where a release that is public is being worked on."""
+        self._take_edits(publication)
+        self._heed(publication)
 
     def _heed(self, publication: Publication) -> None:
         self._watch_anew()

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 TABLES = """
 CREATE TABLE hints (
     key BLOB PRIMARY KEY, length INTEGER NOT NULL, groups INTEGER NOT NULL,
-    chunks INTEGER NOT NULL, average INTEGER NOT NULL, is_unused INTEGER NOT NULL,
-    entry BLOB NOT NULL
-);
+    chunks INTEGER NOT NULL, average INTEGER NOT NULL, is_unused INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE hint_entries (key BLOB PRIMARY KEY, entry BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE hint_parts (
     key BLOB NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL, root BLOB NOT NULL,
     lengths BLOB NOT NULL, hashes BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY (key, start)
 )
 """
 
+_DELETE_UNUSED = "DELETE FROM hint_entries WHERE key IN (SELECT key FROM hints WHERE is_unused)"
 _READ_BYTES = 8 * 1024**2
 
 
@@ -92,16 +93,18 @@ class HintsCache:
             joined: keys of files whose parts are not needed any more.
         """
         rows = [
-            (entry.key, len(entry.data), entry.groups, entry.chunks, entry.average, entry.data)
+            (entry.key, len(entry.data), entry.groups, entry.chunks, entry.average)
             for entry in entries
         ]
+        data = [(entry.key, entry.data) for entry in entries]
 
         def write(database: sqlite3.Connection) -> None:
             database.executemany(
                 "INSERT OR REPLACE INTO hint_parts VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(*key, *part) for key, part in parts.items()],
             )
-            database.executemany("INSERT OR REPLACE INTO hints VALUES (?, ?, ?, ?, ?, 0, ?)", rows)
+            database.executemany("INSERT OR REPLACE INTO hints VALUES (?, ?, ?, ?, ?, 0)", rows)
+            database.executemany("INSERT OR REPLACE INTO hint_entries VALUES (?, ?)", data)
             database.executemany("DELETE FROM hint_parts WHERE key = ?", [(key,) for key in joined])
 
         if rows or parts or joined:
@@ -138,6 +141,7 @@ class HintsCache:
             unused = [(key,) for key, is_unused in known.items() if not (is_unused or key in keys)]
             if again or unused:
                 database.executemany("UPDATE hints SET is_unused = 0 WHERE key = ?", again)
+                database.execute(_DELETE_UNUSED)
                 database.execute("DELETE FROM hints WHERE is_unused")
                 database.executemany("UPDATE hints SET is_unused = 1 WHERE key = ?", unused)
             parts = database.execute("SELECT DISTINCT key FROM hint_parts").fetchall()
@@ -151,6 +155,7 @@ class HintsCache:
         """Forget all."""
 
         def write(database: sqlite3.Connection) -> None:
+            database.execute("DELETE FROM hint_entries")
             database.execute("DELETE FROM hints")
             database.execute("DELETE FROM hint_parts")
 
@@ -161,7 +166,9 @@ def _read_on(database: sqlite3.Connection, last: bytes) -> list[tuple[bytes, byt
     """Read entries behind a key, until they are enough."""
     found: list[tuple[bytes, bytes]] = []
     left = _READ_BYTES
-    rows = database.execute("SELECT key, entry FROM hints WHERE key > ? ORDER BY key", (last,))
+    rows = database.execute(
+        "SELECT key, entry FROM hint_entries WHERE key > ? ORDER BY key", (last,)
+    )
     for key, entry in rows:
         found.append((key, entry))
         left -= len(entry)

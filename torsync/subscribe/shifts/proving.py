@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.shifts.old_files import OldFiles
 
 _MOST_ROUNDS = 16
+_SPARE_FAILURES = 8  # pieces that are not right; besides these, as many as there are
 _BUFFER_BYTES = 256 * 1024  # a multiple of the block size; the core's own cache holds it
 
 
@@ -68,7 +69,8 @@ class Prover:
         self._length = manifest.piece_length
         self._begin = -manifest.files[file_index].offset  # of piece 0 in the file
         self._regions = list(_runs(piece for piece in lacking if self._is_its_own(piece)))
-        self._failures_left = 64 + sum(region.stop - region.first for region in self._regions)
+        pieces = sum(region.stop - region.first for region in self._regions)
+        self._failures_left = _SPARE_FAILURES + pieces
 
     def _is_its_own(self, piece: int) -> bool:
         """Whether a piece has bytes of this file only, and padding."""
@@ -76,11 +78,6 @@ class Prover:
         if file.offset <= start and start + self._length <= file.offset + file.size:
             return True
         return start >= file.offset and set(self._manifest.files_in(piece)) == {self._index}
-
-    @property
-    def bytes_in_question(self) -> int:
-        """How much there is to prove."""
-        return self._length * sum(region.stop - region.first for region in self._regions)
 
     def run(self, groups: Sequence[Unit], sources: Sequence[int], cover: Cover) -> None:
         """Note in ``cover`` what pieces prove.
