@@ -80,8 +80,9 @@ def served(handler: Handler) -> None:
     handler.send_range(handler.given[handler.first : handler.last + 1])
 
 
-@pytest.mark.parametrize("apply", APPLY)
-@pytest.mark.parametrize("format_", ["v1", "v2"])
+@pytest.mark.parametrize(
+    ("format_", "apply"), [("v1", "staged"), ("v1", "in-place"), ("v2", "staged")]
+)
 def test_killed_while_it_stages_and_while_it_fetches_it_goes_on(
     hinted: Hinted, format_: str, apply: str
 ) -> None:
