@@ -30,19 +30,15 @@ class WarmStart:
     """The process that forks, one child at a time; it ends with the one that started it."""
 
     def __init__(self) -> None:
-        self._server = self._start()
-        self._lock = threading.Lock()
-        atexit.register(self.close)
-
-    @staticmethod
-    def _start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        self._server = subprocess.Popen(
             [sys.executable, "-c", "from tests.support.warm_start import serve; serve()"],
             cwd=Path(__file__).parents[2],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # what select does not see must not be read
         )
+        self._lock = threading.Lock()
+        atexit.register(self.close)
 
     def run(
         self,
@@ -68,12 +64,10 @@ class WarmStart:
         Raises:
             subprocess.TimeoutExpired: it took longer, and was killed.
         """
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
         request = [list(arguments), os.getcwd(), str(stdout), str(stderr), dict(environment)]
         with self._lock:
-            if self._server.poll() is not None:  # somebody ended it: the system, short of memory
-                self._server = self._start()
-            assert self._server.stdin is not None
-            assert self._server.stdout is not None
             self._server.stdin.write(json.dumps(request).encode() + b"\n")
             pid = int(self._server.stdout.readline())
             in_time = bool(select.select([self._server.stdout], [], [], timeout_s)[0])

@@ -231,9 +231,18 @@ def test_a_worker_that_is_killed_is_an_error_and_what_was_cut_is_kept(
     contents = {str(n): random_bytes(300_000, n) for n in range(40)}
     files = _files(tree, contents)
 
+    spawned: list[int] = []  # this process may have other children
+    spawn = os.posix_spawn
+
+    def note(*arguments: Any, **options: Any) -> int:
+        spawned.append(spawn(*arguments, **options))
+        return spawned[-1]
+
+    monkeypatch.setattr(os, "posix_spawn", note)
+
     def kill_all(progress: HashProgress) -> None:
         if progress.files_done:
-            for pid in _children():
+            for pid in spawned:
                 os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(HashingError, match="signal 9"):
@@ -242,11 +251,6 @@ def test_a_worker_that_is_killed_is_an_error_and_what_was_cut_is_kept(
     assert known
     _make(tree, cache, [file for file in files if key_of(file.root) not in known])
     _assert_entries_of(cache, list(contents.values()))
-
-
-def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return [int(pid) for pid in file.read().split()]
 
 
 def test_works_are_no_larger_than_a_segment_and_count_what_they_end() -> None:

@@ -129,3 +129,15 @@ def test_groups_that_lie_cost_a_bounded_number_of_pieces(
     assert len(true) > 100
     assert proof.old.bytes_read - before <= windows + (2 + 8 + 5) * piece
     assert len(proof.cover) == 0
+
+
+def test_when_too_much_was_tried_in_vain_no_piece_is_read_any_more(
+    tmp_path: Path, proofs: list[Proof], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torsync.subscribe.shifts.proving._SPARE_FAILURES", -10_000)
+    proof = Proof(tmp_path, CONTENT, b"x" + CONTENT, 64 * 1024, "v1")
+    proofs.append(proof)
+    proof.run(proof.groups())
+    assert len(proof.cover) == 0
+    windows = sum(window.length for window in windows_over(0, len(CONTENT)))
+    assert proof.old.bytes_read == windows

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from torsync.model.hints.worth import Sought, Span
     from torsync.subscribe.shifts.source import HintsSource
 
-_WHOLE_FILE = 64 * 1024  # a hints file that is read in one go
+_WHOLE_FILE = 64 * 1024  # a hints file that is read in one go, whatever is lacking
+_LARGEST_WHOLE = 512 * 1024  # and if it is little beside what is lacking: requests take time
+_WHOLE_SHARE = 128  # one part in so many
 _SMALL_ENTRY = 4 * 1024  # an entry that is read whole instead of in parts
 _MOST_BYTES = 64 * 1024**2
 _SHARE_IN_ALL = 4  # of what is lacking, one part in so many may be spent on hints
@@ -61,6 +63,7 @@ class Entries:
         """
         lacking = sum(file.lacking_bytes for file in sought)
         self._reading = Reading(source, min(lacking // _SHARE_IN_ALL, _MOST_BYTES))
+        self._whole_bytes = max(_WHOLE_FILE, min(lacking // _WHOLE_SHARE, _LARGEST_WHOLE))
         self._records: dict[int, Record] = {}
         self._groups: dict[int, bytes] = {}
 
@@ -91,7 +94,7 @@ class Entries:
         """
         reading = self._reading
         header = parse_header(reading.read([Range(0, HEADER_BYTES)])[0])
-        if header.size <= _WHOLE_FILE and reading.reserve(header.size):
+        if header.size <= self._whole_bytes and reading.reserve(header.size):
             reading.read([Range(0, header.size)])
         self._records = self._read_records(header, sought)
         listed = [
