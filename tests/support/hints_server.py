@@ -294,6 +294,18 @@ def redirected_in_a_circle(handler: Handler) -> None:
     handler.end_headers()
 
 
+def redirected_to(target: str) -> Callable[[Handler], None]:
+    """Elsewhere."""
+
+    def redirect(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", target)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return redirect
+
+
 def _pour(handler: Handler, count: int) -> None:
     with contextlib.suppress(OSError):
         while count > 0 and not handler.owner.closing.is_set():

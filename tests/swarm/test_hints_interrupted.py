@@ -172,7 +172,7 @@ def test_an_edit_of_the_file_that_shifts_is_saved_and_never_in_the_result(
     assert trash == {path: [content] for path, content in edited.items()}
 
 
-@pytest.mark.parametrize("request_number", [1, 2, 3])
+@pytest.mark.parametrize("request_number", [1, 2])
 def test_an_edit_in_the_middle_of_the_search_is_saved_and_never_in_the_result(
     hinted: Hinted, server: HintsServer, request_number: int
 ) -> None:

@@ -21,6 +21,7 @@ from tests.support.hints import (
     hint_notices,
     in_blocks,
     inserted,
+    read_hints,
     with_hints_at,
 )
 from tests.support.hints_server import HintsServer
@@ -29,6 +30,7 @@ from tests.support.processes import HOST, free_port, wait_until
 from tests.support.programs import require
 from tests.support.publishers import Publishing, subscriber, wait_for_release
 from tests.support.trees import random_bytes, tree_bytes
+from torsync.model.metainfo import parse_metainfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +141,41 @@ def test_a_publication_of_the_configuration_has_its_hints_beside_the_torrent(
     publishing.run("check-now").assert_ok()
     assert hints.read_bytes() != before
     assert sorted(path.name for path in hints.parent.iterdir()) == ["pack.torrent", HINTS]
+
+
+def described(torrent: Path) -> bool:
+    """Whether there are hints beside a ``.torrent``, which have all its files, and rightly."""
+    files = parse_metainfo(torrent.read_bytes()).files
+    sizes = {file.pieces_root: file.size for file in files if file.pieces_root}
+    hints = torrent.with_name(f"{torrent.name}.hints")
+    return hints.exists() and read_hints(hints.read_bytes(), sizes).keys() == sizes.keys()
+
+
+def test_hints_are_public_before_the_release_that_they_are_of(publishing: Publishing) -> None:
+    folder = publishing.publish(entries={"large": OLD}, piece_size="64 KiB")
+    service = publishing.start("run")
+    torrent = publishing.torrent()
+    # Nobody has anything yet that could have shifted: the first one need not wait for its hints.
+    wait_until(lambda: torrent.exists() and described(torrent), "the first one has hints")
+    first = torrent.read_bytes()
+    (folder / "large").write_bytes(NEW)
+    wait_until(lambda: torrent.read_bytes() != first, "the second release is public")
+    assert described(torrent)
+    assert service.stop(signal.SIGTERM, within_s=5).exit_code == 0
+
+
+def test_a_publisher_that_was_killed_before_it_made_hints_makes_them_when_it_runs_again(
+    publishing: Publishing,
+) -> None:
+    publishing.publish(entries={"large": 8 * MIB, "b": OLD}, piece_size="64 KiB")
+    torrent = publishing.torrent()
+    service = publishing.start("run")
+    wait_until(torrent.exists, "the release is public")
+    service.kill()
+    torrent.with_name(HINTS).unlink(missing_ok=True)
+    service = publishing.start("run")
+    wait_until(lambda: described(torrent), "there are hints")
+    assert service.stop(signal.SIGTERM, within_s=5).exit_code == 0
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +313,43 @@ def test_a_server_that_falls_silent_is_not_waited_for_long(
     hinted.assert_synced(outcome)
     assert hinted.sent() - sent == in_blocks(NEW)
     assert len(hint_notices(outcome)) == 1
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_server(
+    hinted: Hinted, server: HintsServer
+) -> None:
+    with HintsServer(hinted.www) as other:
+        server.fault = faults.redirected_to(other.url(HINTS))
+        hinted.torsync.subscribe(
+            url=server.url(user="me:hunter2@"), headers={"X-Token": "swordfish"}
+        )
+        hinted.show(new(hinted))
+        hinted.check()
+        for asked in other.asked:
+            assert not {"x-token", "authorization"} & asked.headers.keys()
+
+
+def test_no_redirect_leads_to_a_file_of_the_subscriber(hinted: Hinted, server: HintsServer) -> None:
+    server.fault = faults.redirected_to(hinted.hints_file.as_uri())
+    hinted.show(new(hinted))
+    outcome = hinted.check()
+    assert outcome.subscription["bytes_fetched"] == in_blocks(NEW)
+    assert len(hint_notices(outcome)) == 1
+
+
+@pytest.mark.parametrize("request_number", [2, 3])
+def test_hints_that_are_replaced_while_they_are_read_are_not_mixed(
+    hinted: Hinted, server: HintsServer, request_number: int
+) -> None:
+    def replace(_handler: faults.Handler) -> None:
+        if len(server.hints_asked()) == request_number:
+            hinted.hints_file.write_bytes(hinted.releases[0].hints + b"more")
+
+    server.on_hints = replace
+    hinted.show(new(hinted))
+    outcome = hinted.check(lied_to=True)
+    assert outcome.subscription["bytes_fetched"] <= 2 * in_blocks(NEW)
+    assert len(hint_notices(outcome)) <= 1
 
 
 def test_a_server_that_ignores_ranges_is_no_hindrance(hinted: Hinted, server: HintsServer) -> None:
