@@ -293,7 +293,7 @@ def test_a_plan_is_a_table_and_the_paths_with_their_reasons() -> None:
 
     lines = terminal.lines()
     table = lines.index("  would   files     size")
-    assert lines[table : table + 12] == [
+    assert lines[table : table + 13] == [
         "  would   files     size",
         "  fetch      12    12 MB",
         "  patch       3    21 MB",

@@ -20,6 +20,7 @@ from tests.support.trees import random_bytes, tree_bytes, write_tree
 from torsync.model.config import ApplyMode, MaxDelete, SubscriptionConfig
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Event, Notice
+from torsync.model.merkle import BLOCK_SIZE
 from torsync.model.metainfo import parse_metainfo
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.subscription import Subscription
@@ -102,8 +103,20 @@ def found(files: Mapping[str, bytes | RawFile]) -> dict[str, Found]:
     return seen
 
 
+def _fetched(claimed: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What of a part of a piece is not in claimed blocks."""
+    for block in range(start // BLOCK_SIZE, -(-end // BLOCK_SIZE)):
+        if not (claimed and claimed[block]):
+            yield max(start, block * BLOCK_SIZE), min(end, (block + 1) * BLOCK_SIZE)
+
+
 class HandTorrent:
-    """Stands for a torrent in a swarm: what is wanted is there at once, where it was asked for."""
+    """Stands for a torrent in a swarm: what is wanted is there at once, where it was asked for.
+
+    Of a piece with claimed blocks the others come, as libtorrent has them fetched.
+    """
+
+    wrong_claim = None
 
     def __init__(self, request: AddRequest, files: Mapping[str, bytes | RawFile]) -> None:
         self.news = SwarmNews()
@@ -114,10 +127,15 @@ class HandTorrent:
         for piece, wanted in enumerate(request.wanted):
             if wanted and not request.have[piece]:
                 self._have[piece] = 1
+                claimed = request.unfinished.get(piece, b"")
+                begin = 0
                 for index, offset, length in manifest.segments(piece):
-                    if index is not None:
-                        target = Path(request.save_path, request.paths[index])
-                        self._write(target, offset, contents[index][offset : offset + length])
+                    for start, end in _fetched(claimed, begin, begin + length):
+                        if index is not None:
+                            target = Path(request.save_path, request.paths[index])
+                            at = offset + start - begin
+                            self._write(target, at, contents[index][at : at + end - start])
+                    begin += length
 
     def _write(self, target: Path, offset: int, data: Any) -> None:
         is_staged = target.is_relative_to("/proc/self/fd") or "/.torsync/stage/" in str(target)
@@ -140,6 +158,9 @@ class HandTorrent:
 
     def pieces(self) -> bytes:
         return bytes(self._have)
+
+    def halt(self) -> None:
+        pass
 
     def listening_peers(self) -> tuple[()]:
         return ()

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import snapshot, trash_contents, visible
-from tests.support.hints import BLOCK, KIB, MIB, Hinted, hint_notices, in_blocks
+from tests.support.hints import (
+    BLOCK,
+    KIB,
+    MIB,
+    Hinted,
+    hint_notices,
+    hints_that_claim,
+    in_blocks,
+)
 from tests.support.hints_server import HintsServer, silent
 from tests.support.processes import wait_until
 from tests.support.trees import edit_in_place, random_bytes, tree_bytes
@@ -223,3 +231,37 @@ def ended(hinted: Hinted, running: Running) -> Outcome:
     """The outcome; of another check, if the edit made it fail."""
     outcome = running.wait()
     return outcome if outcome.exit_code == 0 else hinted.torsync.run("check-now")
+
+
+# --- what an earlier attempt left ----------------------------------------------------------------
+
+
+def test_a_half_patched_file_is_a_source_of_the_next_release(hinted: Hinted) -> None:
+    hinted.torsync.subscribe(apply="in-place")
+    hinted.sync_first({"large": LARGE})
+    patched = LARGE[:MIB] + random_bytes(MIB, "patch")
+    hinted.publish({"large": patched}, upload_limit=600 * KIB)
+    running = hinted.torsync.start("check-now")
+    running.wait_for_download(100 * KIB)
+    running.kill()
+    assert (hinted.tree / "large").stat().st_nlink == 2, "the stage has a name of it"
+    hinted.publish({"large": b"!" + LARGE[: MIB + 512 * KIB]})
+    report = hinted.check(verify=True).subscription
+    assert report["bytes_reused"]["shifted"] > 900 * KIB
+
+
+def test_hints_that_were_wrong_are_not_asked_for_again_after_a_stop(hinted: Hinted) -> None:
+    hinted.sync_first({"large": LARGE})
+    lie = b"".join(
+        FRESH[at : at + BLOCK] + LARGE[at + 7 : at + 3 * BLOCK + 7]
+        for at in range(0, 512 * KIB, 4 * BLOCK)
+    )
+    new = random_bytes(len(lie), "new")
+    torrent = hinted.publish({"large": new}, upload_limit=200 * KIB)
+    hinted.show(hinted.release, hints=hints_that_claim(torrent, {"large": lie}))
+    running = hinted.torsync.start("check-now")
+    running.wait_for(lambda one: one.get("code") == "hints_wrong", "a lie was found")
+    running.stop(signal.SIGINT, within_s=10)
+    outcome = hinted.check(lied_to=True)
+    assert hint_notices(outcome) == []
+    assert outcome.subscription["bytes_hints"] == 0

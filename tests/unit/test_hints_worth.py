@@ -11,6 +11,7 @@ from tests.support.torrents import make_raw
 from tests.support.trees import random_bytes
 from torsync.model.assess import assess
 from torsync.model.config import CleanMode
+from torsync.model.hints import worth
 from torsync.model.hints.chunks import CELL_BYTES
 from torsync.model.hints.format import key_of
 from torsync.model.hints.relatives import MOST_RELATIVES, Relatives
@@ -104,6 +105,11 @@ def test_what_gains_nothing_is_not_sought(
 ) -> None:
     made = plan(tree, wanted, good=good)
     assert not worth_asking(made)
+
+
+def test_a_first_sync_is_not_gone_through_for_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(worth, "lacking_ranges")
+    assert list(files_to_search(plan({"note.txt": 500}, {"a": NEW}))) == []
 
 
 def test_files_without_a_pieces_root_have_no_hints() -> None:

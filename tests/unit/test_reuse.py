@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
@@ -218,6 +218,37 @@ def test_in_place_what_has_shifted_is_staged(
     patched = {in_place.wanted.files[index].path for index in in_place.in_place}
     for claim in in_place.claims.values():
         assert not patched.intersection(extent.path for extent in claim.extents)
+
+
+def test_a_first_sync_is_not_gone_through_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(reuse, "content_segments")
+    plan = Situation(make_release({"a": b"a" * 40, "b": b"b" * 12})).plan()
+    assert len(plan.needed) > 3
+    assert plan_reuse(plan) is plan
+
+
+class _Counted(list[Run]):
+    """Runs, and how many of them were taken out."""
+
+    taken = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        self.taken += len(found) if isinstance(key, slice) else 1
+        return found
+
+
+def test_of_many_runs_each_piece_takes_its_own() -> None:
+    size, count = 1600, 800
+    release = make_release({"a": bytes(range(200)) * 8})
+    old = Situation(release)
+    old = old.after(old.plan())
+    new = make_release({"a": bytes(range(1, 201)) * 8})
+    plan = Situation(new, old.disk, old.ledger, before=release).plan()
+    runs: Any = _Counted(Run(at, 2, "a", (at + 3) % size) for at in range(0, size - 3, 2))
+    assert len(plan.needed) > 50
+    plan_reuse(plan, Shifts({0: runs}))
+    assert runs.taken <= 3 * count
 
 
 class TestByHand:

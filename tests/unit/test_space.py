@@ -9,14 +9,19 @@ from hypothesis import given
 
 from tests.support.releases import Link, make_release
 from tests.support.situations import Item, Situation, situations, with_folders
+from torsync.model import reuse
 from torsync.model.errors import TreeError
 from torsync.model.placement import Place, place_for_fetch
 from torsync.model.plan import Action, content_bytes_of
-from torsync.model.space import Room, Staged, stage_bytes
+from torsync.model.reuse import plan_reuse
+from torsync.model.shifts import Run, Shifts
+from torsync.model.space import Room, Staged, bytes_in_place, stage_bytes
 from torsync.model.tree_index import ledger_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pytest
 
     from tests.support.releases import Content
     from torsync.model.plan import Plan
@@ -93,6 +98,16 @@ def test_in_place_a_patched_file_takes_its_growth_only() -> None:
     elsewhere = plan_of({"old": A}, {"new": A[:16] + b"1234"})
     assert stage_bytes(elsewhere.patching_in_place(), IN_BLOCKS) == 20
     assert stage_bytes(plan_of({}, {"a": A}).patching_in_place(), IN_BLOCKS) == 20
+
+
+def test_in_place_what_has_shifted_can_do_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reuse, "BLOCK_SIZE", 4)
+    old = bytes(range(40))
+    plan = plan_of({"a": old}, {"a": old[:16] + b"x" + old[16:39]})
+    shifted = plan_reuse(plan, Shifts({0: (Run(17, 23, "a", 16),)}))
+    assert shifted.shifted == {0}
+    assert stage_bytes(shifted.patching_in_place(), IN_BLOCKS) == 40
+    assert bytes_in_place(shifted, IN_BLOCKS) == bytes_in_place(plan, IN_BLOCKS) == 0
 
 
 def test_a_neighbour_takes_the_blocks_that_it_has_of_a_fetched_piece() -> None:

@@ -46,7 +46,7 @@ def plan_reuse(plan: Plan, shifts: Shifts = NO_SHIFTS) -> Plan:
     finder = _Finder(plan, shifts)
     copies = dict(plan.copies)
     claims: dict[int, Claim] = {}
-    for piece in plan.needed:
+    for piece in finder.pieces_to_look_at():
         segments = content_segments(plan.wanted, piece)
         size = sum(segment.length for segment in segments)
         known = list(finder.known(segments))
@@ -212,6 +212,20 @@ class _Finder:
         self._runs = shifts.runs
         self._begins = {index: [run.offset for run in runs] for index, runs in shifts.runs.items()}
 
+    def pieces_to_look_at(self) -> Iterator[int]:
+        """Give those needed pieces that have bytes of a file of which anything is known.
+
+        A first sync has none, and most pieces of a large new file are its own.
+        """
+        plan = self._plan
+        is_known = bytearray(b"\1" * len(plan.files))
+        for index in plan.acting:
+            is_known[index] = index in self._runs or bool(self._whole(index))
+        if any(is_known):
+            for piece in plan.needed:
+                if any(is_known[index] for index in plan.wanted.files_in(piece)):
+                    yield piece
+
     def known(self, segments: Iterable[Segment]) -> Iterator[_Known]:
         """Give what is known of a piece with these segments, in order."""
         position = 0
@@ -240,9 +254,9 @@ class _Finder:
     def _runs_in(self, index: int, offset: int, length: int) -> Iterator[Run]:
         if self._plan.files[index].action not in FILLED:
             return
-        begins = self._begins.get(index, ())
-        first = max(0, bisect_right(begins, offset) - 1)
-        for run in self._runs.get(index, ())[first:]:
+        runs, begins = self._runs.get(index, ()), self._begins.get(index, ())
+        for at in range(max(0, bisect_right(begins, offset) - 1), len(runs)):
+            run = runs[at]
             if run.offset >= offset + length:
                 break
             if run.offset + run.length > offset:

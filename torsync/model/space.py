@@ -6,7 +6,7 @@ own secret. What is moved takes nothing, nor does the trash, which is on the sam
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.placement import Place
@@ -72,6 +72,14 @@ def stage_bytes(plan: Plan, room: Room) -> int:
         there = room.staged.get(Staged(index, Place.SCRATCH), 0)
         total += max(0, _blocks_of_runs(runs, block_bytes) - there)
     return total
+
+
+def bytes_in_place(plan: Plan, room: Room) -> int:
+    """How many bytes a plan takes at least where files are patched where they are.
+
+    Also those whose content has shifted: where there is no room for a copy, they are fetched.
+    """
+    return stage_bytes(replace(plan, shifted=frozenset()).patching_in_place(), room)
 
 
 def _written(plan: Plan) -> dict[int, list[tuple[int, int]]]:

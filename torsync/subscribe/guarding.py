@@ -14,7 +14,7 @@ from torsync.model.guard import (
     refuse_space,
     refuse_unrelated,
 )
-from torsync.model.space import Room, stage_bytes
+from torsync.model.space import Room, bytes_in_place, stage_bytes
 from torsync.subscribe.room import has_reflinks, measure_room
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ class Guard:
         return [found] if found is not None else []
 
     def _refuse_space(self, plan: Plan, room: Room) -> list[Refusal]:
-        in_place = stage_bytes(plan.patching_in_place(), room)
-        needed = stage_bytes(plan, room)
+        in_place, needed = bytes_in_place(plan, room), stage_bytes(plan, room)
         found = refuse_space(str(self._config.path), needed, room.free_bytes, in_place)
         return [found] if found is not None else []
 

@@ -286,7 +286,7 @@ class Stage:
 
     def _check_untouched(self, path: str, plan: Plan, *, but_names: bool = False) -> None:
         """See that a file is as it was; ``but_names``: it may have got or lost a hard link."""
-        seen, expected = self._tree.stat(path), plan.index.entries[path]
+        seen, expected = self._tree.stat(path), self.expected(path, plan)
         if seen is not None and but_names:
             seen = seen._replace(ctime_ns=expected.ctime_ns)
         check_untouched(path, seen, expected)

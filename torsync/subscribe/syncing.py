@@ -270,15 +270,17 @@ class Syncing:
         )
         try:
             if update.needs_stage:
-                update.build(
-                    release.read,
-                    self._fetcher(look_out, every_s or self.config.interval_s),
-                    peers=self.seeding.peers(release.manifest),
-                    web_seeds=self.config.web_seeds,
-                )
+                try:
+                    update.build(
+                        release.read,
+                        self._fetcher(look_out, every_s or self.config.interval_s),
+                        peers=self.seeding.peers(release.manifest),
+                        web_seeds=self.config.web_seeds,
+                    )
+                finally:  # also if it ended early: the next try would be lied to as well
+                    if update.fetched.refused_claims:
+                        distrust_hints(self.state, plan.wanted.info_hash)
                 report.bytes_reused = update.bytes_reused
-                if update.fetched.refused_claims:
-                    distrust_hints(self.state, plan.wanted.info_hash)
             outcome = self._commit(release, update, now_s, report)
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched

@@ -12,9 +12,10 @@ from torsync.model.plan import FILLED
 from torsync.model.tree_index import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torsync.model.plan import Plan
+    from torsync.model.tree_index import DiskIndex
 
 MOST_RELATIVES = 8
 SMALLEST_SOURCE = 4 * 1024
@@ -63,6 +64,14 @@ class _Shelf:
         return self._files[max(at - _NEAREST, 0) : at + _NEAREST]
 
 
+def has_sources(index: DiskIndex) -> bool:
+    """Whether any file is large enough to be looked into."""
+    return any(
+        entry.size >= SMALLEST_SOURCE and entry.kind is Kind.FILE
+        for entry in index.entries.values()
+    )
+
+
 class Relatives:
     """Knows the files of a tree by name and size."""
 
@@ -76,11 +85,13 @@ class Relatives:
             and not in_private(path)
             and path not in plan.index.problems
         }
-        self._leaving = self._sizes.keys() & _leaving(plan)
+        self._named: dict[str, list[str]] = {}
+        for path in self._sizes:
+            self._named.setdefault(path.rpartition("/")[2], []).append(path)
         self._shelves: dict[tuple[str, str], _Shelf] = {}
-        for path, size in self._sizes.items():
-            file = _candidate(path, size)
-            for key in _shelves(file, is_leaving=path in self._leaving):
+        for path in self._sizes.keys() & _leaving(plan):
+            file = _candidate(path, self._sizes[path])
+            for key in _shelves_of_leaving(file):
                 self._shelves.setdefault(key, _Shelf()).add(file)
 
     def of(self, file_index: int) -> tuple[str, ...]:
@@ -97,29 +108,42 @@ class Relatives:
             if path in self._sizes
         ]
         by_name_only = bool(first) and file.size < _LARGE_FILE
-        others = {
-            other.path: other
-            for key in islice(_shelves(wanted, is_leaving=True), _BY_NAME if by_name_only else None)
-            if key in self._shelves
-            for other in self._shelves[key].nearest(file.size)
-        }
+        shelves = islice(self._shelves_for(wanted, first), _BY_NAME if by_name_only else None)
+        others = {other.path: other for shelf in shelves for other in shelf.nearest(file.size)}
         ranked = sorted(
             _distance(wanted, other) for other in others.values() if other.path not in first
         )
         return (*first, *(path for *_rank, path in ranked))[:MOST_RELATIVES]
+
+    def _shelves_for(self, wanted: _Candidate, known: Sequence[str]) -> Iterator[_Shelf]:
+        """Where those are that are like a file: all of its name, and others that leave."""
+        is_alone = all(path in known for path in self._named.get(wanted.name, ()))
+        yield _EMPTY if is_alone else self._shelf_of_name(wanted.name)
+        for key in _shelves_of_leaving(wanted):
+            yield self._shelves.get(key, _EMPTY)
+
+    def _shelf_of_name(self, name: str) -> _Shelf:
+        """All files of a name; made when it is asked for, as most of a tree never is."""
+        key = "name", name
+        if key not in self._shelves:
+            shelf = self._shelves[key] = _Shelf()
+            for path in self._named.get(name, ()):
+                shelf.add(_candidate(path, self._sizes[path]))
+        return self._shelves[key]
 
     def size(self, path: str) -> int:
         """Bytes of a file that ``of`` named, as the look at the tree saw it."""
         return self._sizes[path]
 
 
-def _shelves(file: _Candidate, *, is_leaving: bool) -> Iterator[tuple[str, str]]:
-    """Where a file is put; and where those are looked for that are like one."""
-    yield "name", file.name
-    if is_leaving:
-        yield "alike", file.alike
-        yield "extension", file.extension
-        yield "any", ""
+_EMPTY = _Shelf()
+
+
+def _shelves_of_leaving(file: _Candidate) -> Iterator[tuple[str, str]]:
+    """Where a file is put that leaves; and where those are looked for that are like one."""
+    yield "alike", file.alike
+    yield "extension", file.extension
+    yield "any", ""
 
 
 def _leaving(plan: Plan) -> set[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.hints.chunks import CELL_BYTES, is_cut
 from torsync.model.hints.format import key_of
-from torsync.model.hints.relatives import Relatives
+from torsync.model.hints.relatives import Relatives, has_sources
 from torsync.model.plan import FILLED
 from torsync.model.shifts import lacking_ranges
 
@@ -69,6 +69,8 @@ def is_enough(sought: Iterable[Sought]) -> bool:
 def files_to_search(plan: Plan) -> Iterator[Sought]:
     """Give the files that have hints, and relatives in the tree, one by one: it takes a while."""
     wanted = plan.wanted
+    if not has_sources(plan.index):
+        return  # a first sync
     ranges = {
         index: found
         for index, found in lacking_ranges(plan).items()
