@@ -88,7 +88,7 @@ class Stage:
         self.folder = f"{STAGES}/{info_hash}"
         self._tree = tree
         self._linked: set[str] = set()  # names of files that are patched where they are
-        self._lost_a_name: set[int] = set()  # inodes of others, which an earlier update patched
+        self._other_names: set[int] = set()  # inodes of files that got or lost a name here
 
     def path(self, index: int, place: Place) -> str:
         """Where a file is staged, relative to the tree."""
@@ -195,14 +195,17 @@ class Stage:
             TreeError: a file could not be cloned, or changed meanwhile.
         """
         there = set(present)
+        files = plan.files
+        acting = [i for i in plan.acting if files[i].is_cloned and str(i) not in there]
+        # First of all: what is linked gets another ctime, and may be cloned for another file.
+        here = [i for i in acting if i in plan.in_place]
+        linked = {i for i in here if self._link(i, files[i].source, plan)}
         clones = []
         lacking = frozenset(plan.lacking)
-        for index in plan.acting:
-            planned = plan.files[index]
-            if not planned.is_cloned or str(index) in there:
+        for index in acting:
+            if index in linked:
                 continue
-            if index in plan.in_place and self._link(index, planned.source, plan):
-                continue
+            planned = files[index]
             expected = self.expected(planned.source, plan)
             target = self.path(index, Place.STAGE)
             size = plan.wanted.files[index].size
@@ -235,6 +238,7 @@ class Stage:
                     raise
                 return False
         self._linked.add(target)
+        self._other_names.add(plan.index.entries[path].inode)
         return True
 
     def save_copy(self, path: str, index: int, plan: Plan, stopping: Callable[[], bool]) -> str:
@@ -257,9 +261,9 @@ class Stage:
         return copy
 
     def expected(self, path: str, plan: Plan) -> DiskEntry:
-        """What a file is to be until it is copied; one may have lost a name here meanwhile."""
+        """What a file is to be until it is copied; it may have got or lost a name meanwhile."""
         expected = plan.index.entries[path]
-        if expected.inode in self._lost_a_name:
+        if expected.inode in self._other_names:
             with doing("look at", path):
                 seen = self._tree.stat(path)
             if seen is not None:
@@ -383,7 +387,7 @@ class Stage:
         if not stat.S_ISDIR(seen.st_mode):
             os.unlink(name, dir_fd=parent_fd)
             if seen.st_nlink > 1:
-                self._lost_a_name.add(seen.st_ino)
+                self._other_names.add(seen.st_ino)
             return
         fd = os.open(name, FOLDER_FLAGS, dir_fd=parent_fd)
         try:
