@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _WHOLE_FILE = 64 * 1024  # a hints file that is read in one go
 _SMALL_ENTRY = 4 * 1024  # an entry that is read whole instead of in parts
 _MOST_BYTES = 64 * 1024**2
+_MOST_AT_A_TIME = 16 * 1024**2  # of one file: in memory they take twenty times as much
 _SHARE_IN_ALL = 4  # of what is lacking, one part in so many may be spent on hints
 _SHARE_PER_FILE = 32  # chunks of 1 KiB take one part in 50
 _FINE_FILE = 1024**2  # a larger one has no need of small chunks
@@ -249,7 +250,7 @@ def _is_worth_it(record: Record, file: Sought) -> bool:
 
 def _worth(lacking: int) -> int:
     """Bytes of hints that may be read at a time for that many bytes."""
-    return _SMALL_ENTRY + lacking // _SHARE_PER_FILE
+    return min(_SMALL_ENTRY + lacking // _SHARE_PER_FILE, _MOST_AT_A_TIME)
 
 
 def _cost(parts: Iterable[_Part]) -> int:
