@@ -16,13 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torsync.disk.copying import OpenFiles, RunCopier, same_content
+from torsync.disk.copying import same_content
 from torsync.disk.scan import disk_entry
 from torsync.disk.tree import FOLDER_FLAGS, Tree, doing
-from torsync.model.errors import InterruptedByUserError, TreeError
+from torsync.model.errors import TreeError
 from torsync.model.names import PRIVATE_FOLDER
-from torsync.model.placement import Place, Placement, matched_runs, runs_to_copy
-from torsync.model.shifts import Stretch
+from torsync.model.placement import Place, Placement, runs_to_copy
 from torsync.subscribe.cloning import (
     UNFINISHED,
     Clone,
@@ -33,7 +32,7 @@ from torsync.subscribe.cloning import (
 from torsync.subscribe.trash import NO_LINKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torsync.model.plan import Plan
     from torsync.model.tree_index import DiskEntry
@@ -228,7 +227,7 @@ class Stage:
             )
             if os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_nlink > 1:
                 return False
-            self._check_untouched(path, plan, but_names=True)
+            self.check_untouched(path, plan, but_names=True)
             try:
                 os.link(
                     name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd, follow_symlinks=False
@@ -288,63 +287,16 @@ class Stage:
             finally:
                 os.close(fd)
 
-    def _check_untouched(self, path: str, plan: Plan, *, but_names: bool = False) -> None:
-        """See that a file is as it was; ``but_names``: it may have got or lost a hard link."""
+    def check_untouched(self, path: str, plan: Plan, *, but_names: bool = False) -> None:
+        """See that a file is as it was; ``but_names``: it may have got or lost a hard link.
+
+        Raises:
+            TreeError: it is not.
+        """
         seen, expected = self._tree.stat(path), self.expected(path, plan)
         if seen is not None and but_names:
             seen = seen._replace(ctime_ns=expected.ctime_ns)
         check_untouched(path, seen, expected)
-
-    def assemble(
-        self,
-        plan: Plan,
-        placement: Placement,
-        *,
-        done: Container[int] = (),
-        stopping: Callable[[], bool],
-        on_bytes: Callable[[int], None],
-    ) -> None:
-        """Copy what is elsewhere in the tree to where it belongs in the stage.
-
-        Args:
-            plan: tells which pieces and blocks that is.
-            placement: of the release's files.
-            done: pieces for whose claims there is nothing left to do.
-            stopping: whether the work shall stop.
-            on_bytes: told of the bytes of pieces.
-
-        Raises:
-            TreeError: a file could not be read or written, or changed meanwhile.
-            InterruptedByUserError: ``stopping`` said so.
-        """
-        work: dict[int, tuple[Stretch, ...]] = {
-            piece: (Stretch(0, extents),) for piece, extents in plan.copies.items()
-        }
-        work |= {
-            piece: claim.stretches for piece, claim in plan.claims.items() if piece not in done
-        }
-        copier = RunCopier()
-        sources = OpenFiles(self._tree)
-        targets = OpenFiles(self._tree, os.O_RDWR | os.O_CREAT)
-        try:
-            for piece, stretches in sorted(work.items()):
-                if stopping():
-                    raise InterruptedByUserError("stopped while copying")
-                for run in matched_runs(plan.wanted.segments(piece), stretches):
-                    target = self.path(run.file_index, placement.places[run.file_index])
-                    with doing("copy", run.source or target):
-                        copier.copy(
-                            sources.get(run.source) if run.source else None,
-                            targets.get(target),
-                            (run.source_offset, run.offset, run.length),
-                        )
-                on_bytes(plan.wanted.piece_size(piece))
-        finally:
-            sources.close()
-            targets.close()
-        for path in sources.seen:
-            with doing("look at", path):
-                self._check_untouched(path, plan)
 
     def give_up(self, plan: Plan) -> None:
         """Throw away what is staged, and read files that are patched in place from the disk again.
