@@ -29,11 +29,12 @@ from torsync.publish.keys import generate_keys
 from torsync.publish.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from tests.support.cli import Json
     from tests.support.publishers import Publishing
+    from torsync.publish.hints.kernel import Cut, CutResult
 
 FILES = {
     "one": 100 * KIB,
@@ -379,6 +380,46 @@ def test_hints_have_the_permissions_of_the_torrent(publisher: Publisher) -> None
     _hints_file(publisher.torrent).chmod(0o604)
     publisher.release({"two": b"other" * 20_000})
     assert _hints_file(publisher.torrent).stat().st_mode & 0o777 == 0o604
+
+
+def test_entries_are_forgotten_also_where_a_file_never_gets_hints(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = CutKernel.run
+
+    def fail_for_two(self: CutKernel, job: list[Cut]) -> list[CutResult]:
+        results = run(self, job)
+        return [CHANGED if cut[0] == "two" else it for cut, it in zip(job, results, strict=True)]
+
+    forgotten = []
+    finish = HintsCache.finish_release
+
+    def note(self: HintsCache, keys: Collection[bytes]) -> None:
+        finish(self, keys)
+        forgotten.append(len(self.keys()))
+
+    monkeypatch.setattr(CutKernel, "run", fail_for_two)
+    monkeypatch.setattr(HintsCache, "finish_release", note)
+    publisher.open(seed=False).release(FILES)
+    for seed in range(3):
+        assert publisher.release({"one": random_bytes(100 * KIB, seed)}).changed
+    assert forgotten == [CUT - 1, CUT, CUT, CUT], "those of the release before, and of no other"
+
+
+def test_hints_that_are_being_written_are_not_for_more_eyes_than_those_before(
+    tmp_path: Path,
+) -> None:
+    hints = HintsFile(tmp_path / "pack.torrent.hints")
+    hints.replace([b"old"])
+    hints.path.chmod(0o600)
+
+    def parts() -> Iterator[bytes]:
+        yield b"new"
+        (hidden,) = tmp_path.glob(".*")
+        assert hidden.stat().st_mode & 0o777 == 0o600
+
+    hints.replace(parts())
+    assert hints.path.read_bytes() == b"new"
 
 
 def test_hints_that_are_turned_on_make_a_release_of_the_same_content(

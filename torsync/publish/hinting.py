@@ -163,10 +163,9 @@ class Hinting:
         if not self._whole or self._whole != self._mark(release):
             everything = range(len(release.manifest.files))
             self._cut_unknown(release, everything, report, self._is_stopping)
-            if not self._write(release, report):
-                return False
+            self._write(release, report)
         self._cache().hints.finish_release(_wanted(release).keys())
-        return True
+        return bool(self._whole)
 
     def _is_stopping(self) -> bool:
         """Whether it shall stop; the release that is public is seen to in between."""

@@ -116,10 +116,10 @@ def beside(target: Path) -> Path:
 def _write(target: Path, data: bytes, *, else_like: Path | None = None) -> None:
     """Write beside a file, with its permissions if it is there; else with those of another."""
     with beside(target).open("wb") as file:
-        file.write(data)
         like = target if else_like is None or target.exists() else else_like
         with suppress(FileNotFoundError):
             os.fchmod(file.fileno(), like.stat().st_mode & 0o7777)
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -69,11 +69,11 @@ class HintsFile:
         try:
             with in_words(self.path, "write"):
                 with beside(self.path).open("wb") as file:
-                    for part in parts:
-                        file.write(part)
                     with suppress(OSError):
                         like = self.path if self._like is None or self.stamp() else self._like
                         os.fchmod(file.fileno(), like.stat().st_mode & 0o7777)
+                    for part in parts:
+                        file.write(part)
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(beside(self.path), self.path)
