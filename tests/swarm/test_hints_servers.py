@@ -460,7 +460,9 @@ def test_a_torrent_that_sends_its_subscribers_astray_gets_nowhere(
         outcome = hinted.torsync.run("check-now", "--dry-run")
         assert outcome.exit_code == 4, (reference, outcome.stderr)
         assert outcome.subscription["bytes_to_fetch"] == in_blocks(NEW), reference
-        assert len(hint_notices(outcome)) <= 1, reference
+        notices = hint_notices(outcome)
+        assert len(notices) <= 1, reference
+        assert all(len(one["message"]) < 1000 and one["hint"] for one in notices), reference
         said = everything_said(outcome)
         assert not [secret for secret in SECRETS if secret in said], reference
     assert hinted.check().subscription["bytes_fetched"] == in_blocks(NEW)
