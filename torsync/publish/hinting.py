@@ -115,7 +115,7 @@ class Hinting:
                 Level.INFO,
                 "hints_later",
                 "stopped while making hints; the release is public, and what was made is kept",
-                "the next check makes the rest",
+                "the next check, or the same command again, makes the rest",
             )
             return
         if is_whole:
