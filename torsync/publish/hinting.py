@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
 from torsync.model.events import Level, Stage
-from torsync.model.hints.chunks import usual_entry_bytes, is_cut
+from torsync.model.hints.chunks import is_cut, usual_entry_bytes
 from torsync.model.hints.format import HintsError, key_of, write_front
 from torsync.model.units import format_size
 
