@@ -503,28 +503,6 @@ def test_nothing_is_claimed_in_pieces_that_are_there_or_not_wanted() -> None:
     assert made == {1: [False, True], 4: [True]}
 
 
-def test_where_too_many_pieces_are_begun_the_least_claims_are_given_up(
-    fetching: Fetching,
-    seeder: LibtorrentSeeder,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("torsync.subscribe.fetch.MOST_CLAIMED", 3)
-    torrent = make(folder, "v1")
-    seeder.add_folder(torrent, folder)
-    manifest = parse_metainfo(torrent, windows=False)
-    most = dict.fromkeys((2, 9, 13), b"\1\1\0\1")
-    claims = dict.fromkeys(range(20), b"\1\0\0\1") | most
-    prepare(fetching.target, folder, manifest, claims)
-    request = request_of(torrent, fetching.target, claims, (seeder.peer,))
-    fetching.fetch(request, manifest)
-    assert tree_bytes(fetching.target) == tree_bytes(folder)
-    to_fetch = manifest.total_size - 9 * BLOCK_SIZE
-    assert fetching.outcome.bytes_fetched == to_fetch
-    last = fetching.progress()[-1]
-    assert (last.bytes_done, last.bytes_total) == (to_fetch, to_fetch)
-
-
 @pytest.mark.parametrize("format_", FORMATS)
 def test_claimed_bytes_are_those_of_files(folder: Path, format_: str) -> None:
     manifest = parse_metainfo(make(folder, format_), windows=False)

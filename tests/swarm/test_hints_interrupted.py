@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import snapshot, trash_contents, visible
+from tests.support.cli import is_report, snapshot, trash_contents, visible
 from tests.support.hints import (
     BLOCK,
     KIB,
@@ -20,6 +20,7 @@ from tests.support.hints import (
 )
 from tests.support.hints_server import HintsServer, silent
 from tests.support.processes import wait_until
+from tests.support.torrents import info_hash
 from tests.support.trees import edit_in_place, random_bytes, tree_bytes
 
 if TYPE_CHECKING:
@@ -88,8 +89,9 @@ def served(handler: Handler) -> None:
     handler.send_range(handler.given[handler.first : handler.last + 1])
 
 
-@pytest.mark.parametrize("apply", APPLY)
-@pytest.mark.parametrize("format_", ["v1", "v2"])
+@pytest.mark.parametrize(
+    ("format_", "apply"), [("v1", "staged"), ("v1", "in-place"), ("v2", "staged")]
+)
 def test_killed_while_it_stages_and_while_it_fetches_it_goes_on(
     hinted: Hinted, format_: str, apply: str
 ) -> None:
@@ -264,3 +266,17 @@ def test_hints_that_were_wrong_are_not_asked_for_again_after_a_stop(hinted: Hint
     outcome = hinted.check(lied_to=True)
     assert hint_notices(outcome) == []
     assert outcome.subscription["bytes_hints"] == 0
+
+
+def test_hints_of_a_release_that_was_superseded_count_as_well(hinted: Hinted) -> None:
+    hinted.torsync.subscribe(interval="1s")
+    hinted.sync_first({"large": LARGE})
+    service = hinted.torsync.start("run")
+    service.wait_for_stage("pack", "waiting")
+    hinted.publish({"large": b"!" + LARGE, "new": FRESH}, upload_limit=50 * KIB)
+    service.wait_for_download(10 * KIB)
+    torrent = hinted.publish({"large": LARGE, "note": b"of a few bytes"})
+    report = service.wait_for(
+        lambda one: is_report(one) and one["info_hash"] == info_hash(torrent), "the newest is there"
+    )
+    assert report["bytes_hints"] > 0

@@ -32,22 +32,20 @@ TWO = random_bytes(600 * KIB, "two")
 BOX = b"in a box: "
 FEW_BLOCKS = 4 * BLOCK
 
-pytestmark = pytest.mark.parametrize("apply", APPLY)
+each_way = pytest.mark.parametrize("apply", APPLY)
 
 
-@pytest.fixture
-def hinted(hinted: Hinted, apply: str) -> Hinted:
+@each_way
+def test_files_that_change_their_names_and_shift(hinted: Hinted, apply: str) -> None:
     hinted.torsync.subscribe(apply=apply)
-    return hinted
-
-
-def test_files_that_change_their_names_and_shift(hinted: Hinted) -> None:
     hinted.sync_first({"a": ONE, "b": TWO})
     report = hinted.update({"a": b"!" + TWO, "b": b"!" + ONE}, verify=True)
     assert report["bytes_fetched"] <= FEW_BLOCKS
 
 
-def test_a_file_that_becomes_a_folder_which_holds_it(hinted: Hinted) -> None:
+@each_way
+def test_a_file_that_becomes_a_folder_which_holds_it(hinted: Hinted, apply: str) -> None:
+    hinted.torsync.subscribe(apply=apply)
     hinted.sync_first({"a": ONE, "b/c": TWO})
     (hinted.folder / "a").unlink()
     (hinted.folder / "b/c").unlink()
@@ -56,7 +54,9 @@ def test_a_file_that_becomes_a_folder_which_holds_it(hinted: Hinted) -> None:
     assert report["bytes_fetched"] <= FEW_BLOCKS
 
 
+@each_way
 def test_what_is_overwritten_in_one_file_and_goes_to_another(hinted: Hinted, apply: str) -> None:
+    hinted.torsync.subscribe(apply=apply)
     hinted.sync_first({"patched": ONE, "kept": TWO})
     part = ONE[3 * PIECE : 9 * PIECE]
     fresh = random_bytes(6 * PIECE, "fresh")
@@ -69,7 +69,9 @@ def test_what_is_overwritten_in_one_file_and_goes_to_another(hinted: Hinted, app
     assert report["bytes_fetched"] <= most + FEW_BLOCKS
 
 
-def test_killed_after_the_source_was_overwritten_it_goes_on(hinted: Hinted) -> None:
+@each_way
+def test_killed_after_the_source_was_overwritten_it_goes_on(hinted: Hinted, apply: str) -> None:
+    hinted.torsync.subscribe(apply=apply)
     hinted.sync_first({"patched": ONE, "kept": TWO})
     part = ONE[3 * PIECE : 9 * PIECE]
     fresh = random_bytes(6 * PIECE, "fresh")
@@ -114,9 +116,11 @@ def test_what_is_not_selected_is_neither_fetched_nor_touched(hinted: Hinted) -> 
     assert report["unselected"] == 1
 
 
+@each_way
 def test_pipes_links_and_folders_in_the_place_of_sources_hold_nothing_up(
-    hinted: Hinted, tmp_path: Path
+    hinted: Hinted, apply: str, tmp_path: Path
 ) -> None:
+    hinted.torsync.subscribe(apply=apply)
     hinted.sync_first({"one": ONE, "gone": TWO, "other": 3000})
     outside = tmp_path / "outside"
     outside.write_bytes(ONE)

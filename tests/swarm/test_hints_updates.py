@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 
 import pytest
 
@@ -334,6 +335,7 @@ def test_in_place_a_shifted_file_is_built_beside_and_others_are_patched_where_th
         while running.is_running:
             assert (hinted.tree / "shifted").read_bytes() in {SOME, new["shifted"]}
             looks += hinted.sent() > 0
+            time.sleep(0.01)  # there is no end of looking; the update is what is waited for
         hinted.assert_synced(running.wait(), verify=True)
         assert os.pread(held, len(SOME) + 1, 0) == SOME
     finally:

@@ -258,6 +258,17 @@ def test_what_does_not_fit_beside_the_tree_fits_in_place(updates: Updates) -> No
         assert report["trashed"] == 0
 
 
+@pytest.mark.parametrize("format_", ["packed", "v2"])
+@pytest.mark.parametrize("copy", ["a", "z"])
+def test_a_file_that_is_patched_where_it_is_gives_its_beginning_to_another(
+    in_place: Updates, format_: str, copy: str
+) -> None:
+    in_place.sync_first({"large": LARGE, "kept": b"kept"}, format_)
+    patched = overwritten(LARGE, 5 * PIECE, b"patched")
+    new = {"large": patched, copy: LARGE[: 20 * PIECE], "kept": b"kept"}
+    assert in_place.update(new, format_)["bytes_fetched"] <= 2 * PIECE
+
+
 # --- killed in the middle --------------------------------------------------------------------
 
 

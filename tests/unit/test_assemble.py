@@ -22,6 +22,7 @@ from torsync.model.metainfo import parse_metainfo
 from torsync.model.placement import Place, Placement, place_for_fetch
 from torsync.model.plan import Action, Plan
 from torsync.model.tree_index import ledger_row
+from torsync.subscribe.assembling import assemble
 from torsync.subscribe.cloning import finish_clone
 from torsync.subscribe.look import take_look
 from torsync.subscribe.stage import Stage
@@ -105,7 +106,7 @@ class Bench:
         for clone in stage.clone_sources(plan, present=()):
             finish_clone(self.tree, clone, lambda: False, lambda _count: None)
         placement = place_for_fetch(plan)
-        stage.assemble(plan, placement, stopping=stopping, on_bytes=count)
+        assemble(self.tree, stage, plan, placement, stopping=stopping, on_bytes=count)
         return placement
 
     def stage(self, plan: Plan) -> Stage:

@@ -290,6 +290,19 @@ class TestByHand:
         plan = situation.plan()
         assert plan_reuse(plan, Shifts({0: (Run(1, 3, "a", 0), Run(9, 3, "a", 8))})) is plan
 
+    @pytest.mark.parametrize(("most", "made"), [(1, {1: b"\1\0"}), (2, {1: b"\1\0", 2: b"\1\0"})])
+    def test_of_too_many_claims_those_are_made_that_save_the_most(
+        self, monkeypatch: pytest.MonkeyPatch, most: int, made: dict[int, bytes]
+    ) -> None:
+        monkeypatch.setattr(reuse, "MOST_CLAIMED", most)
+        new = make_release({"a": b"abcdef", "b": b"0123456789ABCDEF"}, layout="v2")
+        plan = Situation(new).plan()
+        runs = {0: (Run(4, 2, "x", 4),), 1: (Run(0, 4, "y", 0), Run(8, 4, "y", 8))}
+        found = plan_reuse(plan, Shifts(runs))
+        assert {piece: claim.blocks for piece, claim in found.claims.items()} == made
+        assert found.bytes_to_fetch == 22 - 4 * most
+        assert count_reused(found).shifted == 4 * most
+
     def test_lacking_pieces_that_adjoin_are_one_range(self, situation: Situation) -> None:
         new = make_release({"a": b"-bcdefghijklmno-", "z": b"z" * 7 + b"!"}, layout="v1")
         plan = Situation(new, situation.disk, situation.ledger, before=self.OLD).plan()

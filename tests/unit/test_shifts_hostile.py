@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.hinted import hints_file
+from tests.support.hinted import CountingSource, hints_file
 from tests.support.searching import Searched, search
 from tests.support.trees import random_bytes
 from torsync.disk.chunking import Cutter
 from torsync.model.hints.chunks import CELL_BYTES, Chunks, average_for
-from torsync.model.hints.format import HEADER_BYTES, Entry, write_entry
+from torsync.model.hints.format import HEADER_BYTES, Entry, Filed, write_entry, write_front
+from torsync.model.hints.worth import Sought, Span
+from torsync.subscribe.shifts.entries import Entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,6 +153,16 @@ def test_a_bucket_of_everything_is_not_read(tmp_path: Path) -> None:
     found = search(tmp_path, {"a": OLD}, {"a": NEW}, hints=lie)
     assert not found.shifts.runs
     assert_bounded(found)
+
+
+@pytest.mark.parametrize("groups", [500_000, 2_500_000])
+def test_what_a_huge_file_may_take_of_memory_is_bounded(groups: int) -> None:
+    size = 16 * 1024**3
+    sought = Sought(0, size, b"k" * 16, (Span(0, size),), ("a",))
+    front = write_front([Filed(sought.key, 2**28, groups, groups, 8192)])
+    source = CountingSource(front + bytes(64 * KIB**2))
+    assert Entries(source, [sought]).read_groups([sought]) == []
+    assert (source.bytes_received > 21 * groups) == (groups == 500_000)
 
 
 @settings(max_examples=40, deadline=None)

@@ -43,6 +43,7 @@ class Superseded(Exception):  # noqa: N818 - not an error: there is another thin
         self.release = release
         self.bytes_fetched = 0
         self.bytes_hashed = 0
+        self.bytes_hints = 0
 
 
 class Asking:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from heapq import nlargest
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncError
@@ -27,9 +26,6 @@ _POLL_S = 0.25
 _QUIET_S = 15.0
 _REMIND_S = 120.0
 _COUNT_S = 2.0
-MOST_CLAIMED = 32_768
-"""In how many pieces blocks are claimed at most. libtorrent looks at all pieces that are begun
-for each block that it asks for: 32,000 of them took 22 s of processor time, 8,000 took 2."""
 
 
 @dataclass
@@ -68,13 +64,6 @@ class FetchGoal:
     def without_claims(self, have: bytes) -> FetchGoal:
         """What is to be brought if nothing is claimed in pieces that ``have`` says are missing."""
         return replace(self, bytes_total=self.bytes_total + self.in_claims(have), claimed={})
-
-    def with_fewer_claims(self, most: int) -> FetchGoal:
-        """What is to be brought if blocks are claimed only in the pieces where most are."""
-        best = nlargest(most, self.claimed, key=self.claimed.__getitem__)
-        claimed = {piece: self.claimed[piece] for piece in best}
-        given_up = sum(self.claimed.values()) - sum(claimed.values())
-        return replace(self, bytes_total=self.bytes_total + given_up, claimed=claimed)
 
     def in_claims(self, have: bytes) -> int:
         """How many bytes are claimed in pieces that ``have`` says are missing."""
@@ -141,10 +130,6 @@ class Fetcher:
             SwarmError: the torrent cannot go on, or nothing arrived for ``patience_s``.
             InterruptedByUserError: ``stopping`` said so.
         """
-        if len(goal.claimed) > MOST_CLAIMED:
-            goal = goal.with_fewer_claims(MOST_CLAIMED)
-            claims = {piece: request.unfinished[piece] for piece in goal.claimed}
-            request = replace(request, unfinished=claims)
         if self._fetch_once(request, goal, outcome, check):
             return
         have = either(request.have, outcome.have)

@@ -16,13 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torsync.disk.copying import OpenFiles, RunCopier, same_content
+from torsync.disk.copying import same_content
 from torsync.disk.scan import disk_entry
 from torsync.disk.tree import FOLDER_FLAGS, Tree, doing
-from torsync.model.errors import InterruptedByUserError, TreeError
+from torsync.model.errors import TreeError
 from torsync.model.names import PRIVATE_FOLDER
-from torsync.model.placement import Place, Placement, matched_runs, runs_to_copy
-from torsync.model.shifts import Stretch
+from torsync.model.placement import Place, Placement, runs_to_copy
 from torsync.subscribe.cloning import (
     UNFINISHED,
     Clone,
@@ -33,7 +32,7 @@ from torsync.subscribe.cloning import (
 from torsync.subscribe.trash import NO_LINKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torsync.model.plan import Plan
     from torsync.model.tree_index import DiskEntry
@@ -88,7 +87,7 @@ class Stage:
         self.folder = f"{STAGES}/{info_hash}"
         self._tree = tree
         self._linked: set[str] = set()  # names of files that are patched where they are
-        self._lost_a_name: set[int] = set()  # inodes of others, which an earlier update patched
+        self._other_names: set[int] = set()  # inodes of files that got or lost a name here
 
     def path(self, index: int, place: Place) -> str:
         """Where a file is staged, relative to the tree."""
@@ -195,14 +194,17 @@ class Stage:
             TreeError: a file could not be cloned, or changed meanwhile.
         """
         there = set(present)
+        files = plan.files
+        acting = [i for i in plan.acting if files[i].is_cloned and str(i) not in there]
+        # First of all: what is linked gets another ctime, and may be cloned for another file.
+        here = [i for i in acting if i in plan.in_place]
+        linked = {i for i in here if self._link(i, files[i].source, plan)}
         clones = []
         lacking = frozenset(plan.lacking)
-        for index in plan.acting:
-            planned = plan.files[index]
-            if not planned.is_cloned or str(index) in there:
+        for index in acting:
+            if index in linked:
                 continue
-            if index in plan.in_place and self._link(index, planned.source, plan):
-                continue
+            planned = files[index]
             expected = self.expected(planned.source, plan)
             target = self.path(index, Place.STAGE)
             size = plan.wanted.files[index].size
@@ -225,7 +227,7 @@ class Stage:
             )
             if os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_nlink > 1:
                 return False
-            self._check_untouched(path, plan, but_names=True)
+            self.check_untouched(path, plan, but_names=True)
             try:
                 os.link(
                     name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd, follow_symlinks=False
@@ -235,6 +237,7 @@ class Stage:
                     raise
                 return False
         self._linked.add(target)
+        self._other_names.add(plan.index.entries[path].inode)
         return True
 
     def save_copy(self, path: str, index: int, plan: Plan, stopping: Callable[[], bool]) -> str:
@@ -257,9 +260,9 @@ class Stage:
         return copy
 
     def expected(self, path: str, plan: Plan) -> DiskEntry:
-        """What a file is to be until it is copied; one may have lost a name here meanwhile."""
+        """What a file is to be until it is copied; it may have got or lost a name meanwhile."""
         expected = plan.index.entries[path]
-        if expected.inode in self._lost_a_name:
+        if expected.inode in self._other_names:
             with doing("look at", path):
                 seen = self._tree.stat(path)
             if seen is not None:
@@ -284,63 +287,16 @@ class Stage:
             finally:
                 os.close(fd)
 
-    def _check_untouched(self, path: str, plan: Plan, *, but_names: bool = False) -> None:
-        """See that a file is as it was; ``but_names``: it may have got or lost a hard link."""
+    def check_untouched(self, path: str, plan: Plan, *, but_names: bool = False) -> None:
+        """See that a file is as it was; ``but_names``: it may have got or lost a hard link.
+
+        Raises:
+            TreeError: it is not.
+        """
         seen, expected = self._tree.stat(path), self.expected(path, plan)
         if seen is not None and but_names:
             seen = seen._replace(ctime_ns=expected.ctime_ns)
         check_untouched(path, seen, expected)
-
-    def assemble(
-        self,
-        plan: Plan,
-        placement: Placement,
-        *,
-        done: Container[int] = (),
-        stopping: Callable[[], bool],
-        on_bytes: Callable[[int], None],
-    ) -> None:
-        """Copy what is elsewhere in the tree to where it belongs in the stage.
-
-        Args:
-            plan: tells which pieces and blocks that is.
-            placement: of the release's files.
-            done: pieces for whose claims there is nothing left to do.
-            stopping: whether the work shall stop.
-            on_bytes: told of the bytes of pieces.
-
-        Raises:
-            TreeError: a file could not be read or written, or changed meanwhile.
-            InterruptedByUserError: ``stopping`` said so.
-        """
-        work: dict[int, tuple[Stretch, ...]] = {
-            piece: (Stretch(0, extents),) for piece, extents in plan.copies.items()
-        }
-        work |= {
-            piece: claim.stretches for piece, claim in plan.claims.items() if piece not in done
-        }
-        copier = RunCopier()
-        sources = OpenFiles(self._tree)
-        targets = OpenFiles(self._tree, os.O_RDWR | os.O_CREAT)
-        try:
-            for piece, stretches in sorted(work.items()):
-                if stopping():
-                    raise InterruptedByUserError("stopped while copying")
-                for run in matched_runs(plan.wanted.segments(piece), stretches):
-                    target = self.path(run.file_index, placement.places[run.file_index])
-                    with doing("copy", run.source or target):
-                        copier.copy(
-                            sources.get(run.source) if run.source else None,
-                            targets.get(target),
-                            (run.source_offset, run.offset, run.length),
-                        )
-                on_bytes(plan.wanted.piece_size(piece))
-        finally:
-            sources.close()
-            targets.close()
-        for path in sources.seen:
-            with doing("look at", path):
-                self._check_untouched(path, plan)
 
     def give_up(self, plan: Plan) -> None:
         """Throw away what is staged, and read files that are patched in place from the disk again.
@@ -383,7 +339,7 @@ class Stage:
         if not stat.S_ISDIR(seen.st_mode):
             os.unlink(name, dir_fd=parent_fd)
             if seen.st_nlink > 1:
-                self._lost_a_name.add(seen.st_ino)
+                self._other_names.add(seen.st_ino)
             return
         fd = os.open(name, FOLDER_FLAGS, dir_fd=parent_fd)
         try:

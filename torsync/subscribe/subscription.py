@@ -258,7 +258,9 @@ class Subscription:
             if unchanged is not None:
                 self._seeding.keep_up(release)
                 return unchanged
-        bytes_fetched = bytes_hashed = 0  # for releases that were superseded meanwhile
+        bytes_fetched = bytes_hashed = bytes_hints = (
+            0  # for releases that were superseded meanwhile
+        )
         while True:
             self._asking.take(release)
             try:
@@ -275,10 +277,12 @@ class Subscription:
             except Superseded as newer:
                 bytes_fetched += newer.bytes_fetched
                 bytes_hashed += newer.bytes_hashed
+                bytes_hints += newer.bytes_hints
                 release = newer.release
             else:
                 report.bytes_fetched += bytes_fetched
                 report.bytes_hashed += bytes_hashed
+                report.bytes_hints += bytes_hints
                 return report
 
     def _stay(self, newest: Release) -> Release:

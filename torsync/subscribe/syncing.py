@@ -285,6 +285,7 @@ class Syncing:
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched
             newer.bytes_hashed = report.bytes_hashed + update.bytes_hashed
+            newer.bytes_hints = report.bytes_hints
             raise
         except BaseException:
             with suppress(TorsyncError):

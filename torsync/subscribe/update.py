@@ -13,6 +13,7 @@ from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch, without_files
 from torsync.model.plan import STAGED, Plan, content_bytes_of
 from torsync.model.reuse import bytes_found, count_reused
+from torsync.subscribe.assembling import assemble
 from torsync.subscribe.cloning import Copying
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.fetch import Fetched, FetchGoal, either, use_web_seeds_of
@@ -77,8 +78,8 @@ class Update:
         self._stopping = stopping
         self._stage = Stage(tree, plan.wanted.info_hash)
         self._needed = plan.needed
-        self.copied_in_vain: frozenset[int] = frozenset()
-        """The pieces that were assembled, and turned out to be wrong."""
+        self._copied_in_vain: frozenset[int] = frozenset()  # assembled, and not right
+        self._broken: frozenset[int] = frozenset()  # pieces whose claims do not hold
         self.fetched = Fetched()
         self.bytes_hashed = 0
 
@@ -86,7 +87,9 @@ class Update:
     def bytes_reused(self) -> Reused:
         """What of the release was in the tree: what is planned, but for what was found wrong."""
         found = count_reused(self._plan)
-        in_vain = bytes_found(self._plan, self.copied_in_vain | self.fetched.refused_claims)
+        in_vain = bytes_found(
+            self._plan, self._copied_in_vain | self._broken | self.fetched.refused_claims
+        )
         return found._replace(shifted=found.shifted - in_vain)
 
     @property
@@ -231,7 +234,9 @@ class Update:
         if not copies and not self._plan.claims:
             return placement
         pieces = sorted({*copies, *self._plan.claims})
-        self._stage.assemble(
+        self._broken = assemble(
+            self._tree,
+            self._stage,
             self._plan,
             placement,
             done={piece for piece in self._plan.claims if have[piece]},
@@ -246,7 +251,7 @@ class Update:
             have[piece] = piece in right
             wanted[piece] = 1
         self._needed = tuple(sorted({*self._needed, *copies} - right))
-        self.copied_in_vain = frozenset(copies) - right
+        self._copied_in_vain = frozenset(copies) - right
         return replace(placement, wanted=bytes(wanted))
 
     def _fetch(
@@ -313,7 +318,11 @@ class Update:
     def _claimed_blocks(self, have: bytearray) -> dict[int, bytes]:
         """The blocks that are there of pieces that are not."""
         claims = self._plan.claims.items()
-        return {piece: claim.blocks for piece, claim in claims if not have[piece]}
+        return {
+            piece: claim.blocks
+            for piece, claim in claims
+            if not have[piece] and piece not in self._broken
+        }
 
     def _keep_record(self, have: bytearray) -> None:
         if self.fetched.have:

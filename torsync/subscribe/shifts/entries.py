@@ -31,6 +31,7 @@ _LARGEST_WHOLE = 512 * 1024  # and if it is little beside what is lacking: reque
 _WHOLE_SHARE = 128  # one part in so many
 _SMALL_ENTRY = 4 * 1024  # an entry that is read whole instead of in parts
 _MOST_BYTES = 64 * 1024**2
+_MOST_AT_A_TIME = 16 * 1024**2  # of one file: in memory they take twenty times as much
 _SHARE_IN_ALL = 4  # of what is lacking, one part in so many may be spent on hints
 _SHARE_PER_FILE = 32  # chunks of 1 KiB take one part in 50
 _FINE_FILE = 1024**2  # a larger one has no need of small chunks
@@ -252,7 +253,7 @@ def _is_worth_it(record: Record, file: Sought) -> bool:
 
 def _worth(lacking: int) -> int:
     """Bytes of hints that may be read at a time for that many bytes."""
-    return _SMALL_ENTRY + lacking // _SHARE_PER_FILE
+    return min(_SMALL_ENTRY + lacking // _SHARE_PER_FILE, _MOST_AT_A_TIME)
 
 
 def _cost(parts: Iterable[_Part]) -> int:
