@@ -61,6 +61,14 @@ def test_an_update_names_what_changed_and_what_subscribers_fetch() -> None:
     ]
 
 
+def test_hints_that_were_made_up_are_told_where_nothing_else_has_changed() -> None:
+    renderer, out = plain()
+    renderer.publication(dataclasses.replace(SAME, hints_bytes=9_200_000), "check-now")
+    renderer.publication(dataclasses.replace(SAME, hints_bytes=9_200_000, hints_made=2), "publish")
+    told = [line for line in out.getvalue().splitlines() if "nothing changed" not in line]
+    assert told == ["maps: hints: 9.2 MB, 2 files cut"]
+
+
 def test_what_was_left_out_is_told_without_being_asked() -> None:
     renderer, out = plain()
     renderer.publication(SECOND, "run")

@@ -27,6 +27,7 @@ from torsync.publish.hints.file import HintsFile
 from torsync.publish.hints.kernel import CHANGED, CutKernel
 from torsync.publish.keys import generate_keys
 from torsync.publish.output import Output
+from torsync.subscribe import room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -295,6 +296,21 @@ def test_a_disk_that_is_full_is_a_warning(
         assert publisher.open(seed=False).release(FILES).changed
     assert publisher.notices(Level.WARNING) == ["hints_failed"]
     assert publisher.release().hints_made == CUT
+    _assert_right(publisher.torrent, publisher.folder)
+
+
+def test_the_last_room_on_a_disk_is_for_the_release_and_not_for_its_hints(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.open(seed=False).release(FILES)
+    with monkeypatch.context() as patched:
+        patched.setattr(room, "free_bytes", lambda _folder: 8 * MIB)
+        patched.setattr(HintsCache, "remember", lambda *_given: pytest.fail("it fills the disk"))
+        for seed in range(2):
+            report = publisher.release({"two": random_bytes(300 * KIB, seed)})
+            assert (report.changed, report.hints_made) == (True, 0)
+    assert publisher.notices(Level.WARNING) == ["hints_failed"]
+    assert publisher.release().hints_made == 1
     _assert_right(publisher.torrent, publisher.folder)
 
 

@@ -19,6 +19,7 @@ from torsync.disk import chunking
 from torsync.disk.stamps import stamp_of
 from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError
+from torsync.model.hints.chunks import usual_entry_bytes
 from torsync.model.hints.format import Filed, key_of, write_front
 from torsync.publish.errors import HashingError
 from torsync.publish.hash_cache import HashCache
@@ -108,6 +109,9 @@ def test_files_of_one_and_of_several_segments_get_entries_that_describe_them(
     made = _make(tree, cache, _files(tree, contents), progress=told.append)
 
     _assert_entries_of(cache, list(contents.values()))
+    for data in contents.values():
+        (filed,) = cache.hints.filed({key_of(pieces_root(data))})
+        assert filed.length <= usual_entry_bytes(len(data)) < 2 * filed.length
     assert (made.files_cut, made.bytes_cut) == (len(sizes), sum(sizes))
     assert (told[-1].files_done, told[-1].files_total) == (len(sizes), len(sizes))
     assert told[-1].bytes_done == told[-1].bytes_total == sum(sizes)

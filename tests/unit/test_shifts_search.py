@@ -154,6 +154,18 @@ def test_what_is_no_hints_file_is_told_and_ignored(tmp_path: Path) -> None:
     (notice,) = [event for event in found.events if isinstance(event, Notice)]
     assert notice.code == "hints_unavailable"
     assert "no hints file" in notice.message
+    assert notice.message.endswith("without hints, more is fetched")
+    assert "the publisher has to" in notice.hint
+
+
+def test_hints_of_a_later_version_are_told_and_ignored(tmp_path: Path) -> None:
+    found = search(
+        tmp_path, {"a": OLD}, {"a": SHIFTED}, hints=lambda data: data[:16] + b"\2" + data[17:]
+    )
+    assert not found.shifts.runs
+    (notice,) = [event for event in found.events if isinstance(event, Notice)]
+    assert "its version is 2" in notice.message
+    assert "newer torsync" in notice.hint
 
 
 @pytest.mark.parametrize("first", [40, 80, 140, 260, 500, 900, 2000])

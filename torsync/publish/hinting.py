@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from torsync.disk.tree import Tree
 from torsync.model.errors import InterruptedByUserError, StateError, TorsyncError
 from torsync.model.events import Level, Stage
-from torsync.model.hints.chunks import is_cut
+from torsync.model.hints.chunks import is_cut, usual_entry_bytes
 from torsync.model.hints.format import HintsError, key_of, write_front
+from torsync.model.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from torsync.publish.state import PublicationState, PublishedRelease
     from torsync.subscribe.surroundings import Surroundings, Voice
 
+_COPIES = 3  # of entries on the way into the cache: as parts, in SQLite's log, and for good
 _HEED_S = 1.0
+_LEFT_FREE_BYTES = 8 * 1024**2  # SQLite's log grows to half of that; the state needs some
 _NOT_WHOLE = "-"  # instead of a digest
 
 
@@ -115,7 +118,7 @@ class Hinting:
                 Level.INFO,
                 "hints_later",
                 "stopped while making hints; the release is public, and what was made is kept",
-                "the next check makes the rest",
+                "the next check, or the same command again, makes the rest",
             )
             return
         if is_whole:
@@ -233,6 +236,7 @@ class Hinting:
         if find_spec("pyfastcdc") is None:
             raise HintsError("pyfastcdc is not there", hint="install it, or set hints = false")
         files = list(_released(release, indexes))
+        self._check_room(sum(usual_entry_bytes(file.stamp.size) for file in files))
         snapshot = release.facts.snapshot
         with closing(Tree(self._tree.root / snapshot) if snapshot else self._tree.twin()) as tree:
             maker = Maker(
@@ -243,6 +247,22 @@ class Hinting:
             )
             maker.make(files)
         return maker.files_cut
+
+    def _check_room(self, entries_bytes: int) -> None:
+        """See that what is cut leaves room for the release itself.
+
+        Raises:
+            StateError: it does not.
+            TreeError: the disk cannot be asked.
+        """
+        from torsync.subscribe.room import free_bytes  # noqa: PLC0415 - costs start-up time
+
+        folder, needed = self._state.hashes.parent, _COPIES * entries_bytes + _LEFT_FREE_BYTES
+        if free_bytes(folder) < needed:
+            raise StateError(
+                f"the disk of {str(folder)!r} has less room than {format_size(needed)}",
+                hint="make room there, or set hints = false",
+            )
 
     def _forget(self) -> None:
         """Remove the file that a release before had."""

@@ -175,7 +175,8 @@ class Fetcher:
             "hints_wrong",
             f"{which} did not come out right of what is here and what was fetched: the release's "
             f"hints are wrong, or a peer is; {pieces} pieces are fetched whole",
-            "what is wrong is never used; if it happens again, the publisher should make new hints",
+            "what is wrong is never used; if it happens again, the publisher has to put the hints "
+            "there anew",
         )
 
     def _take_out(self, torrent: Torrent, outcome: Fetched) -> None:

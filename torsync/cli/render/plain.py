@@ -113,7 +113,7 @@ class PlainRenderer:
         if not (self._verbose or report.dry_run):
             shown = [section for section in shown if section.is_problem]
         self._report(report.name, summarise_publication(report), shown)
-        for label, text in publication_remarks(report) if report.changed else ():
+        for label, text in publication_remarks(report):
             self._say(self._out, report.name, label, text)
 
     def status(

@@ -50,15 +50,19 @@ def publication_sections(report: PublishReport) -> list[Section]:
 
 
 def publication_remarks(report: PublishReport) -> list[tuple[str, str]]:
-    """Where the release is: a label and its text each."""
+    """Where the release is, if it is new; what was made for it: a label and its text each."""
+    hints = []
+    if report.hints_bytes:
+        made = f", {counted(report.hints_made, 'file')} cut" if report.hints_made else ""
+        hints.append(("hints", f"{format_size(report.hints_bytes)}{made}"))
+    if not report.changed:
+        return hints if report.hints_made else []
     remarks = []
     if report.torrent:
         signed = ", signed" if report.signed else ""
         size = format_size(report.torrent_bytes)
         remarks.append(("torrent", f"{printable(report.torrent)} ({size}{signed})"))
-    if report.hints_bytes:
-        made = f", {counted(report.hints_made, 'file')} cut" if report.hints_made else ""
-        remarks.append(("hints", f"{format_size(report.hints_bytes)}{made}"))
+    remarks += hints
     if report.url:
         remarks.append(("url", printable_url(report.url)))
     if report.info_hash:

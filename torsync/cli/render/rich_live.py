@@ -157,7 +157,7 @@ class RichRenderer:
             return
         sections, style = publication_sections(report), "yellow" if report.dry_run else "green"
         self._report(report.name, summarise_publication(report), style, sections)
-        for label, text in publication_remarks(report) if report.changed else ():
+        for label, text in publication_remarks(report):
             self._print(_unbroken(Text(f"  {label}: {text}", style="dim")))
 
     def status(

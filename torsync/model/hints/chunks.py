@@ -118,6 +118,11 @@ def is_cut(size: int) -> bool:
     return SMALLEST_FILE <= size <= LARGEST_FILE
 
 
+def usual_entry_bytes(size: int) -> int:
+    """Bytes that the entry of a file of ``size`` bytes takes, rather too many than too few."""
+    return size // 32 if size <= _AVERAGES[0][0] else size // 256
+
+
 def cells_of(blocks: bytes) -> bytes:
     """The cells' hashes, one after the other, from the SHA-256 of each of them."""
     return b"".join(

@@ -196,7 +196,10 @@ def parse_header(data: bytes) -> Header:
         raise HintsError("it is no hints file")
     _magic, version, bits, records, size = _HEADER.unpack_from(data)
     if version != VERSION:
-        raise HintsError(f"its version is {version}, and {VERSION} is what is known here")
+        raise HintsError(
+            f"its version is {version}, and {VERSION} is what is known here",
+            hint="a newer torsync may know it",
+        )
     header = Header(bits, records, size)
     if bits > _MOST_BITS or header.index_range.end > size:
         raise HintsError("the header of the hints contradicts itself")

@@ -92,11 +92,12 @@ class HintsCache:
             parts: of files that are not done.
             joined: keys of files whose parts are not needed any more.
         """
+        ordered = sorted(entries)  # takes SQLite half the time
         rows = [
             (entry.key, len(entry.data), entry.groups, entry.chunks, entry.average)
-            for entry in entries
+            for entry in ordered
         ]
-        data = [(entry.key, entry.data) for entry in entries]
+        data = [(entry.key, entry.data) for entry in ordered]
 
         def write(database: sqlite3.Connection) -> None:
             database.executemany(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Voice
 
 _DISTRUSTED = "distrusted_hints"
-_GOES_ON = "the update goes on without; the publisher should put them beside the `.torrent`"
+_MOVE = "the publisher should put them beside the `.torrent`"
 
 
 class ShiftFinder:
@@ -65,8 +65,9 @@ class ShiftFinder:
             return NO_SHIFTS
         url = hints_url(self._config.url, wanted.hints)
         if url is None:
-            said = f"{wanted.name} names hints at {wanted.hints!r}, where they may not be"
-            self._voice.notice(Level.WARNING, HintsUnavailableError.code, said, _GOES_ON)
+            said = f"{wanted.name} names hints at {wanted.hints!r}, where they may not be; "
+            said += "without hints, more is fetched"
+            self._voice.notice(Level.WARNING, HintsUnavailableError.code, said, _MOVE)
             return NO_SHIFTS
         from torsync.subscribe.remote.ranges import open_hints  # noqa: PLC0415 - start-up time
         from torsync.subscribe.shifts.search import find_shifts  # noqa: PLC0415 - start-up time

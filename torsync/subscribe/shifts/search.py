@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.shifts.source import HintsSource
     from torsync.subscribe.surroundings import Voice
 
+_COSTS = "without hints, more is fetched"
 _GROUPS = 64 * 1024  # that are looked for at a time
 _DETAILS = 4 * 1024**2  # bytes of hints that are taken apart at a time
 _LARGE = 8 * 1024**2  # bytes that are lacking of a file that is looked into by pieces
@@ -76,13 +77,13 @@ def find_shifts(
     try:
         search.run()
     except HintsUnavailableError as error:
-        voice.notice(Level.WARNING, error.code, error.message, error.hint)
+        voice.notice(Level.WARNING, error.code, f"{error.message}; {_COSTS}", error.hint)
     except HintsError as error:
         voice.notice(
             Level.WARNING,
             HintsUnavailableError.code,
-            f"{source.shown}: the hints of the release cannot be used: {error.message}",
-            "the update goes on without; the publisher has to publish them anew",
+            f"{source.shown}: the hints of the release cannot be used: {error.message}; {_COSTS}",
+            error.hint or "the publisher has to put the hints file there anew",
         )
     finally:
         search.close()
