@@ -66,6 +66,8 @@ NEW: dict[str, bytes | RawFile] = {
 }
 MINE = {"half gone/mine": b"mine", "mine": b"mine too"}
 
+_COPY = "copy_file_range"
+
 # What the modules call to look at the disk and to change it.
 CALLS = [
     "copy_file_range",
@@ -375,9 +377,12 @@ def calls_told_to(
 
 
 def _fail_at(
-    number: int, error: int, apply: ApplyMode
+    number: int,
+    error: int,
+    apply: ApplyMode,
+    of: Callable[[Strike], bool] = lambda _call: True,
 ) -> tuple[Strike | None, TorsyncError | None]:
-    """Run the update with one failing call, and check what it leaves."""
+    """Run the update with one failing call, of some or all, and check what it leaves."""
 
     def fail(_strike: Strike) -> None:
         raise OSError(error, os.strerror(error))
@@ -387,7 +392,7 @@ def _fail_at(
         scene.prepare()
         raised = report = None
         descriptors = sorted(os.listdir("/proc/self/fd"))
-        with nth_call(number, fail) as struck:
+        with nth_call(number, fail, of=of) as struck:
             try:
                 report = scene.check_now()
             except TorsyncError as caught:
@@ -412,12 +417,29 @@ def _fail_at(
 def test_wherever_a_call_fails_nothing_is_lost_and_the_next_run_ends_in_the_new_release(
     error: int, apply: ApplyMode
 ) -> None:
+    number, seen, silent = _fail_each(error, apply)
+    assert number > 100
+    assert seen >= {"fchmod", "link", "mkdir", "open"}
+    assert seen >= {"rename", "rmdir", "symlink", "unlink", "utime", "preadv"}
+    assert "database" in seen
+    # Another thread copies: when, among all other calls, is another time each run.
+    copies, seen, silent_copies = _fail_each(error, apply, lambda call: call.name == _COPY)
+    assert seen == ({_COPY} if apply is ApplyMode.STAGED else set()), copies
+    loud = {_COPY, "fchmod", "link", "rename", "replace", "symlink", "utime", "fsync"}
+    untold = {strike.name for strike in (*silent, *silent_copies) if not strike.asks_the_clock}
+    assert loud.isdisjoint(untold), silent
+
+
+def _fail_each(
+    error: int, apply: ApplyMode, of: Callable[[Strike], bool] = lambda _call: True
+) -> tuple[int, set[str], list[Strike]]:
+    """Have each call fail; gives how many there are, which, and those that nobody told of."""
     seen: set[str] = set()
     silent: list[Strike] = []
     number = 0
     while True:
         try:
-            strike, raised = _fail_at(number, error, apply)
+            strike, raised = _fail_at(number, error, apply, of)
             if raised is not None:
                 _check_error(raised, error, strike)
         except BaseException as failure:
@@ -429,14 +451,7 @@ def test_wherever_a_call_fails_nothing_is_lost_and_the_next_run_ends_in_the_new_
         if raised is None:
             silent.append(strike)
         number += 1
-    assert number > 100
-    assert seen >= {"fchmod", "link", "mkdir", "open"}
-    assert ("copy_file_range" in seen) is (apply is ApplyMode.STAGED)
-    assert seen >= {"rename", "rmdir", "symlink", "unlink", "utime", "preadv"}
-    assert "database" in seen
-    loud = {"copy_file_range", "fchmod", "link", "rename", "replace", "symlink", "utime", "fsync"}
-    untold = {strike.name for strike in silent if not strike.asks_the_clock}
-    assert loud.isdisjoint(untold), silent
+    return number, seen, silent
 
 
 def _check_error(raised: TorsyncError, error: int, strike: Strike) -> None:
