@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torsync.disk.chunking import Cutter
-from torsync.model.hints.chunks import SMALLEST_FILE, average_for
+from torsync.model.hints.chunks import SMALLEST_FILE, average_for, cells_of
 from torsync.model.hints.format import Filed, key_of, write_entry, write_front
 from torsync.subscribe.shifts.source import HintsUnavailableError
 
@@ -22,8 +22,8 @@ def entry_of(file: Path, pieces_root: bytes) -> Entry:
     size = file.stat().st_size
     average = average_for(size)
     with file.open("rb") as opened:
-        cut = Cutter(average).cut_with_cells(opened.fileno(), 0, size)
-    return write_entry(key_of(pieces_root), average, *cut)
+        chunks, blocks = Cutter(average).cut_with_blocks(opened.fileno(), 0, size)
+    return write_entry(key_of(pieces_root), average, chunks, cells_of(blocks))
 
 
 def entries_of(folder: Path, manifest: Manifest) -> list[Entry]:

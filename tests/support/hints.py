@@ -25,7 +25,7 @@ from tests.support.cli import Torsync, staged
 from tests.support.processes import HOST
 from tests.support.trees import assert_same_tree, random_bytes, tree_bytes, write_tree
 from torsync.disk.chunking import Cutter
-from torsync.model.hints.chunks import SMALLEST_FILE, average_for
+from torsync.model.hints.chunks import SMALLEST_FILE, average_for, cells_of
 from torsync.model.hints.format import Filed, key_of, write_entry, write_front
 from torsync.model.metainfo import parse_metainfo
 
@@ -378,7 +378,8 @@ def _cut(content: bytes, average: int) -> tuple[Chunks, bytes]:
     with tempfile.TemporaryFile() as opened:
         opened.write(content)
         opened.flush()
-        return Cutter(average).cut_with_cells(opened.fileno(), 0, len(content))
+        chunks, blocks = Cutter(average).cut_with_blocks(opened.fileno(), 0, len(content))
+        return chunks, cells_of(blocks)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ from torsync.model.hints.chunks import (
     NORMALIZATION,
     SEGMENT_BYTES,
     Chunks,
-    cells_of,
 )
 from torsync.model.merkle import block_hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Cutter:
@@ -38,25 +37,7 @@ class Cutter:
         Raises:
             OSError: the file cannot be read.
         """
-        lengths: array[int] = array("I")
-        hashes: list[bytes] = []
-        for part in self._segments(fd, start, length):
-            for chunk in self._cutter.cut_buf(part):
-                lengths.append(chunk.length)
-                hashes.append(sha256(chunk.data).digest()[:HASH_BYTES])
-        return Chunks(lengths, b"".join(hashes))
-
-    def cut_with_cells(self, fd: int, start: int, length: int) -> tuple[Chunks, bytes]:
-        """Cut as ``cut`` does, and hash the cells as well; ``start`` is where a cell begins.
-
-        Returns:
-            The chunks, and the cells' hashes one after the other.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
-        chunks, blocks = self.cut_with_blocks(fd, start, length)
-        return chunks, cells_of(blocks)
+        return self._cut(fd, start, length, lambda _part: None)
 
     def cut_with_blocks(self, fd: int, start: int, length: int) -> tuple[Chunks, bytes]:
         """Cut as ``cut`` does, and hash blocks as well; ``start`` is where a block begins.
@@ -67,15 +48,21 @@ class Cutter:
         Raises:
             OSError: the file cannot be read.
         """
+        blocks: list[bytes] = []
+        chunks = self._cut(fd, start, length, lambda part: blocks.append(block_hashes(part)))
+        return chunks, b"".join(blocks)
+
+    def _cut(
+        self, fd: int, start: int, length: int, on_part: Callable[[memoryview], None]
+    ) -> Chunks:
         lengths: array[int] = array("I")
         hashes: list[bytes] = []
-        blocks: list[bytes] = []
         for part in self._segments(fd, start, length):
             for chunk in self._cutter.cut_buf(part):
                 lengths.append(chunk.length)
                 hashes.append(sha256(chunk.data).digest()[:HASH_BYTES])
-            blocks.append(block_hashes(part))
-        return Chunks(lengths, b"".join(hashes)), b"".join(blocks)
+            on_part(part)
+        return Chunks(lengths, b"".join(hashes))
 
     def _segments(self, fd: int, start: int, length: int) -> Iterator[memoryview]:
         """Read up to the next multiple of the segment size, again and again."""

@@ -42,16 +42,6 @@ def average_for(size: int) -> int:
     return next((average for limit, average in _AVERAGES if size <= limit), _LARGEST_AVERAGE)
 
 
-def smallest_chunk(average: int) -> int:
-    """Bytes of the smallest chunk, but for one at the end of a segment or a file."""
-    return average // 4
-
-
-def largest_chunk(average: int) -> int:
-    """Bytes of the largest chunk."""
-    return average * 4
-
-
 class Chunks(NamedTuple):
     """Consecutive chunks of one file.
 
