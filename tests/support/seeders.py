@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import libtorrent as lt
 
-from tests.support.processes import HOST, end
+from tests.support.processes import HOST, PAUSE_S, end
 from tests.support.torrents import info_hash, is_single_file, root_name
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
+
+_COUNTED_S = 5.0
 
 
 class SeederError(AssertionError):
@@ -134,9 +136,17 @@ class LibtorrentSeeder:
         """``add`` for a folder that holds the files themselves, whatever its own name is."""
         return self.add(torrent, save_path_for(torrent, folder, self._scratch.name), **options)
 
-    def uploaded(self, torrent: bytes | str) -> int:
-        """Payload bytes sent for a torrent (its bytes or hex info-hash) since it was added."""
-        return self._ask("status", info_hash=torrent_key(torrent))["uploaded"]
+    def uploaded(self, torrent: bytes | str, *, at_least: int = 0) -> int:
+        """Payload bytes sent for a torrent (its bytes or hex info-hash) since it was added.
+
+        What a peer got counts when it leaves, or once a second: ``at_least`` is waited for.
+        """
+        deadline = time.monotonic() + _COUNTED_S
+        while True:
+            count: int = self._ask("status", info_hash=torrent_key(torrent))["uploaded"]
+            if count >= at_least or time.monotonic() > deadline:
+                return count
+            time.sleep(PAUSE_S)
 
     def status(self, torrent: bytes | str) -> dict[str, Any]:
         """``uploaded``, ``peers`` (connected now), ``is_seeding``, ``announced``."""
