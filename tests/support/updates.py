@@ -148,7 +148,8 @@ class Updates:
         wanted = tree_bytes(self.folder)
         assert_equal(tree_bytes(self.tree), {**wanted, **(besides or {})})
         fetched, seeder = report["bytes_fetched"], self.publisher.seeder
-        assert fetched == seeder.uploaded(self.torrent, at_least=sent + fetched) - sent
+        counted = seeder.uploaded(self.torrent, at_least=sent + fetched) - sent
+        assert fetched == counted, (fetched, counted)
         assert_adds_up(report, wanted)
         assert staged(self.tree) == []
         return outcome

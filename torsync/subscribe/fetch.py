@@ -150,13 +150,14 @@ class Fetcher:
     ) -> bool:
         """Have the torrent in the session once; False if claimed blocks were wrong."""
         torrent = self._pool().add(request)
-        is_done = True
+        is_done = False
         try:
             self._wait(torrent, goal, check)
+            is_done = True
         except WrongClaimError:
-            is_done = False
+            pass
         finally:
-            self._take_out(torrent, outcome)
+            self._take_out(torrent, outcome, is_done=is_done)
         torrent.raise_failure()
         if torrent.wrong_claim is not None:
             done = outcome.have
@@ -179,10 +180,11 @@ class Fetcher:
             "there anew",
         )
 
-    def _take_out(self, torrent: Torrent, outcome: Fetched) -> None:
+    def _take_out(self, torrent: Torrent, outcome: Fetched, *, is_done: bool) -> None:
         outcome.have = b""
         outcome.peers = tuple(dict.fromkeys((*outcome.peers, *torrent.listening_peers())))
-        torrent.halt()
+        if not is_done:  # else all seeds have left, and what they sent is counted
+            torrent.halt()
         outcome.bytes_fetched += torrent.progress().payload_downloaded
         have = torrent.pieces()
         torrent.remove()
