@@ -121,9 +121,10 @@ def test_a_first_sync_that_is_killed_again_and_again_is_finished_at_last(
 ) -> None:
     folder = release(tmp_path / "one", 1)
     publisher.publish(make_libtorrent(folder, piece_size=PIECE), folder, upload_limit=MIB)
-    for part in (1, 2):
+    for _ in range(2):
         running = torsync.start("check-now")
-        running.wait_for_download(at_least=SIZE * part // 5)
+        # Each goes on from what has arrived before: enough is left, also if a kill comes late.
+        running.wait_for_download(at_least=SIZE // 10)
         running.kill()
         assert tree_bytes(torsync.tree) == {}
     torsync.run("check-now").assert_ok()
