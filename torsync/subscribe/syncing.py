@@ -278,7 +278,7 @@ class Syncing:
                         web_seeds=self.config.web_seeds,
                     )
                 finally:  # also if it ended early: the next try would be lied to as well
-                    if update.fetched.refused_claims:
+                    if update.fetched.refused_claims and plan.shifted:
                         distrust_hints(self.state, plan.wanted.info_hash)
                 report.bytes_reused = update.bytes_reused
             outcome = self._commit(release, update, now_s, report)

@@ -28,36 +28,18 @@ class EditedError(Exception):
     """The file is not what was published: edited, replaced, gone, or not readable."""
 
 
-class Content:
-    """An open file. ``read`` and ``close`` may be called from different threads."""
+class _OpenFile:
+    """``read`` and ``close`` may be called from different threads."""
 
-    def __init__(self, file: PublishedFile) -> None:
-        """Open it through the folders on the way, none of which may be a link.
-
-        The way is walked anew for each file: a folder that was moved away since the release
-        is not found by a descriptor that somebody kept.
-
-        Raises:
-            EditedError: it is not what was published.
-            OSError: the system has no room for another open file.
-        """
-        self._stamp = file.stamp
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self._closing = threading.Lock()
-        try:
-            self._fd = _open(file)
-        except OSError as error:
-            raise _edited_or(error) from error
-        try:
-            self._check()
-        except BaseException:
-            self.close()
-            raise
 
     def read(self, span: Span, most_bytes: int = CHUNK_BYTES) -> bytes:
-        """Read at most so many bytes of what is asked for; stat vouches for them afterwards.
+        """Read at most so many bytes of what is asked for.
 
         Raises:
-            EditedError: the file has been edited, or cannot be read.
+            EditedError: it is not what it was, or cannot be read.
         """
         with self._closing:
             try:
@@ -77,12 +59,40 @@ class Content:
                 self._fd = -1
 
     def _check(self) -> None:
+        """See that it is still what it was; raises ``EditedError``."""
+
+
+class Content(_OpenFile):
+    """An open file of a release; stat vouches for what was read, after each reading."""
+
+    def __init__(self, file: PublishedFile) -> None:
+        """Open it through the folders on the way, none of which may be a link.
+
+        The way is walked anew for each file: a folder that was moved away since the release
+        is not found by a descriptor that somebody kept.
+
+        Raises:
+            EditedError: it is not what was published.
+            OSError: the system has no room for another open file.
+        """
+        self._stamp = file.stamp
+        try:
+            super().__init__(_open(file))
+        except OSError as error:
+            raise _edited_or(error) from error
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode) or stamp_of(status) != self._stamp:
             raise EditedError
 
 
-class HintsContent:
+class HintsContent(_OpenFile):
     """An open hints file: one that is replaced meanwhile is read to its end.
 
     Attributes:
@@ -98,10 +108,9 @@ class HintsContent:
             OSError: the system has no room for another open file.
         """
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            super().__init__(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError as error:
             raise _edited_or(error) from error
-        self._closing = threading.Lock()
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             self.close()
@@ -109,28 +118,6 @@ class HintsContent:
         self.size_bytes = status.st_size
         identity = repr(tuple(stamp_of(status))).encode()
         self.etag = f'"{blake2b(identity, digest_size=16).hexdigest()}"'
-
-    def read(self, span: Span, most_bytes: int) -> bytes:
-        """Read at most so many bytes of what is asked for.
-
-        Raises:
-            EditedError: it has become shorter, or cannot be read.
-        """
-        with self._closing:
-            try:
-                data = os.pread(self._fd, min(span.end - span.start, most_bytes), span.start)
-            except OSError as error:
-                raise EditedError from error
-        if not data:
-            raise EditedError
-        return data
-
-    def close(self) -> None:
-        """Close it, once a read that goes on is done."""
-        with self._closing:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
 
 
 def _open(file: PublishedFile) -> int:

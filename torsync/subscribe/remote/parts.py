@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -84,7 +85,7 @@ def _joined(before: Range, after: Range) -> Range:
     return Range(before.offset, max(before.end, after.end) - before.offset)
 
 
-class PartsReader:
+class PartsReader(ABC):
     """Reads parts of one version of a file, up to a limit; a failure is final.
 
     Attributes:
@@ -130,6 +131,7 @@ class PartsReader:
         if self._failure is None:
             self._failure = self._unavailable(", found that they are not read any more")
 
+    @abstractmethod
     def _fetch(self, spans: Sequence[Range]) -> list[Part]:
         """Fetch spans, ascending and without overlaps, or all that there is.
 
@@ -138,7 +140,6 @@ class PartsReader:
             RemoteError: likewise.
             InterruptedByUserError: the work shall stop.
         """
-        raise NotImplementedError
 
     def _give_up(self, failure: HintsUnavailableError) -> None:
         self._failure = failure
