@@ -15,6 +15,7 @@ from tests.unit.test_tree import mounted, tmpfs
 from torsync.disk.tree import Tree
 from torsync.model.errors import RefusedError, TreeError
 from torsync.model.guard import Allowance, Standing
+from torsync.model.orders import Terms
 from torsync.model.tree_index import LedgerRow
 from torsync.subscribe.admission import Admission, open_tree
 from torsync.subscribe.approval import Approvals
@@ -54,7 +55,7 @@ def admission(path: Path, state: TreeState, *allowed: Allowance) -> Admission:
         sink=lambda _event: None,
         stopping=lambda: False,
         wait=lambda _seconds: False,
-        allowed=frozenset(allowed),
+        terms=lambda: Terms(allowed=frozenset(allowed)),
     )
     return Admission(path, state, Override("pack", state, around))
 

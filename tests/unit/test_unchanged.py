@@ -23,6 +23,7 @@ from torsync.model.config import CleanMode, SubscriptionConfig
 from torsync.model.errors import NotSyncedError, RefusedError, RemoteError, TorsyncError
 from torsync.model.events import Event, Notice
 from torsync.model.guard import Allowance
+from torsync.model.orders import Terms
 from torsync.subscribe.preview import poll_and_preview
 from torsync.subscribe.subscription import Subscription
 from torsync.subscribe.surroundings import Surroundings
@@ -330,7 +331,9 @@ def test_a_tree_that_was_replaced_is_refused_and_nothing_is_made_in_it(scene: Sc
 
 
 def test_a_tree_that_was_replaced_is_looked_at_if_that_is_allowed(scene: Scene) -> None:
-    with scene.subscription(allowed=frozenset({Allowance.MARKER})) as subscription:
+    with scene.subscription(
+        terms=lambda: Terms(allowed=frozenset({Allowance.MARKER}))
+    ) as subscription:
         scene.tree.rename(scene.folder / "old")
         scene.tree.mkdir()
         with pytest.raises(pytest.fail.Exception, match="no swarm"):

@@ -70,9 +70,9 @@ def _have_applied(
 
     digest = polled_digest(folder)
     pending = preview(config, folder, around)  # of a newer one, if the service has just polled
-    if not (pending.changed or pending.unreadable or around.allowed):
+    if not (pending.changed or pending.unreadable or around.terms().allowed):
         pending.dry_run = False
         return pending
     said = "the service does it; waiting for that"
     around.sink(Notice(config.name, Level.INFO, "left_to_service", said))
-    return approve_and_wait(folder, digest, around.wait, around.allowed)
+    return approve_and_wait(folder, digest, around.wait, around.terms().allowed)

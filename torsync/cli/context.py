@@ -108,6 +108,7 @@ class Context:
         again: tuple[str, ...] = ("apply",),
     ) -> Iterator[Surroundings]:
         """Give subscriptions what they need; the sessions end with the block."""
+        from torsync.model.orders import Terms
         from torsync.subscribe.surroundings import Surroundings
 
         sessions = LazyPool(session, self.renderer.event)
@@ -118,9 +119,7 @@ class Context:
                 stopping=self.stop.is_set,
                 wait=self.stop.wait,
                 seed=seed,
-                patience_s=patience_s,
-                allowed=allowed,
-                again=again,
+                terms=lambda: Terms(patience_s, allowed, again),
             )
         finally:
             sessions.close()

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torsync.model.window import DailyWindow
+
 SettingValue = Union[bool, int, str]
+Command = tuple[str, ...]  # a program and its arguments; empty: none
 DEFAULT_MAX_TORRENT_BYTES = 64 * 1024**2
+DEFAULT_HOOK_TIMEOUT_S = 60.0
 DEFAULT_TRASH_LIMIT = SizeLimit(percent=10.0)
 
 
@@ -98,6 +102,11 @@ class SubscriptionConfig:
             alone, whatever is at their paths.
         public_keys: minisign public keys, in base64; a release is to be signed with one of them.
             None: releases need no signature.
+        before_update: a command that is asked before an update; its failure postpones that.
+        on_update: a command that is run after an update.
+        on_error: a command that is run when something goes wrong.
+        hook_timeout_s: how long each of these commands may take.
+        update_window: when the service may update by itself; None: always.
         peers: host and port, besides those from trackers, DHT, LSD and PEX.
         headers: for the poll; a value may be ``env:NAME``, resolved when it is used.
         max_torrent_bytes: the largest ``.torrent`` that is accepted.
@@ -125,6 +134,11 @@ class SubscriptionConfig:
     trash_age_s: float = 14 * 86400.0
     trash_limit: SizeLimit = DEFAULT_TRASH_LIMIT
     public_keys: tuple[str, ...] = ()
+    before_update: Command = ()
+    on_update: Command = ()
+    on_error: Command = ()
+    hook_timeout_s: float = DEFAULT_HOOK_TIMEOUT_S
+    update_window: DailyWindow | None = None
 
 
 class TorrentFormat(str, Enum):
@@ -156,6 +170,9 @@ class PublicationConfig:
         hints: whether a hints file is made, with which subscribers find content that has moved
             inside a file.
         snapshot: seed from a reflinked clone of the folder.
+        on_release: a command that is run after a release.
+        on_error: a command that is run when something goes wrong.
+        hook_timeout_s: how long each of these commands may take.
         skip_unreadable: leave out what cannot be published, instead of publishing nothing.
         is_one_off: whether a command line describes it, and no configuration.
     """
@@ -177,6 +194,9 @@ class PublicationConfig:
     hints: bool = True
     super_seeding: bool = False
     snapshot: bool = False
+    on_release: Command = ()
+    on_error: Command = ()
+    hook_timeout_s: float = DEFAULT_HOOK_TIMEOUT_S
     skip_unreadable: bool = False
     is_one_off: bool = False
 
@@ -195,6 +215,24 @@ class FeedConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """The running service.
+
+    Attributes:
+        control: host (a loopback address) and port of the control API, 0 for any; None: none.
+    """
+
+    control: tuple[str, int] | None = ("127.0.0.1", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """Who is told of updates and errors; ``urls`` are apprise's."""
+
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a configuration file says."""
 
@@ -202,3 +240,5 @@ class Config:
     subscriptions: Mapping[str, SubscriptionConfig]
     publications: Mapping[str, PublicationConfig] = field(default_factory=dict)
     feed: FeedConfig = FeedConfig()
+    service: ServiceConfig = ServiceConfig()
+    notify: NotifyConfig = NotifyConfig()

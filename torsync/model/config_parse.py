@@ -12,12 +12,21 @@ from typing import TYPE_CHECKING
 from torsync.model.config import (
     Config,
     FeedConfig,
+    NotifyConfig,
     PublicationConfig,
+    ServiceConfig,
     SessionConfig,
     SettingValue,
     SubscriptionConfig,
 )
 from torsync.model.config_checks import Owned, check_publications, check_trees
+from torsync.model.config_service import (
+    to_command,
+    to_control_address,
+    to_hook_timeout_s,
+    to_notify_url,
+    to_update_window,
+)
 from torsync.model.config_table import Problems, Table
 from torsync.model.config_values import (
     show,
@@ -101,13 +110,15 @@ def parse_config(
         for table in root.table("publications").tables()
     }
     feed = _read_feed(root.table("feed"))
+    service = _read_service(root.table("service"))
+    notify = _read_notify(root.table("notify"))
     root.report_unknown()
     trees = [Owned(("subscriptions", s.name), s.path) for s in subscriptions.values()]
     trees += [Owned(("publications", p.name), p.path) for p in publications.values()]
     check_trees(trees, problems, home, resolve, protected)
     check_publications(publications.values(), subscriptions, feed, problems, resolve)
     problems.raise_if_any()
-    return Config(session, subscriptions, publications, feed)
+    return Config(session, subscriptions, publications, feed, service, notify)
 
 
 def _read_session(table: Table, setting_types: Mapping[str, type] | None) -> SessionConfig:
@@ -153,6 +164,11 @@ def _read_subscription(table: Table, home: str, environ: Mapping[str, str]) -> S
         trash_age_s=table.value("trash", to_age_s, _DEFAULTS.trash_age_s),
         trash_limit=table.value("trash_size", to_size_limit, _DEFAULTS.trash_limit),
         public_keys=table.items("public_keys", to_public_key),
+        before_update=table.value("before_update", to_command, ()),
+        on_update=table.value("on_update", to_command, ()),
+        on_error=table.value("on_error", to_command, ()),
+        hook_timeout_s=table.value("hook_timeout", to_hook_timeout_s, _DEFAULTS.hook_timeout_s),
+        update_window=table.value("update_window", to_update_window, None),
     )
     table.report_unknown()
     return subscription
@@ -184,6 +200,9 @@ def _read_publication(table: Table, home: str, environ: Mapping[str, str]) -> Pu
         hints=table.value("hints", to_boolean, default.hints),
         super_seeding=table.value("super_seeding", to_boolean, default.super_seeding),
         snapshot=table.value("snapshot", to_boolean, default.snapshot),
+        on_release=table.value("on_release", to_command, ()),
+        on_error=table.value("on_error", to_command, ()),
+        hook_timeout_s=table.value("hook_timeout", to_hook_timeout_s, default.hook_timeout_s),
         skip_unreadable=table.value("skip_unreadable", to_boolean, default.skip_unreadable),
     )
     table.report_unknown()
@@ -197,6 +216,20 @@ def _read_feed(table: Table) -> FeedConfig:
     )
     table.report_unknown()
     return feed
+
+
+def _read_service(table: Table) -> ServiceConfig:
+    service = ServiceConfig(
+        control=table.value("control", to_control_address, ServiceConfig().control)
+    )
+    table.report_unknown()
+    return service
+
+
+def _read_notify(table: Table) -> NotifyConfig:
+    notify = NotifyConfig(urls=table.items("urls", to_notify_url))
+    table.report_unknown()
+    return notify
 
 
 def _checked_name(table: Table) -> str:

@@ -215,6 +215,13 @@ class SupersededError(TorsyncError):
     exit_code = ExitCode.DIFFERS
 
 
+class PostponedError(TorsyncError):
+    """An update has to wait: a command refused it, or it is not the time for it."""
+
+    code = "postponed"
+    exit_code = ExitCode.DIFFERS
+
+
 class RelayedError(TorsyncError):
     """What another torsync failed with, told here."""
 

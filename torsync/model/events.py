@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Union
+from typing import Any, Union
 
 
 class Stage(str, Enum):
@@ -13,6 +14,9 @@ class Stage(str, Enum):
 
     WAITING = "waiting"
     NEEDS_APPROVAL = "needs approval"
+    POSTPONED = "postponed"
+    PAUSED = "paused"
+    FAILED = "error"
     CHECKING_REMOTE = "checking remote"
     LOOKING = "looking"
     VERIFYING = "verifying"
@@ -83,6 +87,39 @@ class Notice:
 
 Event = Union[StageStarted, Progress, Notice]
 EventSink = Callable[[Event], None]
+
+
+def event_as_json(event: Event) -> dict[str, Any]:
+    """Give what ``event_from_json`` reads; ``type`` is ``stage``, ``progress`` or ``notice``."""
+    found: dict[str, Any] = {"type": _TYPES[type(event)]}
+    for name in event.__slots__:
+        value = getattr(event, name)
+        if isinstance(value, Enum):
+            value = value.value
+        elif isinstance(value, float) and not math.isfinite(value):
+            value = None
+        found["name" if name == "subscription" else name] = value
+    return found
+
+
+def event_from_json(found: Mapping[str, Any]) -> Event | None:
+    """Read what ``event_as_json`` gave; None for what another version of torsync says besides."""
+    values = {"subscription" if key == "name" else key: value for key, value in found.items()}
+    kind = _KINDS.get(values.pop("type", ""))
+    if kind is None:
+        return None
+    try:
+        if "stage" in values:
+            values["stage"] = Stage(values["stage"])
+        if "level" in values:
+            values["level"] = Level(values["level"])
+        return kind(**{name: values[name] for name in kind.__slots__})
+    except (KeyError, ValueError):
+        return None
+
+
+_TYPES: dict[type[Event], str] = {StageStarted: "stage", Progress: "progress", Notice: "notice"}
+_KINDS: dict[str, type[Event]] = {name: kind for kind, name in _TYPES.items()}
 
 
 def discard(event: Event) -> None:

@@ -38,6 +38,10 @@ _COUNTED_BY_CHECK = (
     "unreadable",
     "locked",
 )
+_COUNTED_BY_VERIFY = (
+    *("missing", "damaged", "wrong_size", "modified", "unlisted", "unreadable", "cleaned"),
+    *("repaired", "kept_local"),
+)
 _PLAIN_OF_CHECK = (
     *("name", "changed", "dry_run", "info_hash", "release", "kept", "unselected"),
     *("bytes_to_fetch", "bytes_fetched", "bytes_hashed", "bytes_total", "seconds"),
@@ -144,12 +148,16 @@ class CheckReport:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> CheckReport:
-        """Read what ``as_json`` gave for something that was done."""
+        """Read what ``as_json`` gave."""
         lists = {name: list(found.get(f"{name}_paths", ())) for name in _COUNTED_BY_CHECK}
         plain = {name: found[name] for name in _PLAIN_OF_CHECK}
         report = cls(**{**plain, **lists})
         report.bytes_hints = found.get("bytes_hints", 0)  # older versions have neither
         report.bytes_reused = Reused(**found.get("bytes_reused", {}))
+        if report.dry_run:
+            report.space_needed = found.get("space_needed", 0)
+            report.space_free = found.get("space_free", 0)
+            report.actions = [PlannedAction(**action) for action in found.get("actions", ())]
         return report
 
 
@@ -188,17 +196,6 @@ class VerifyReport:
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints, without its ``type``."""
-        counted = (
-            "missing",
-            "damaged",
-            "wrong_size",
-            "modified",
-            "unlisted",
-            "unreadable",
-            "cleaned",
-            "repaired",
-            "kept_local",
-        )
         return {
             "name": self.name,
             "quick": self.quick,
@@ -207,13 +204,40 @@ class VerifyReport:
             "release": self.release,
             "ok": self.ok,
             "unselected": self.unselected,
-            **_counts(self, counted),
+            **_counts(self, _COUNTED_BY_VERIFY),
             "damaged_pieces": self.damaged_pieces,
             "bytes_fetched": self.bytes_fetched,
             "bytes_hashed": self.bytes_hashed,
             "bytes_total": self.bytes_total,
             "seconds": round(self.seconds, 3),
         }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> VerifyReport:
+        """Read what ``as_json`` gave."""
+        names = {name: f"{name}_paths" for name in _COUNTED_BY_VERIFY}
+        return cls(**{name: found[names.get(name, name)] for name in cls.__slots__})
+
+
+@dataclass(slots=True)
+class PauseReport:
+    """Whether the service leaves a subscription or publication alone.
+
+    ``changed`` tells whether that was otherwise before.
+    """
+
+    name: str
+    paused: bool
+    changed: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the object that ``--json`` prints, without its ``type``."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> PauseReport:
+        """Read what ``as_json`` gave."""
+        return cls(**{name: found[name] for name in cls.__slots__})
 
 
 @dataclass(slots=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union
 from torsync.model.retention import freed_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torsync.model.retention import Trashed
 
 
@@ -68,6 +70,12 @@ class TrashRestored:
             found |= {key: len(paths), f"{key}_paths": paths}
         return found
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> TrashRestored:
+        """Read what ``as_json`` gave."""
+        lists = {name: found[f"{name}_paths"] for name in ("restored", "trashed", "replaced_again")}
+        return cls(found["name"], found["from"], **lists)
+
 
 @dataclass(slots=True)
 class TrashEmptied:
@@ -89,6 +97,11 @@ class TrashEmptied:
             "left": len(self.left),
             "left_paths": self.left,
         }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> TrashEmptied:
+        """Read what ``as_json`` gave."""
+        return cls(found["name"], found["removed"], found["bytes_freed"], found["left_paths"])
 
 
 TrashReport = Union[TrashListed, TrashRestored, TrashEmptied]

@@ -30,14 +30,15 @@ class Override:
             refusals: all that there are.
             digest: of the release's body; allowances that were left for another one are not
                 heeded. Empty where it does not matter which one it is.
-            again: see ``Surroundings.again``, which it replaces.
+            again: see ``Terms.again``, which it replaces.
         """
-        allowed = self._around.allowed | self._approvals.allowances(digest)
+        terms = self._around.terms()
+        allowed = terms.allowed | self._approvals.allowances(digest)
         left = [refusal for refusal in refusals if refusal.allowance not in allowed]
         if not left:
             return None
         needed = allowed.union(refusal.allowance for refusal in left)
-        command = override_command(again or self._around.again, self._name, needed)
+        command = override_command(again or terms.again, self._name, needed)
         return RefusedError(
             f"refused: {'; '.join(refusal.message for refusal in left)}",
             hint=f"if that is meant: `{command}`",

@@ -3,20 +3,70 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from torsync.model.events import Event, EventSink, Level, Notice, Progress, Stage, StageStarted
+from torsync.model.orders import Terms
 from torsync.model.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torsync.model.guard import Allowance
+    from torsync.model.config import PublicationConfig, SubscriptionConfig
+    from torsync.model.errors import TorsyncError
     from torsync.model.manifest import FileEntry
+    from torsync.model.publish_reports import PublishReport
+    from torsync.model.reports import CheckReport
     from torsync.subscribe.hashing import HashProgress
     from torsync.subscribe.state import TreeState
     from torsync.swarm.session import SwarmPool
+
+
+class Hooks(Protocol):
+    """Who is told what becomes of a subscription. Called in the thread that works on it."""
+
+    def before_update(self, config: SubscriptionConfig, report: CheckReport) -> None:
+        """Be asked before a tree is changed; nothing has been fetched yet.
+
+        Args:
+            config: of the subscription.
+            report: what the update would do, as far as that is known.
+
+        Raises:
+            PostponedError: not now.
+        """
+
+    def updated(self, config: SubscriptionConfig, report: CheckReport) -> None:
+        """Be told that a tree was changed."""
+
+    def failed(self, config: SubscriptionConfig, error: TorsyncError) -> None:
+        """Be told of a failure; of the same one only once in a row."""
+
+    def released(self, config: PublicationConfig, report: PublishReport) -> None:
+        """Be told of a release."""
+
+    def publication_failed(self, config: PublicationConfig, error: TorsyncError) -> None:
+        """Be told of a failure of a publication; of the same one only once in a row."""
+
+
+class NoHooks:
+    """Nobody is told anything."""
+
+    def before_update(self, config: SubscriptionConfig, report: CheckReport) -> None:
+        """Agree."""
+
+    def updated(self, config: SubscriptionConfig, report: CheckReport) -> None:
+        """Do nothing."""
+
+    def failed(self, config: SubscriptionConfig, error: TorsyncError) -> None:
+        """Do nothing."""
+
+    def released(self, config: PublicationConfig, report: PublishReport) -> None:
+        """Do nothing."""
+
+    def publication_failed(self, config: PublicationConfig, error: TorsyncError) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +79,9 @@ class Surroundings:
         stopping: whether the work shall stop.
         wait: sleeps so many seconds, True if the work shall stop.
         seed: keep torrents in the session after an update (the service does).
-        patience_s: give up a fetch after so long without a byte; None: never.
         now_s: the time in Unix seconds.
-        allowed: what a person said is meant, should a guard ask.
-        again: the command that is to be given again, with more allowed, if one does; and its
-            options. The subscription's name comes in between.
+        terms: those of the command that is being carried out.
+        hooks: are told of updates and failures, and asked before an update.
     """
 
     pool: Callable[[], SwarmPool]
@@ -41,10 +89,9 @@ class Surroundings:
     stopping: Callable[[], bool]
     wait: Callable[[float], bool]
     seed: bool = False
-    patience_s: float | None = None
     now_s: Callable[[], float] = time.time
-    allowed: frozenset[Allowance] = frozenset()
-    again: tuple[str, ...] = ("apply",)
+    terms: Callable[[], Terms] = Terms
+    hooks: Hooks = field(default_factory=NoHooks)
 
 
 def noting_stages(state: TreeState, sink: EventSink) -> EventSink:

@@ -325,7 +325,7 @@ class Syncing:
             self.around.pool,
             self.voice,
             stopping=self.around.stopping,
-            patience_s=self.around.patience_s,
+            patience_s=self.around.terms().patience_s,
             look_out=look_out or (lambda: None),
             look_out_every_s=every_s,
         )
