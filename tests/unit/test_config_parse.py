@@ -243,7 +243,7 @@ def test_unknown_key_is_reported_with_what_was_meant(text: str, key: str, meant:
     assert problem.endswith(f'; did you mean "{meant}"?')
 
 
-@pytest.mark.parametrize("text", ["[feed]\nx = 1", "services.a.b = 1", "[[hooks]]\n[[hooks]]"])
+@pytest.mark.parametrize("text", ["[feed]\nx = 1", "http.a.b = 1", "[[hooks]]\n[[hooks]]"])
 def test_section_that_does_not_exist_is_one_unknown_key(text: str) -> None:
     assert only_problem(text).endswith("found an unknown key; remove it")
 
