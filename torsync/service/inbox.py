@@ -189,13 +189,16 @@ class Inbox:
             self._is_stopped = True
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Fail what nobody will carry out any more."""
+    def refuse(self, error: TorsyncError | None = None) -> None:
+        """Fail what waits, as nobody will carry it out.
+
+        Args:
+            error: that it fails with; None: the service stopped.
+        """
         with self._changed:
-            self._is_stopped = True
             orders, self._orders = tuple(self._orders), deque()
         for pending in orders:
-            pending.fail(_stopped())
+            pending.fail(error or _stopped())
 
 
 def _stopped() -> ServiceStoppedError:

@@ -101,10 +101,7 @@ class Runner(ABC):
             while not self._inbox.is_stopped:
                 self._turn()
         finally:
-            try:
-                self._close()
-            finally:
-                self._inbox.close()
+            self._close()
 
     def _turn(self) -> None:
         pending = self._inbox.take()
@@ -141,7 +138,9 @@ class Runner(ABC):
             pending.fail(error)
             self._on_order_failed(self.name, error)
         except BaseException as error:
-            pending.fail(TorsyncError(f"the service failed in a way that nobody foresaw: {error!r}"))
+            pending.fail(
+                TorsyncError(f"the service failed in a way that nobody foresaw: {error!r}")
+            )
             raise
         else:
             self._on_report(report, order.command)
