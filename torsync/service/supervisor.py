@@ -124,8 +124,11 @@ class Supervisor:
             opened.callback(self._close)
             with self._changing:
                 self._feed = self._start_feed(self._config)
-                self._open_control()
-                self._start(self._works(self._config))
+                threads = self._works(self._config)
+                self._threads = {thread.config.name: thread for thread in threads}
+                self._open_control()  # orders may come as soon as it is open
+                for thread in threads:
+                    thread.start()
             self._ties.notifier.ready()
             while not stop.wait(_TICK_S):
                 if reload is not None and reload.is_set():
@@ -205,7 +208,10 @@ class Supervisor:
                 self._pool = LazyPool(new.session, self.hub.sink)
             self._config = new
             names = {*plan.started, *plan.restarted}
-            self._start(thread for thread in self._works(new) if thread.config.name in names)
+            begun = {t.config.name: t for t in self._works(new) if t.config.name in names}
+            self._threads = {**self._threads, **begun}
+            for thread in begun.values():
+                thread.start()
         for name in plan.stopped:
             self.hub.forget(name)
         return ReloadReport(plan.started, plan.stopped, plan.restarted, plan.unchanged)
@@ -249,11 +255,6 @@ class Supervisor:
                 self._control = open_control(self, config)
         finally:
             self._changing.release()
-
-    def _start(self, threads: Iterable[WorkerThread]) -> None:
-        for thread in threads:
-            self._threads = {**self._threads, thread.config.name: thread}
-            thread.start()
 
     def _stop(self, names: Iterable[str]) -> None:
         stopped = [self._threads[name] for name in names if name in self._threads]
