@@ -245,7 +245,7 @@ class BusyError(TorsyncError):
 
 
 class ServiceStoppedError(BusyError):
-    """The service stopped, or was reloaded, before it had carried out an order."""
+    """The service stopped, or was reloaded, before it came to what was asked of it."""
 
     code = "service_stopped"
 
