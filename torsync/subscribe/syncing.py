@@ -87,6 +87,7 @@ class Syncing:
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
         self.recover()
+        self.voice.topic.release = release.manifest.name
         look = self.look(release.manifest)
         plan, report = self._foresee(look)
         self.guard.check_update(self.tree, release, plan, look, self._synced())
