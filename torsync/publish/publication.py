@@ -15,6 +15,7 @@ from torsync.publish.gate import check_session, check_web_seeds
 from torsync.publish.hinting import Hinting
 from torsync.publish.hints.file import HintsFile
 from torsync.publish.output import Output
+from torsync.publish.recording import note_failure, note_success
 from torsync.publish.releasing import Releasing
 from torsync.publish.request import Requests
 from torsync.publish.showing import Showing
@@ -84,7 +85,7 @@ class Publication:
             try:
                 self._tree = self._open_tree()
             except TorsyncError as error:
-                self._state.note_error(error.message, error.hint)
+                note_failure(self._state, config, error)
                 raise
             opened.callback(self._tree.close)
             output = Output(config.torrent) if config.torrent is not None else None
@@ -211,12 +212,12 @@ class Publication:
             raise
         except TorsyncError as error:
             if not dry_run:
-                self._state.note_error(error.message, error.hint)
+                note_failure(self._state, self.config, error)
                 self._showing.go_on()
             raise
         report.seconds = time.monotonic() - started
         if not dry_run:
-            self._state.note_error("")
+            note_success(self._state, report, self._around.now_s(), self._voice)
         return report
 
     def answer(self, request: Request) -> PublishReport:

@@ -16,6 +16,7 @@ from torsync.subscribe.admission import Admission, open_tree
 from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.override import Override
+from torsync.subscribe.recording import note_failure
 from torsync.subscribe.release import not_polled, open_releases
 from torsync.subscribe.remote.poll import Validators
 from torsync.subscribe.remote.rules import mask_url
@@ -254,7 +255,7 @@ class Subscription:
 
     def _note(self, error: TorsyncError) -> None:
         """Leave word of a failure for ``status``."""
-        self._state.put(last_error=error.message, last_error_hint=error.hint)
+        note_failure(self._state, self.config, error)
 
     def _finish_cut_off(self) -> CheckReport | None:
         """Finish a commit that was cut off, if there was one; that needs no network."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torsync.cli.render.output import LineWriter, Throttle, is_wanted
 from torsync.model.errors import ConfigError, ExitCode
-from torsync.model.events import Notice, Progress, StageStarted
+from torsync.model.events import Notice, Progress, Stage, StageStarted
+from torsync.service.clock import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,11 +40,13 @@ class JsonRenderer:
         quiet: bool = False,
         verbose: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._out = LineWriter(stdout)
         self._err = LineWriter(stderr)
         self._quiet = quiet
         self._verbose = verbose
+        self._wall_clock = wall_clock
         self._throttle = Throttle(PROGRESS_INTERVAL_S, clock)
 
     def event(self, event: Event) -> None:
@@ -54,6 +57,8 @@ class JsonRenderer:
             return
         elif isinstance(event, StageStarted):
             self._progress(Progress(event.subscription, event.stage), event.detail)
+        elif event.stage is Stage.SEEDING:
+            return  # it never ends; `status` tells
         elif self._throttle.allows((event.subscription, event.stage)):
             self._progress(event, "")
 
@@ -125,7 +130,9 @@ class JsonRenderer:
             return
         found = {
             "type": "notice",
+            "time": iso_time(self._wall_clock()),
             "name": notice.subscription,
+            "release": notice.release,
             "level": notice.level.value,
             "code": notice.code,
             "message": notice.message,
@@ -150,6 +157,8 @@ class JsonRenderer:
             "eta_s": None if eta_s is None or not math.isfinite(eta_s) else round(eta_s, 1),
             "rate": progress.rate,
             "path": progress.path,
+            "bytes_received": progress.bytes_received,
+            "bytes_sent": progress.bytes_sent,
         }
         self._write(self._out, found)
 

@@ -39,7 +39,7 @@ from torsync.cli.render.summaries import (
 from torsync.cli.render.text import PATHS_SHOWN, error_lines, printable
 from torsync.cli.render.trash_lines import summarise_trash, trash_lines
 from torsync.model.errors import ExitCode
-from torsync.model.events import Level, Notice, StageStarted
+from torsync.model.events import IDLE_STAGES, Level, Notice, Stage, StageStarted
 from torsync.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
+_TELLING_STAGES = IDLE_STAGES - {Stage.WAITING}  # they say more than that it seeds as well
 _LEVEL_STYLES = {
     "debug": "dim",
     "info": "",
@@ -116,6 +117,8 @@ class RichRenderer:
                 self._rows[event.subscription] = Row(
                     event.subscription, event.stage, detail=event.detail
                 )
+            elif event.stage is Stage.SEEDING and row is not None and row.stage in _TELLING_STAGES:
+                return
             elif row is None or row.stage is not event.stage:
                 self._rows[event.subscription] = Row(
                     event.subscription, event.stage, progress=event
