@@ -11,6 +11,7 @@ from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncEr
 from torsync.model.events import Stage, StageStarted
 from torsync.model.names import PRIVATE_FOLDER, in_private
 from torsync.model.patterns import matcher
+from torsync.publish.failing import note_failure
 from torsync.publish.gate import check_session, check_web_seeds
 from torsync.publish.hinting import Hinting
 from torsync.publish.hints.file import HintsFile
@@ -84,7 +85,7 @@ class Publication:
             try:
                 self._tree = self._open_tree()
             except TorsyncError as error:
-                self._state.note_error(error.message, error.hint)
+                note_failure(config, self._state, around, error)
                 raise
             opened.callback(self._tree.close)
             output = Output(config.torrent) if config.torrent is not None else None
@@ -211,12 +212,14 @@ class Publication:
             raise
         except TorsyncError as error:
             if not dry_run:
-                self._state.note_error(error.message, error.hint)
+                note_failure(self.config, self._state, self._around, error)
                 self._showing.go_on()
             raise
         report.seconds = time.monotonic() - started
         if not dry_run:
             self._state.note_error("")
+            if report.changed:
+                self._around.hooks.released(self.config, report)
         return report
 
     def answer(self, request: Request) -> PublishReport:
