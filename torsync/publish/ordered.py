@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings
 
 
-def carry_out(order: Order, publication: Publication) -> PublishReport:
+def carry_out(order: Order, publication: Publication, *, unsettled: bool = False) -> PublishReport:
     """Do what an order says.
 
     Args:
         order: for a publication, besides ``Pause`` and ``Resume``: see ``note_paused``.
         publication: that is open.
+        unsettled: the folder is edited all the time; it is not waited for a better moment.
 
     Raises:
         UsageError: it cannot be done to an open publication.
         TorsyncError: it could not be done.
     """
     if isinstance(order, MakeRelease):
-        return publication.release_now(dry_run=order.dry_run)
+        return publication.release_now(dry_run=order.dry_run, unsettled=unsettled)
     raise UsageError(
         f"{order.command!r} is nothing that is done to an open publication",
         hint="see `torsync --help`",

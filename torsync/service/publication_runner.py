@@ -9,7 +9,7 @@ from torsync.model.errors import InterruptedByUserError, TorsyncError
 from torsync.model.events import Level, Notice
 from torsync.model.orders import MakeRelease
 from torsync.model.settling import Settling
-from torsync.publish.ordered import carry_out, is_paused, set_paused
+from torsync.publish.ordered import carry_out, is_paused, note_paused
 from torsync.publish.publication import Publication
 from torsync.service.runner import Runner, retry_delay_s
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.model.config import PublicationConfig
-    from torsync.model.orders import Report
+    from torsync.model.orders import Pause, Report, Resume
     from torsync.model.publish_reports import PublishReport
+    from torsync.model.reports import PauseReport
     from torsync.publish.feed import Feed
     from torsync.publish.watch import Watch
     from torsync.service.inbox import Inbox, Pending
@@ -246,8 +247,8 @@ class PublicationRunner(Runner):
     def _load_paused(self) -> bool:
         return is_paused(self._folder)
 
-    def _store_paused(self, *, paused: bool) -> None:
-        set_paused(self._folder, paused=paused)
+    def _note_paused(self, order: Pause | Resume) -> PauseReport:
+        return note_paused(order, self.name, self._folder)
 
     def _close(self) -> None:
         self._end_watch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,12 @@ from torsync.model.errors import (
 )
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.orders import Pause, Resume
-from torsync.model.reports import PauseReport
 from torsync.service.clock import awake_or_not_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torsync.model.events import EventSink
-    from torsync.model.orders import Order, Report
+    from torsync.model.orders import Report
+    from torsync.model.reports import PauseReport
     from torsync.service.inbox import Inbox, Pending
 
 OnReport = Callable[["Report", str], None]
@@ -129,7 +128,7 @@ class Runner(ABC):
         order = pending.order
         try:
             if isinstance(order, (Pause, Resume)):
-                report: Report = self._pause_or_resume(paused=isinstance(order, Pause))
+                report: Report = self._pause_or_resume(order)
             else:
                 report = self._carry_out(pending)
         except InterruptedByUserError:
@@ -160,13 +159,12 @@ class Runner(ABC):
             hint=f"`torsync resume {self.name}` goes on",
         )
 
-    def _pause_or_resume(self, *, paused: bool) -> PauseReport:
-        changed = paused is not self._is_paused
-        self._store_paused(paused=paused)
-        self._is_paused = paused
-        if changed and not paused:
+    def _pause_or_resume(self, order: Pause | Resume) -> PauseReport:
+        report = self._note_paused(order)
+        self._is_paused = report.paused
+        if report.changed and not report.paused:
             self._due_s = self._clock()
-        return PauseReport(self.name, paused, changed)
+        return report
 
     # --- what subscriptions and publications do ---------------------------------------------
 
@@ -175,7 +173,7 @@ class Runner(ABC):
         """Whether it was paused, also in an earlier life of the service."""
 
     @abstractmethod
-    def _store_paused(self, *, paused: bool) -> None:
+    def _note_paused(self, order: Pause | Resume) -> PauseReport:
         """Remember whether it is paused."""
 
     @abstractmethod

@@ -14,7 +14,7 @@ from torsync.model.errors import (
 from torsync.model.orders import Check
 from torsync.model.reports import CheckReport
 from torsync.service.runner import Runner, retry_delay_s
-from torsync.subscribe.ordered import carry_out, is_paused, set_paused
+from torsync.subscribe.ordered import carry_out, is_paused, note_paused
 from torsync.subscribe.remote.long_poll import LongPoll
 from torsync.subscribe.subscription import Subscription
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.model.config import SubscriptionConfig
-    from torsync.model.orders import Report
+    from torsync.model.orders import Pause, Report, Resume
+    from torsync.model.reports import PauseReport
     from torsync.service.inbox import Inbox, Pending
     from torsync.service.runner import OnOrderFailed, OnReport
     from torsync.subscribe.surroundings import Surroundings
@@ -204,8 +205,8 @@ class SubscriptionRunner(Runner):
     def _load_paused(self) -> bool:
         return is_paused(self._folder)
 
-    def _store_paused(self, *, paused: bool) -> None:
-        set_paused(self._folder, paused=paused)
+    def _note_paused(self, order: Pause | Resume) -> PauseReport:
+        return note_paused(order, self.name, self._folder)
 
     def _close(self) -> None:
         if self._subscription is not None:

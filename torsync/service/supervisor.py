@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from torsync.disk.lock import hold_tree
-from torsync.model.errors import ConfigError, TorsyncError, UsageError
+from torsync.model.errors import ConfigError, ServiceStoppedError, TorsyncError, UsageError
 from torsync.model.events import Level, Notice
 from torsync.model.orders import FOR_PUBLICATIONS, FOR_SUBSCRIPTIONS
 from torsync.model.reload import plan_reload
@@ -100,10 +100,11 @@ class Supervisor:
         self._ties = ties or Ties()
         self._changing = threading.RLock()
         self._threads: dict[str, WorkerThread] = {}
+        self._is_closed = False
         self._feed: Feed | None = None
         self._pool = LazyPool(config.session, hub.sink)
         self._control: Closable | None = None
-        self._control_config = config.service
+        self._control_config: ServiceConfig | None = None
 
     def run(self, stop: threading.Event, reload: threading.Event | None = None) -> None:
         """Work on everything until ``stop`` is set.
@@ -123,8 +124,11 @@ class Supervisor:
             opened.callback(self._close)
             with self._changing:
                 self._feed = self._start_feed(self._config)
-                self._open_control()
-                self._start(self._works(self._config))
+                threads = self._works(self._config)
+                self._threads = {thread.config.name: thread for thread in threads}
+                self._open_control()  # orders may come as soon as it is open
+                for thread in threads:
+                    thread.start()
             self._ties.notifier.ready()
             while not stop.wait(_TICK_S):
                 if reload is not None and reload.is_set():
@@ -150,8 +154,11 @@ class Supervisor:
 
         Raises:
             UsageError: there is none, or it cannot do that.
+            ServiceStoppedError: the service has stopped.
         """
         thread = self._threads.get(name)
+        if thread is None and self._is_closed:
+            raise ServiceStoppedError("the service has stopped", hint="start it again")
         if thread is None:
             raise UsageError(
                 f"the service has no subscription or publication {name!r}",
@@ -201,7 +208,10 @@ class Supervisor:
                 self._pool = LazyPool(new.session, self.hub.sink)
             self._config = new
             names = {*plan.started, *plan.restarted}
-            self._start(thread for thread in self._works(new) if thread.config.name in names)
+            begun = {t.config.name: t for t in self._works(new) if t.config.name in names}
+            self._threads = {**self._threads, **begun}
+            for thread in begun.values():
+                thread.start()
         for name in plan.stopped:
             self.hub.forget(name)
         return ReloadReport(plan.started, plan.stopped, plan.restarted, plan.unchanged)
@@ -226,12 +236,16 @@ class Supervisor:
             self._feed = None
 
     def _open_control(self) -> None:
-        """Open the control API where the configuration says, if it is not open there."""
-        with self._changing:
-            config, open_control = self._config.service, self._ties.open_control
-            if open_control is None:
-                return
-            if self._control is not None and config == self._control_config:
+        """Open the control API where the configuration says, if it is not open there.
+
+        Not while a reload, which it may have been asked for, goes on.
+        """
+        open_control = self._ties.open_control
+        if open_control is None or not self._changing.acquire(blocking=False):
+            return
+        try:
+            config = self._config.service
+            if config == self._control_config:
                 return
             if self._control is not None:
                 self._control.close()
@@ -239,11 +253,8 @@ class Supervisor:
             self._control_config = config
             if config.control is not None:
                 self._control = open_control(self, config)
-
-    def _start(self, threads: Iterable[WorkerThread]) -> None:
-        for thread in threads:
-            self._threads = {**self._threads, thread.config.name: thread}
-            thread.start()
+        finally:
+            self._changing.release()
 
     def _stop(self, names: Iterable[str]) -> None:
         stopped = [self._threads[name] for name in names if name in self._threads]
@@ -255,6 +266,7 @@ class Supervisor:
         self._threads = {n: thread for n, thread in self._threads.items() if n not in gone}
 
     def _close(self) -> None:
+        self._is_closed = True
         self._stop([*self._threads])
         if self._control is not None:
             self._control.close()

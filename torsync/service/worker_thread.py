@@ -58,6 +58,7 @@ class WorkerThread:
         self._sink = sink
         self._clock = clock
         self._restarts = 0
+        self._waits = False
         self._runner: Runner | None = None
         self._thread = threading.Thread(target=self._run, name=config.name, daemon=True)
 
@@ -82,27 +83,28 @@ class WorkerThread:
         self._thread.join()
 
     def _run(self) -> None:
-        failures = 0
-        waits = False
         while not self.inbox.is_stopped:
-            try:
-                with hold_tree(self._folder, name=self.config.name, command=SERVICE_COMMAND):
-                    waits = False
-                    self._runner = self._make_runner(self.inbox)
-                    self._runner.run()
-            except TorsyncError as error:  # the tree is in use, or its state cannot be
-                if not waits:
-                    self._tell(Level.WARNING, error.code, error.message, error.hint)
-                waits = True
-                self._wait(_BUSY_RETRY_S, error)
-            except Exception as error:  # noqa: BLE001 - told, and tried again; the others go on
-                failures += 1
-                self._restarts += 1
-                delay_s = min(retry_delay_s(failures), _LAST_RETRY_S)
-                self._wait(delay_s, self._tell_crash(error, delay_s))
-            finally:
-                self._runner = None
-                self.inbox.refuse()
+            self._try()
+
+    def _try(self) -> None:
+        try:
+            with hold_tree(self._folder, name=self.config.name, command=SERVICE_COMMAND):
+                self._waits = False
+                self._runner = self._make_runner(self.inbox)
+                self._runner.run()
+        except TorsyncError as error:  # the tree is in use, or its state cannot be
+            if not self._waits:
+                self._tell(Level.WARNING, error.code, error.message, error.hint)
+            self._waits = True
+            self._wait(_BUSY_RETRY_S, error)
+        except Exception as error:  # noqa: BLE001 - told, and tried again; the others go on
+            self._runner = None
+            self._restarts += 1
+            delay_s = min(retry_delay_s(self._restarts), _LAST_RETRY_S)
+            self._wait(delay_s, self._tell_crash(error, delay_s))
+        finally:
+            self._runner = None
+            self.inbox.refuse()
 
     def _wait(self, seconds: float, error: TorsyncError) -> None:
         """Wait before another try; orders are refused meanwhile."""
