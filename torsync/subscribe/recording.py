@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from torsync.model.history import record_of_update
-from torsync.model.secrets import Redactor, secrets_of, secrets_of_environment
 
 if TYPE_CHECKING:
-    from torsync.model.config import SubscriptionConfig
-    from torsync.model.errors import TorsyncError
     from torsync.model.reports import CheckReport
     from torsync.subscribe.state import TreeState
 
@@ -28,14 +24,3 @@ def history_of(
         from_info_hash=before.info_hash if before else "",
     )
     return at_s, report.info_hash, report.release, record.as_json()
-
-
-def note_failure(state: TreeState, config: SubscriptionConfig, error: TorsyncError) -> None:
-    """Leave word of a failure for ``status``; what is secret goes out of the error itself.
-
-    Raises:
-        StateError: that was not possible.
-    """
-    secrets = secrets_of(config, os.environ) | secrets_of_environment(os.environ)
-    Redactor(secrets).hide_in(error)
-    state.put(last_error=error.message, last_error_hint=error.hint)

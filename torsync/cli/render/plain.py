@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 PROGRESS_INTERVAL_S = 10.0
 # What every poll passes through, several times an hour, and what never ends.
 _ROUTINE_STAGES = frozenset({Stage.WAITING, Stage.CHECKING_REMOTE, Stage.LOOKING})
-_ENDLESS_STAGES = frozenset({Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.SEEDING})
+_ENDLESS_STAGES = frozenset({Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.POSTPONED, Stage.SEEDING})
 
 
 class PlainRenderer:
