@@ -31,9 +31,7 @@ class DhtFound(NamedTuple):
     listens: bool
 
 
-def join_dht(
-    config: SessionConfig, *, timeout_s: float, stopping: Callable[[], bool]
-) -> DhtFound:
+def join_dht(config: SessionConfig, *, timeout_s: float, stopping: Callable[[], bool]) -> DhtFound:
     """Start a session beside the one that may run, on free ports, and wait for DHT nodes.
 
     Args:

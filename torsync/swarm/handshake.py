@@ -48,7 +48,9 @@ def shake_hands(
             connection.sendall(_PROTOCOL + _RESERVED + wanted + name)
             answer = _read(connection, ends_s)
     except TimeoutError:
-        raise _refused("no answer in time", "it is off, or a firewall or router is between") from None
+        raise _refused(
+            "no answer in time", "it is off, or a firewall or router is between"
+        ) from None
     except ConnectionRefusedError:
         found = "the connection refused"
         raise _refused(found, "check the port, and that the other side runs") from None

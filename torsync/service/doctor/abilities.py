@@ -196,7 +196,9 @@ def _judge_clones(found: Abilities) -> Finding:
 
 
 def _judge_names(found: Abilities, manifest: Manifest | None) -> Finding:
-    names = {name for file in manifest.files for name in file.path.split("/")} if manifest else set()
+    names = (
+        {name for file in manifest.files for name in file.path.split("/")} if manifest else set()
+    )
     longest = max((len(os.fsencode(name)) for name in names), default=0)
     if longest > found.longest_name:
         return warning(

@@ -70,9 +70,7 @@ def check_listening(session: SessionConfig, service: Collection[int]) -> list[Fi
         hint = 'set listen in [session], such as ["0.0.0.0:6881", "[::]:6881"]'
         return [warning("listen.port", "listen is empty: no peer can connect", hint)]
     findings = [judge_bound(one, try_to_bind(one), service) for one in addresses]
-    outward = tuple(
-        outward_address((family,)) for family in (socket.AF_INET, socket.AF_INET6)
-    )
+    outward = tuple(outward_address((family,)) for family in (socket.AF_INET, socket.AF_INET6))
     return [*findings, judge_reach(addresses, outward, upnp=session.upnp)]
 
 
@@ -175,13 +173,13 @@ def judge_reach(addresses: Sequence[Listen], outward: Sequence[str], *, upnp: bo
 
 def is_loopback_only(addresses: Sequence[Listen]) -> bool:
     """Whether nobody but this machine is listened for."""
-    for one in addresses:
-        try:
-            if not ipaddress.ip_address(one.host.partition("%")[0]).is_loopback:
-                return False
-        except ValueError:
-            return False
-    return True
+    return all(_is_loopback(one.host) for one in addresses)
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return False
 
 
 def _is_any(host: str) -> bool:

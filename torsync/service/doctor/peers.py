@@ -35,9 +35,11 @@ def check_peer(peer: tuple[str, int], info_hashes: Sequence[bytes]) -> tuple[Fin
         for info_hash in info_hashes:
             try:
                 client = shake_hands(family, address, at, info_hash, timeout_s=_HANDSHAKE_S)
-            except NoHandshakeError as error:
+            except NoHandshakeError as error:  # noqa: PERF203 - another address may do
                 failure = failure or error
             else:
                 return ok("peer", f"{shown} has the torrent ({client or 'unknown client'})"), True
     assert failure is not None
-    return failed("peer", f"{shown}: {failure.message}", f"{failure.hint}, or remove it from peers"), False
+    return failed(
+        "peer", f"{shown}: {failure.message}", f"{failure.hint}, or remove it from peers"
+    ), False

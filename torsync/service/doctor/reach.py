@@ -48,9 +48,13 @@ def check_reach(url: str) -> list[Finding]:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     addresses = resolve(host, port)
     if isinstance(addresses, str):
-        return [failed("url.resolve", f"no address for the host {host!r}: {addresses}", _NAME_SERVER)]
+        return [
+            failed("url.resolve", f"no address for the host {host!r}: {addresses}", _NAME_SERVER)
+        ]
     shown = ", ".join(address[1] for address in addresses)
-    findings = [ok("url.resolve", f"{host} is {shown}" if shown != host else f"{host} is an address")]
+    findings = [
+        ok("url.resolve", f"{host} is {shown}" if shown != host else f"{host} is an address")
+    ]
     attempts = connect_all(addresses)
     findings.append(judge_attempts(host, port, attempts))
     reached = [attempt.address for attempt in attempts if not attempt.error]
@@ -59,7 +63,9 @@ def check_reach(url: str) -> list[Finding]:
     return findings
 
 
-def resolve(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[Address] | str:
+def resolve(
+    host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> list[Address] | str:
     """Look up a host; give its addresses, or why there are none. Bounded in time."""
 
     def look_up() -> list[Address] | str:
@@ -69,8 +75,9 @@ def resolve(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) 
             return error.strerror or "unknown"
         except (OSError, UnicodeError):
             return "it is no name that a machine may have"
-        known = [(family, address[0], address[1]) for family, _, _, _, address in found]
-        return [one for one in dict.fromkeys(known) if one[0] in _FAMILIES][:_MOST_ADDRESSES]  # type: ignore[misc]
+        known = [(family, str(address[0]), port) for family, _, _, _, address in found]
+        usual: list[Address] = [one for one in dict.fromkeys(known) if one[0] in _FAMILIES]
+        return usual[:_MOST_ADDRESSES]
 
     ends_s = time.monotonic() + RESOLVE_S
     found = run_until(look_up, lambda: time.monotonic() > ends_s)
@@ -122,7 +129,9 @@ def judge_attempts(host: str, port: int, attempts: Sequence[Attempt]) -> Finding
 
 def _check_certificate(host: str, address: Address) -> Finding:
     context = ssl.create_default_context()
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or _own_bundle()
+    bundle = (
+        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or _own_bundle()
+    )
     try:
         if os.path.isdir(bundle):
             context.load_verify_locations(capath=bundle)
@@ -166,9 +175,9 @@ def judge_certificate(version: str, days_left: float) -> Finding:
 
 
 def _own_bundle() -> str:
-    import requests.certs  # noqa: PLC0415 - costs start-up time
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # noqa: PLC0415 - costs start-up time
 
-    return requests.certs.where()
+    return DEFAULT_CA_BUNDLE_PATH
 
 
 def _proxy_for(url: str) -> str:

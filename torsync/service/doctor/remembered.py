@@ -74,9 +74,7 @@ def recall(config: SubscriptionConfig, folder: Path, now_s: float) -> Remembered
         return Remembered(findings=(failure("state.database", error, where),))
 
 
-def _read(
-    config: SubscriptionConfig, state: TreeState, folder: Path, now_s: float
-) -> Remembered:
+def _read(config: SubscriptionConfig, state: TreeState, folder: Path, now_s: float) -> Remembered:
     poll = state.load_poll()
     polled = poll.sha256 if poll is not None and poll.url == config.url else ""
     is_held = holder_pid(folder) is not None
@@ -143,7 +141,9 @@ def judge_state(
     if is_pending and config.update is UpdateMode.ASK:
         said = 'a new release waits for approval, as update = "ask"'
         found.append(
-            warning("state.approval", said, f"see `torsync plan {name}`, then `torsync apply {name}`")
+            warning(
+                "state.approval", said, f"see `torsync plan {name}`, then `torsync apply {name}`"
+            )
         )
     if between and not is_served:
         said = f"an update to {between!r} was cut off in place"

@@ -95,7 +95,11 @@ def check_sources(
     found: list[Source] = []
     port = next((int(one.rpartition(":")[2]) for one in session.listen), 0) or 6881
     jobs = [
-        Job("tracker", _noting(found, check_tracker, url, places.info_hashes, port), what=show_tracker(url))
+        Job(
+            "tracker",
+            _noting(found, check_tracker, url, places.info_hashes, port),
+            what=show_tracker(url),
+        )
         for url in places.trackers[:_MOST_TRACKERS]
     ]
     jobs += [

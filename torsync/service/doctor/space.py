@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 PLAN_S = 12.0
 _FEW_INODES = 1000
 _STATE_BYTES = 64 * 1024**2
-_ROOM = "make room on it (`torsync trash empty`), or allow it: `torsync check-now NAME --allow space`"
+_ROOM = (
+    "make room on it (`torsync trash empty`), or allow it: `torsync check-now NAME --allow space`"
+)
 
 
 class Room(NamedTuple):
@@ -105,9 +107,7 @@ def _first_need(config: SubscriptionConfig, manifest: Manifest) -> Need:
     unselected = unselected_files(manifest, selector(config.select))
     there = os.path.lexists(config.path) and any(config.path.iterdir())
     why = "the first sync" + (", if nothing that is there is used" if there else "")
-    return Need(
-        selected_bytes(manifest, unselected), len(manifest.files) - len(unselected), why
-    )
+    return Need(selected_bytes(manifest, unselected), len(manifest.files) - len(unselected), why)
 
 
 def _foresee(config: SubscriptionConfig, folder: Path) -> Need:

@@ -29,9 +29,7 @@ _REFUSED = (
 _TELL = "tell the publisher, or who runs the tracker"
 
 
-def check_tracker(
-    url: str, info_hashes: Sequence[bytes], listen_port: int
-) -> tuple[Finding, bool]:
+def check_tracker(url: str, info_hashes: Sequence[bytes], listen_port: int) -> tuple[Finding, bool]:
     """Join a swarm for a moment, and leave it again.
 
     Args:
@@ -51,7 +49,7 @@ def check_tracker(
                 answers.append(_ask_udp(url, info_hash, listen_port))
             else:
                 answers.append(_ask_http(url, info_hash, listen_port))
-        except TrackerError as error:
+        except TrackerError as error:  # noqa: PERF203 - of few
             return failed("tracker", f"{shown}: {error.message}", error.hint or _REFUSED), False
     return judge_answers(shown, answers), any(answer.seeds > 0 for answer in answers)
 
@@ -80,14 +78,21 @@ def _ask_udp(url: str, info_hash: bytes, listen_port: int) -> Announced:
     port = parts.port or 0
     found = resolve(parts.hostname or "", port, socket.SOCK_DGRAM) if port else "it has no port"
     if isinstance(found, str):
-        raise TrackerError(f"no address: {found}", hint="check the network; else tell the publisher")
+        raise TrackerError(
+            f"no address: {found}", hint="check the network; else tell the publisher"
+        )
     failures = []
     for family, host, at in found[:2]:
         try:
             return announce(
-                family, host, at, info_hash, listen_port=listen_port, timeout_s=_UDP_S / len(found[:2])
+                family,
+                host,
+                at,
+                info_hash,
+                listen_port=listen_port,
+                timeout_s=_UDP_S / len(found[:2]),
             )
-        except TrackerError as error:
+        except TrackerError as error:  # noqa: PERF203 - another address may do
             failures.append(error)
     raise failures[0]
 
@@ -124,7 +129,9 @@ def _ask_http(url: str, info_hash: bytes, listen_port: int) -> Announced:
             ask(numwant=0, event="stopped")
         except RemoteError as error:
             found = error.message.rpartition("found ")[2]
-            raise TrackerError(found, hint="check the network; else it is down: try later") from None
+            raise TrackerError(
+                found, hint="check the network; else it is down: try later"
+            ) from None
     return read_answer(answer)
 
 
@@ -152,5 +159,3 @@ def read_answer(body: bytes) -> Announced:
         listed = found.get(key, b"")
         peers += len(listed) // (size if isinstance(listed, bytes) else 1)
     return Announced(seeds, leechers, peers)
-
-

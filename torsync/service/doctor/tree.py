@@ -70,7 +70,11 @@ def check_tree(name: str, path: Path, known: Remembered) -> list[Finding]:
     if standing.is_refused:
         refusal = refuse_marker(standing, str(path))
         hint = "mount the right disk; if this is the folder all the same: "
-        return [failed("tree.folder", refusal.message, f"{hint}`torsync check-now {name} --allow marker`")]
+        return [
+            failed(
+                "tree.folder", refusal.message, f"{hint}`torsync check-now {name} --allow marker`"
+            )
+        ]
     return [ok("tree.folder", f"{str(path)!r} is there"), *check_access(path)]
 
 
@@ -160,14 +164,15 @@ def judge_access(path: Path, found: Access, owner: int, user: int) -> Finding:
         said = f"the folder belongs to user {owner}, and torsync runs as root: new files are root's"
         return warning("tree.access", said, f"run it as that user: `sudo -u '#{owner}' torsync …`")
     if found.foreign and user != 0:
-        said = f"{found.foreign:,} of {looked} belong to others; what is replaced becomes user {user}'s"
+        said = f"{found.foreign:,} of {looked} belong to others; new ones become user {user}'s"
         return ok("tree.access", said)
     return ok("tree.access", f"user {user} may read and replace all of {looked}")
 
 
 def _mend(path: Path) -> str:
     user = os.geteuid()
-    return f"give it to the user that torsync runs as: `chown -R {user} {path}`, `chmod -R u+rwX {path}`"
+    rights = f"`chown -R {user} {path}` and `chmod -R u+rwX {path}`"
+    return f"give it to the user that torsync runs as: {rights}"
 
 
 def _some(paths: tuple[str, ...]) -> str:
