@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TextIO
 
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
@@ -98,6 +99,11 @@ class JsonRenderer:
     def key(self, report: KeyReport) -> None:
         """Write a ``key`` object."""
         self._write(self._out, {"type": "key", "command": "keygen", **report.as_json()})
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Write a ``check`` object for each."""
+        for found in findings:
+            self._write(self._out, {"type": "check", "command": "doctor", **found.as_json()})
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write an ``error`` object, to standard error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from torsync.cli.render.checkup import summarise_checkup, worth_showing
 from torsync.cli.render.output import LineWriter, Throttle, is_wanted
 from torsync.cli.render.plans import plan_lines, plan_remarks, plan_rows
 from torsync.cli.render.publications import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TextIO
 
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event, Progress
     from torsync.model.key_report import KeyReport
@@ -158,6 +160,16 @@ class PlainRenderer:
         if not self._quiet:
             for label, text in key_lines(report):
                 self._say(self._out, label, text)
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Write a line for each, its hint, and how many there are."""
+        for found in worth_showing(findings, quiet=self._quiet):
+            words = (found.check, found.verdict.value, printable(found.message))
+            self._say(self._out, found.name, *words)
+            if found.hint:
+                self._say(self._out, found.name, found.check, "hint", printable(found.hint))
+        if not self._quiet:
+            self._say(self._out, "", summarise_checkup(findings))
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write the error, each of its problems and the hint on a line of its own."""

@@ -21,6 +21,7 @@ from torsync.cli.render.publications import (
     publication_sections,
     summarise_publication,
 )
+from torsync.cli.render.rich_checkup import checkup_view
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import publications_view, status_view
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from torsync.cli.render import Renderer
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
@@ -218,6 +220,13 @@ class RichRenderer:
                 for label, text in key_lines(report)
             )
         )
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Print a table with a mark for each, and how many there are."""
+        if self._report_lines is not None:
+            self._report_lines.checkup(findings)
+            return
+        self._print(*checkup_view(findings, self._console.width))
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Print the error, each of its problems and the hint."""
