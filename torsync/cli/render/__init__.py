@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 
@@ -52,6 +53,9 @@ class Renderer(Protocol):
 
     def key(self, report: KeyReport) -> None:
         """Show the keys that ``keygen`` made, and where they go."""
+
+    def service(self, report: ServiceReport) -> None:
+        """Show what ``service install`` or ``service uninstall`` did."""
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Show a failure, of one subscription or of the whole command."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 0.5
@@ -93,6 +94,10 @@ class JsonRenderer:
     def key(self, report: KeyReport) -> None:
         """Write a ``key`` object."""
         self._write(self._out, {"type": "key", "command": "keygen", **report.as_json()})
+
+    def service(self, report: ServiceReport) -> None:
+        """Write a ``service`` object."""
+        self._write(self._out, {"type": "service", **report.as_json()})
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write an ``error`` object, to standard error."""

@@ -13,6 +13,7 @@ from torsync.cli.render.publications import (
     summarise_publication,
     summarise_publication_status,
 )
+from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 10.0
@@ -157,6 +159,12 @@ class PlainRenderer:
         """Write where the keys are, and the lines of configuration for both sides."""
         if not self._quiet:
             for label, text in key_lines(report):
+                self._say(self._out, label, text)
+
+    def service(self, report: ServiceReport) -> None:
+        """Write what was done, one step a line, and what is left to do; an example unchanged."""
+        if not self._quiet:
+            for label, text in service_lines(report):
                 self._say(self._out, label, text)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:

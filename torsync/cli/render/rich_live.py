@@ -24,6 +24,7 @@ from torsync.cli.render.publications import (
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import publications_view, status_view
+from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
@@ -215,6 +217,19 @@ class RichRenderer:
                 for label, text in key_lines(report)
             )
         )
+
+    def service(self, report: ServiceReport) -> None:
+        """Print what was done, and what is left to do; an example unchanged."""
+        if self._report_lines is not None:
+            self._report_lines.service(report)
+            return
+        lines = []
+        for label, text in service_lines(report):
+            if label == "hint":
+                lines.append(_hint(text))
+            else:
+                lines.append(_unbroken(Text.assemble((label, "bold"), "  " if label else "", text)))
+        self._print(*lines)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Print the error, each of its problems and the hint."""
