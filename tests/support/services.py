@@ -7,20 +7,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.support.processes import HOST, free_port, wait_until
-from torsync.model.config import FeedConfig, PublicationConfig, SessionConfig, SubscriptionConfig
+from torsync.model.config import (
+    Config,
+    FeedConfig,
+    PublicationConfig,
+    SessionConfig,
+    SubscriptionConfig,
+)
 from torsync.model.events import Event, Level, Notice, Stage, StageStarted
-from torsync.service.supervisor import Supervisor
-from torsync.subscribe.surroundings import Surroundings
-from torsync.swarm.session import SwarmPool
+from torsync.model.orders import Order, Report, Terms
+from torsync.model.publish_reports import PublishReport
+from torsync.model.reports import CheckReport
+from torsync.service.hub import Hub
+from torsync.service.supervisor import Supervisor, Ties
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from typing_extensions import Self
-
-    from torsync.model.publish_reports import PublishReport
-    from torsync.model.reports import CheckReport
 
 
 class Service:
@@ -62,26 +67,24 @@ class Service:
 
     def __enter__(self) -> Self:
         self.stop = threading.Event()
-        self.pool = SwarmPool(self.session, sink=self.events.append)
-        self.around = Surroundings(
-            pool=lambda: self.pool,
-            sink=self.events.append,
-            stopping=self.stop.is_set,
-            wait=self.stop.wait,
-            seed=True,
+        config = Config(
+            self.session,
+            {one.name: one for one in self._subscriptions},
+            {one.name: one for one in self._publications},
+            self._feed or FeedConfig(),
         )
-        supervisor = Supervisor(
-            self._subscriptions,
-            self.state_dir,
-            self.around,
-            on_report=self.checks.append,
-            publications=self._publications,
-            feed=self._feed,
-            on_release=self.releases.append,
-        )
+        ties = Ties(on_report=self._on_report)
+        supervisor = self.desk = Supervisor(config, self.state_dir, Hub(self.events.append), ties)
         self._thread = threading.Thread(target=self._run, args=(supervisor,))
         self._thread.start()
         return self
+
+    def _on_report(self, report: Report, _command: str) -> None:
+        if isinstance(report, PublishReport):
+            if report.changed:
+                self.releases.append(report)
+        elif isinstance(report, CheckReport):
+            self.checks.append(report)
 
     def _run(self, supervisor: Supervisor) -> None:
         try:
@@ -92,10 +95,15 @@ class Service:
     def __exit__(self, *_error: object) -> None:
         self.stop.set()
         self._thread.join(20)
-        self.pool.close()
         assert not self._thread.is_alive(), "it did not stop"
         if self._crash:
             raise self._crash[0]
+
+    def order(self, name: str, order: Order, terms: Terms | None = None) -> Report:
+        """Give an order, and wait until it is carried out; gives, or raises, what came of it."""
+        pending = self.desk.give(name, order, terms or Terms())
+        self.wait(lambda: pending.is_ended, f"{order} is carried out")
+        return pending.outcome()
 
     def wait(self, done: Callable[[], bool], what: str) -> None:
         """Wait until something is so; fail if the service ends before."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +11,11 @@ import pytest
 from tests.support.processes import HOST, free_port
 from tests.support.services import Service
 from tests.support.trees import assert_same_tree, edit_in_place, write_tree
-from torsync.model.errors import FeedError, RelayedError
+from torsync.model.errors import FeedError, RefusedError, ServiceStoppedError
 from torsync.model.events import Level, Stage
+from torsync.model.orders import MakeRelease, Terms
+from torsync.model.publish_reports import PublishReport
 from torsync.publish.keys import generate_keys
-from torsync.publish.request import request_and_wait
 from torsync.publish.state import publication_folder
 
 if TYPE_CHECKING:
@@ -94,27 +94,24 @@ def test_without_watching_an_edit_is_released_when_it_is_asked_for(
     tmp_path: Path, folder: Path
 ) -> None:
     service = Service(tmp_path)
-    config = service.publish(folder, watch=False, torrent=tmp_path / "pack.torrent")
-    state = publication_folder(service.state_dir, config.path)
+    service.publish(folder, watch=False, torrent=tmp_path / "pack.torrent")
     with service:
         service.wait_for_stage("pack", Stage.SEEDING)
         edit_in_place(folder / "a/two.bin")
-        report = request_and_wait(state, service.around, dry_run=True)
-        assert report is not None
+        report = service.order("pack", MakeRelease(dry_run=True))
+        assert isinstance(report, PublishReport)
         assert (report.changed, report.dry_run, report.modified) == (True, True, ["a/two.bin"])
         assert [one.number for one in service.releases] == [1]
-        report = request_and_wait(state, service.around)
-        assert report is not None
+        report = service.order("pack", MakeRelease())
+        assert isinstance(report, PublishReport)
         assert (report.number, report.modified) == (2, ["a/two.bin"])
         os.truncate(folder / "a/one.bin", 0)
         os.truncate(folder / "a/two.bin", 0)
         os.truncate(folder / "c", 0)
-        with pytest.raises(RelayedError, match="is its disk not mounted") as caught:
-            request_and_wait(state, service.around)
-        assert caught.value.code == "refused"
-    patient = replace(service.around, wait=lambda _seconds: False)
-    assert request_and_wait(state, patient) is None, "nobody is there to ask"
-    assert not list((state / "requests").iterdir())
+        with pytest.raises(RefusedError, match="is its disk not mounted"):
+            service.order("pack", MakeRelease())
+    with pytest.raises(ServiceStoppedError):
+        service.desk.give("pack", MakeRelease(), Terms())
 
 
 def test_one_that_cannot_be_published_stops_no_other(tmp_path: Path, folder: Path) -> None:
@@ -130,7 +127,7 @@ def test_one_that_cannot_be_published_stops_no_other(tmp_path: Path, folder: Pat
         write_tree(missing.path, {"one": 500})
         state = publication_folder(service.state_dir, missing.path)
         service.wait(state.is_dir, "its state is there")
-        request_and_wait(state, service.around)  # what is asked for is tried at once
+        service.order("missing", MakeRelease())  # what is asked for is tried at once
         service.wait_for_release(1, "missing")
         write_tree(folder, {"new": 20})
         service.wait_for_release(2)

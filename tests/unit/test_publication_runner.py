@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -12,9 +11,11 @@ import pytest
 from torsync.model.config import PublicationConfig
 from torsync.model.errors import RefusedError, StateError, TorsyncError
 from torsync.model.events import Event, Level, Notice
+from torsync.model.orders import MakeRelease, Pause, Report, Resume
 from torsync.model.publish_reports import PublishReport
-from torsync.publish.request import Requests
+from torsync.model.reports import PauseReport
 from torsync.service import publication_runner
+from torsync.service.inbox import Inbox, Pending
 from torsync.service.publication_runner import PublicationRunner
 from torsync.subscribe.surroundings import Surroundings
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from torsync.publish.request import Request
     from torsync.swarm.session import SwarmPool
 
 HOUR_S = 3600.0
@@ -50,19 +50,21 @@ class World:
     heed: Callable[[], bool] = lambda: False
     end_s: float = HOUR_S
     now_s: float = 0.0
-    stop: threading.Event = field(default_factory=threading.Event)
     opened_s: list[float] = field(default_factory=list)
     released_s: list[float] = field(default_factory=list)
-    reports: list[PublishReport] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    refused: list[TorsyncError] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     closed: int = 0
     hinting: SimpleNamespace = field(default_factory=SimpleNamespace)
 
-    def wait(self, seconds: float | None = None) -> bool:
-        self.now_s += seconds or 0.0
+    def __post_init__(self) -> None:
+        self.inbox: Inbox = Waiting(self)
+
+    def rest(self, seconds: float) -> None:
+        self.now_s += seconds
         if self.now_s >= self.end_s:
-            self.stop.set()
-        return self.stop.is_set()
+            self.inbox.stop()
 
     def errors(self) -> list[str]:
         return [
@@ -80,31 +82,28 @@ class World:
             Surroundings(
                 pool=no_pool,
                 sink=self.events.append,
-                stopping=self.stop.is_set,
-                wait=self.wait,
+                stopping=self.inbox.is_interrupted,
+                wait=self.inbox.sleep,
             ),
+            self.inbox,
             feed=None,
-            on_report=self.reports.append,
+            on_report=lambda report, _command: self.reports.append(report),
+            on_order_failed=lambda _name, error: self.refused.append(error),
             clock=lambda: self.now_s,
         )
-        runner._bell = Bell(self)  # type: ignore[assignment]
         runner.run()
 
 
-class Bell:
-    """Waiting for edits makes the clock go on."""
+class Waiting(Inbox):
+    """Resting makes the clock go on."""
 
     def __init__(self, world: World) -> None:
+        super().__init__(lambda: world.now_s)
         self._world = world
 
-    def wait(self, seconds: float) -> None:
-        self._world.wait(seconds)
-
-    def clear(self) -> None:
-        pass
-
-    def set(self) -> None:
-        pass
+    def rest(self, seconds: float) -> None:
+        if not self.is_waiting:
+            self._world.rest(seconds)
 
 
 @pytest.fixture
@@ -117,24 +116,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         def __init__(self, *_arguments: object) -> None:
             world.opened_s.append(world.now_s)
             world.open()
-            self.requests = Requests(tmp_path)
             self.hinting = world.hinting
 
         def resume(self) -> None:
             assert not world.released_s, "it comes first"
 
-        def release_now(self, *, unsettled: bool = False) -> PublishReport:  # noqa: ARG002
+        def release_now(self, *, dry_run: bool = False, unsettled: bool = False) -> PublishReport:  # noqa: ARG002
             world.released_s.append(world.now_s)
             return world.release()
-
-        def answer(self, request: Request) -> PublishReport:
-            try:
-                report = self.release_now()
-            except TorsyncError as error:
-                self.requests.fail(request, error)
-                raise
-            self.requests.fulfil(request, report)
-            return report
 
         def heed(self) -> bool:
             return world.heed()
@@ -220,53 +209,69 @@ def test_a_failure_is_told_once_and_tried_again_ever_later(world: World) -> None
     assert world.errors() == ["refused"]
 
 
-def test_a_request_is_answered_within_a_second(world: World, tmp_path: Path) -> None:
+def test_an_order_is_carried_out_at_once(world: World) -> None:
     world.end_s = 300.0
-    asked: list[str] = []
+    asked: list[Pending] = []
 
     def ask() -> bool:
         if world.now_s >= 100.0 and not asked:
-            asked.append(Requests(tmp_path).leave())
+            asked.append(world.inbox.put(MakeRelease()))
         return False
 
     world.heed = ask
     world.run()
     assert world.released_s[0] == 0.0
     assert 100.0 <= world.released_s[1] <= 101.0
-    report = Requests(tmp_path).answer(asked[0])
-    assert report is not None
-    assert report.changed
+    assert asked[0].outcome() == PublishReport("pack", changed=True)
 
 
-def test_a_request_is_told_why_it_cannot_be_opened_and_has_it_tried_at_once(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requests = Requests(tmp_path)
-    asked = [requests.leave()]
-    told: list[str] = []
-    wait = world.wait
-
-    def ask_again(seconds: float | None = None) -> bool:
-        if world.now_s >= 3.0 and len(asked) == 1:
-            asked.append(requests.leave())
-        return wait(seconds)
+def test_an_order_is_told_why_it_cannot_be_opened_and_has_it_tried_at_once(world: World) -> None:
+    world.end_s = 30.0
 
     def fail() -> None:
-        if len(world.opened_s) == 1:
+        if len(world.opened_s) < 3:
             raise StateError("the disk fails")
-        try:
-            requests.answer(asked[0])
-        except TorsyncError as error:
-            told.append(error.message)
 
-    monkeypatch.setattr(world, "wait", ask_again)
     world.open = fail
-    world.end_s = 100.0
+    asked = [world.inbox.put(MakeRelease())]
+    rest = world.rest
+
+    def ask_again(seconds: float) -> None:
+        if len(asked) == 1:
+            asked.append(world.inbox.put(MakeRelease()))
+        else:
+            rest(seconds)
+
+    world.rest = ask_again  # type: ignore[method-assign]
     world.run()
-    assert told == ["the disk fails"]
-    assert world.opened_s[0] == 0.0
-    assert 3.0 <= world.opened_s[1] <= 4.0
-    assert world.errors() == ["state"]
-    report = requests.answer(asked[1])
-    assert report is not None
-    assert report.changed
+    with pytest.raises(StateError, match="the disk fails"):
+        asked[0].outcome()
+    assert asked[1].outcome() == PublishReport("pack", changed=True)
+    assert [error.message for error in world.refused] == ["the disk fails"]
+    assert world.opened_s == [0, 0, 0], "each order and the start have it tried at once"
+
+
+def test_a_paused_one_does_nothing_by_itself_also_after_a_restart(world: World) -> None:
+    asked = world.inbox.put(Pause())
+    world.run()
+    assert asked.outcome() == PauseReport("pack", paused=True)
+    assert (world.opened_s, world.released_s) == ([], [])
+    world.now_s, world.inbox = 0.0, Waiting(world)
+    world.run()
+    assert (world.opened_s, world.released_s) == ([], [])
+    world.now_s, world.inbox, world.end_s = 0.0, Waiting(world), 100.0
+    asked = world.inbox.put(Resume())
+    world.run()
+    assert asked.outcome() == PauseReport("pack", paused=False)
+    assert world.released_s == [0.0]
+
+
+def test_a_paused_one_makes_the_release_that_it_is_asked_for_and_closes_again(
+    world: World,
+) -> None:
+    world.inbox.put(Pause())
+    asked = world.inbox.put(MakeRelease())
+    world.run()
+    assert asked.outcome() == PublishReport("pack", changed=True)
+    assert world.released_s == [0.0]
+    assert (len(world.opened_s), world.closed) == (1, 1)

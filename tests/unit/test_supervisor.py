@@ -1,424 +1,373 @@
-"""The service's rhythm: when it checks again, what it heeds meanwhile, and how it ends."""
+"""The supervisor: one that fails does not end the others; reload restarts only what changed."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from itertools import pairwise
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from torsync.model.config import SubscriptionConfig
-from torsync.model.errors import BusyError, NoPeersError, RefusedError, StateError, TreeError
-from torsync.model.events import Level, Notice
+from tests.support.processes import HOST, free_port, wait_until
+from torsync.disk.lock import hold_tree, holder_command
+from torsync.model.config import (
+    Config,
+    FeedConfig,
+    PublicationConfig,
+    ServiceConfig,
+    SessionConfig,
+    SubscriptionConfig,
+)
+from torsync.model.errors import (
+    BusyError,
+    ConfigError,
+    FeedError,
+    ServiceStoppedError,
+    TorsyncError,
+    UsageError,
+)
+from torsync.model.events import Event, Level, Notice
+from torsync.model.orders import Check, MakeRelease, Pause, Terms
 from torsync.model.reports import CheckReport
-from torsync.service import subscription_runner
-from torsync.service.supervisor import Supervisor
-from torsync.subscribe.approval import Approvals
-from torsync.subscribe.state import TreeState, state_folder
-from torsync.subscribe.surroundings import Surroundings
+from torsync.service import publication_runner, subscription_runner, worker_thread
+from torsync.service.desk import ReloadReport
+from torsync.service.hub import Hub
+from torsync.service.supervisor import Supervisor, Ties
+from torsync.subscribe.state import state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from torsync.model.events import Event
-    from torsync.subscribe.remote.long_poll import LongPoll
-    from torsync.swarm.session import SwarmPool
+    from torsync.subscribe.surroundings import Surroundings
 
-HOUR_S = 3600.0
-NO_JITTER = 0.5
-
-
-def no_pool() -> SwarmPool:
-    raise AssertionError("nothing is seeded here")
-
-
-def fine() -> CheckReport:
-    return CheckReport("pack")
-
-
-def unreachable() -> CheckReport:
-    raise NoPeersError("nobody is there")
-
-
-def changed() -> None:
-    raise TreeError("a file changed")
+SESSION = SessionConfig(listen=(f"{HOST}:0",), dht=False, lsd=False)
 
 
 @dataclass
 class World:
-    """A clock that goes on by waiting alone, and a subscription that does as it is told.
+    """Subscriptions and publications that do as they are told.
 
     Attributes:
-        checks: what each check does; the service is stopped when there is none left.
-        heed: what is done at each look at what is seeded.
-        open: what is done when the subscription is opened.
-        is_approved: whether another process has approved an update.
-        apply: what carrying that out does.
-        checked_s, heeded_s, opened_s, applied_s: when that was.
+        check: what a check of one does, by its name.
+        opened: how often each was.
+        alive: those that are open.
     """
 
-    checks: list[Callable[[], CheckReport]]
-    heed: Callable[[], None] = lambda: None
-    open: Callable[[], None] = lambda: None
-    is_approved: Callable[[], bool] = lambda: False
-    apply: Callable[[], CheckReport] = fine
-    stop: threading.Event = field(default_factory=threading.Event)
-    now_s: float = 0.0
-    checked_s: list[float] = field(default_factory=list)
-    heeded_s: list[float] = field(default_factory=list)
-    opened_s: list[float] = field(default_factory=list)
-    applied_s: list[float] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    reports: list[CheckReport] = field(default_factory=list)
-    closed: int = 0
-
-    def wait(self, seconds: float) -> bool:
-        self.now_s += seconds
-        return self.stop.is_set()
-
-    def gaps_s(self) -> list[float]:
-        return [after - before for before, after in pairwise(self.checked_s)]
-
-    def errors(self) -> list[str]:
-        return [
-            event.code
-            for event in self.events
-            if isinstance(event, Notice) and event.level is Level.ERROR
-        ]
-
-
-class FakeSubscription:
-    """Stands in for ``Subscription``."""
-
-    world: World
-
-    def __init__(
-        self, _config: SubscriptionConfig, _folder: Path, _around: Surroundings, *, news: LongPoll
-    ) -> None:
-        assert not news.is_listening, "nothing was polled yet"
-        self.world.opened_s.append(self.world.now_s)
-        self.world.open()
-
-    def resume_seeding(self) -> None:
-        assert not self.world.checked_s, "it comes first"
-
-    def check_now(self) -> CheckReport:
-        world = self.world
-        world.checked_s.append(world.now_s)
-        check = world.checks.pop(0)
-        if not world.checks:
-            world.stop.set()
-        return check()
-
-    def rest(self) -> None:
-        pass
-
-    @property
-    def is_approved(self) -> bool:
-        return self.world.is_approved()
-
-    def apply_approved(self) -> CheckReport:
-        self.world.applied_s.append(self.world.now_s)
-        return self.world.apply()
-
-    def heed(self) -> None:
-        self.world.heeded_s.append(self.world.now_s)
-        self.world.heed()
-
-    def close(self) -> None:
-        self.world.closed += 1
+    check: dict[str, Callable[[], CheckReport]] = field(default_factory=dict)
+    opened: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    alive: set[str] = field(default_factory=set)
+    arounds: dict[str, Surroundings] = field(default_factory=dict)
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Run a service with one subscription in a world until it is stopped."""
-
-    def run_it(
-        world: World, *, interval_s: float = HOUR_S, jitter: Callable[[], float] | None = None
-    ) -> None:
-        class Subscription(FakeSubscription):
-            pass
-
-        Subscription.world = world
-        monkeypatch.setattr(subscription_runner, "Subscription", Subscription)
-        url = "https://example.org/x.torrent"
-        config = SubscriptionConfig("pack", url, tmp_path / "tree", interval_s=interval_s)
-        around = Surroundings(
-            pool=no_pool,
-            sink=world.events.append,
-            stopping=world.stop.is_set,
-            wait=world.wait,
-            seed=True,
-        )
-        service = Supervisor(
-            [config],
-            tmp_path / "state",
-            around,
-            on_report=world.reports.append,
-            jitter=jitter or (lambda: NO_JITTER),
-            clock=lambda: world.now_s,
-        )
-        service.run(world.stop)
-
-    return run_it
-
-
-def test_it_checks_at_the_interval(run: Callable[..., None]) -> None:
-    world = World([fine] * 4)
-    run(world)
-    assert world.gaps_s() == pytest.approx([HOUR_S] * 3)
-    assert world.closed == 1
-    assert world.errors() == []
-
-
-@pytest.mark.parametrize(("drawn", "factor"), [(0.0, 0.9), (0.5, 1.0), (0.999999, 1.1)])
-def test_the_interval_varies_by_a_tenth(
-    run: Callable[..., None], drawn: float, factor: float
-) -> None:
-    world = World([fine] * 2)
-    run(world, jitter=lambda: drawn)
-    assert world.gaps_s() == pytest.approx([HOUR_S * factor], rel=1e-5)
-
-
-def test_jitter_is_drawn_anew_for_each_wait(run: Callable[..., None]) -> None:
-    drawn = iter([0.0, 0.5, 1.0])
-    world = World([fine, fine, unreachable])
-    run(world, jitter=lambda: next(drawn))
-    assert world.gaps_s() == pytest.approx([HOUR_S * 0.9, HOUR_S])
-
-
-def test_failures_are_tried_again_ever_later_but_never_later_than_at_the_interval(
-    run: Callable[..., None],
-) -> None:
-    world = World([unreachable] * 7)
-    run(world, interval_s=100.0)
-    assert world.gaps_s() == pytest.approx([10, 20, 40, 80, 100, 100])
-    assert world.errors() == ["no_peers"] * 7
-    world = World([unreachable] * 40)  # no number grows too large
-    run(world, interval_s=HOUR_S)
-    assert world.gaps_s()[-1] == pytest.approx(HOUR_S)
-
-
-def test_a_success_makes_the_next_failure_the_first(run: Callable[..., None]) -> None:
-    world = World([unreachable, unreachable, fine, unreachable, fine])
-    run(world)
-    assert world.gaps_s() == pytest.approx([10, 20, HOUR_S, 10])
-
-
-def test_a_back_off_varies_as_well(run: Callable[..., None]) -> None:
-    world = World([unreachable] * 2)
-    run(world, jitter=lambda: 0.0)
-    assert world.gaps_s() == pytest.approx([9])
-
-
-def test_a_check_that_could_not_read_everything_is_told_and_made_again_soon(
-    run: Callable[..., None],
-) -> None:
-    def partly() -> CheckReport:
-        return CheckReport("pack", unreadable=["closed"])
-
-    world = World([partly, partly, fine])
-    run(world)
-    assert world.gaps_s() == pytest.approx([10, 20])
-    assert world.errors() == ["tree", "tree"]
-    assert [report.unreadable for report in world.reports] == [["closed"]] * 2
-
-
-def test_a_tree_that_cannot_be_opened_is_tried_again_ever_later(run: Callable[..., None]) -> None:
-    refusals = iter([True, True, True, False])
-
-    def refuse() -> None:
-        if next(refusals):
-            raise BusyError("another process has it")
-
-    world = World([fine], open=refuse)
-    run(world)
-    assert world.opened_s == pytest.approx([0, 10, 30, 70])
-    assert world.errors() == ["busy"] * 3
-    assert world.closed == 1
-
-
-def test_what_is_seeded_is_heeded_between_checks(run: Callable[..., None]) -> None:
-    world = World([fine] * 2)
-    run(world, interval_s=60.0)
-    within = [time_s for time_s in world.heeded_s if time_s <= 60.0]
-    assert len(within) >= 30
-    assert within[0] < 3
-
-
-def test_an_alarm_leads_to_a_check_at_once(run: Callable[..., None]) -> None:
-    alarms = iter([True])
-
-    def heed() -> None:
-        if world.now_s > 5 and next(alarms, False):
-            changed()
-
-    world = World([fine] * 3, heed=heed)
-    run(world)
-    assert world.gaps_s() == pytest.approx([6, HOUR_S])
-    assert world.errors() == ["tree"]
-
-
-def test_alarms_in_a_row_are_answered_ever_later_but_checks_are_not_delayed(
-    run: Callable[..., None],
-) -> None:
-    world = World([fine] * 7, heed=changed)
-    run(world, interval_s=100.0)
-    assert world.gaps_s() == pytest.approx([1, 10, 20, 40, 80, 100], abs=1.5)
-
-
-def test_an_alarm_after_a_quiet_wait_is_the_first_again(run: Callable[..., None]) -> None:
-    def heed() -> None:
-        if len(world.checked_s) != 3:
-            changed()
-
-    world = World([fine] * 5, heed=heed)
-    run(world)
-    assert world.gaps_s() == pytest.approx([1, 10, HOUR_S, 1], abs=1.5)
-
-
-def test_an_approval_is_acted_on_within_seconds_and_without_a_poll(
-    run: Callable[..., None],
-) -> None:
-    def apply() -> CheckReport:
-        world.is_approved = lambda: False
-        return CheckReport("pack", changed=True)
-
-    world = World([fine] * 2, apply=apply)
-    world.is_approved = lambda: world.now_s >= 100
-    run(world)
-    assert world.applied_s == pytest.approx([100], abs=2)
-    assert world.checked_s == pytest.approx([0, 100 + HOUR_S], abs=2)
-    assert [report.changed for report in world.reports] == [True]
-
-
-def test_an_approval_that_is_there_at_the_start_is_acted_on_at_once(
-    run: Callable[..., None],
-) -> None:
-    def apply() -> CheckReport:
-        world.is_approved = lambda: False
-        raise NoPeersError("nobody is there")
-
-    world = World([fine], apply=apply, is_approved=lambda: True)
-    run(world)
-    assert (world.applied_s, world.errors()) == ([0], ["no_peers"])
-    assert world.checked_s == pytest.approx([10]), "what failed is tried again soon"
-
-
-def test_a_state_that_cannot_be_read_is_no_approval(run: Callable[..., None]) -> None:
-    def unreadable() -> bool:
-        if 5 < world.now_s < HOUR_S:
-            raise StateError("damaged")
-        return False
-
-    world = World([fine] * 2, is_approved=unreadable)
-    run(world)
-    assert world.gaps_s() == pytest.approx([HOUR_S], abs=2)
-
-
-def test_what_waits_for_approval_is_not_reported_as_done(run: Callable[..., None]) -> None:
-    world = World([lambda: CheckReport("pack", dry_run=True, changed=True)])
-    run(world)
-    assert world.reports == []
-
-
-@pytest.mark.parametrize("where", ["check", "heed", "open"])
-def test_an_exception_that_nobody_foresaw_ends_the_service_with_it(
-    run: Callable[..., None], where: str
-) -> None:
-    def crash() -> CheckReport:
-        raise ZeroDivisionError(where)
-
-    def crash_too() -> None:
-        crash()
-
-    world = World([fine] * 9)
-    if where == "check":
-        world.checks = [fine, crash, fine]
-    elif where == "heed":
-        world.heed = crash_too
-    else:
-        world.open = crash_too
-    with pytest.raises(ZeroDivisionError, match=where):
-        run(world)
-    assert world.stop.is_set()
-    assert world.checks, "nothing is done after it"
-    assert world.closed == (0 if where == "open" else 1)
-
-
-def test_the_others_end_in_order_when_one_crashes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop = threading.Event()
-    waits = threading.Event()
-    closed = []
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
 
     class Subscription:
+        """Stands in for the real one."""
+
         def __init__(
-            self, config: SubscriptionConfig, _folder: Path, _around: object, *, news: LongPoll
+            self,
+            config: SubscriptionConfig,
+            _folder: Path,
+            around: Surroundings,
+            **_options: object,
         ) -> None:
-            assert not news.is_listening
             self.name = config.name
+            world.opened[self.name] += 1
+            world.alive.add(self.name)
+            world.arounds[self.name] = around
 
         def resume_seeding(self) -> None:
             pass
 
-        def check_now(self) -> CheckReport:
-            if self.name == "bad":
-                assert waits.wait(20)
-                raise ZeroDivisionError
-            return CheckReport(self.name)
+        def check_now(self, *, force: bool = False) -> CheckReport:  # noqa: ARG002
+            return world.check.get(self.name, lambda: CheckReport(self.name))()
 
         def rest(self) -> None:
             pass
-
-        is_approved = False
 
         def heed(self) -> None:
             pass
 
         def close(self) -> None:
-            closed.append(self.name)
+            world.alive.discard(self.name)
 
-    def wait(seconds: float) -> bool:
-        waits.set()
-        return stop.wait(seconds)
+    class Publication(Subscription):
+        """Stands in for the real one."""
+
+        def __init__(
+            self, config: PublicationConfig, folder: Path, around: Surroundings, _feed: object
+        ) -> None:
+            super().__init__(config, folder, around)  # type: ignore[arg-type]
+            self.hinting = self
+
+        def resume(self) -> None:
+            pass
+
+        def release_now(self, **_options: bool) -> None:
+            raise TorsyncError("nothing is released here")
 
     monkeypatch.setattr(subscription_runner, "Subscription", Subscription)
-    around = Surroundings(
-        pool=no_pool, sink=lambda _event: None, stopping=stop.is_set, wait=wait, seed=True
-    )
-    configs = [
-        SubscriptionConfig(name, "https://example.org/x.torrent", tmp_path / name)
-        for name in ("good", "bad")
-    ]
-    service = Supervisor(configs, tmp_path / "state", around, on_report=lambda _report: None)
-    with pytest.raises(ZeroDivisionError):
-        service.run(stop)
-    assert sorted(closed) == ["bad", "good"]
+    monkeypatch.setattr(publication_runner, "Publication", Publication)
+    monkeypatch.setattr(worker_thread, "_BUSY_RETRY_S", 0.05)
+    return world
 
 
-def test_an_approval_ends_the_wait_for_a_subscription_that_cannot_be_opened(
-    run: Callable[..., None], tmp_path: Path
+class Running:
+    """A supervisor in a thread."""
+
+    def __init__(self, config: Config, state_dir: Path, **ties: object) -> None:
+        self.events: list[Event] = []
+        self.stop, self.asked = threading.Event(), threading.Event()
+        self.failure: list[BaseException] = []
+        self.desk = Supervisor(config, state_dir, Hub(self.events.append), Ties(**ties))  # type: ignore[arg-type]
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        wait_until(lambda: bool(self.desk.workers() or self.failure), "it has begun")
+
+    def _run(self) -> None:
+        try:
+            self.desk.run(self.stop, self.asked)
+        except BaseException as error:  # noqa: BLE001 - looked at by the test
+            self.failure.append(error)
+
+    def end(self) -> None:
+        self.stop.set()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+    def check(self, name: str) -> CheckReport:
+        pending = self.desk.give(name, Check(), Terms())
+        assert pending.wait(30)
+        report = pending.outcome()
+        assert isinstance(report, CheckReport)
+        return report
+
+    def codes(self, name: str, *levels: Level) -> list[str]:
+        return [
+            event.code
+            for event in tuple(self.events)
+            if isinstance(event, Notice) and event.subscription == name and event.level in levels
+        ]
+
+
+@contextmanager
+def running(config: Config, state_dir: Path, **ties: object) -> Iterator[Running]:
+    service = Running(config, state_dir, **ties)
+    try:
+        yield service
+    finally:
+        service.end()
+    if service.failure:
+        raise service.failure[0]
+
+
+def subscriptions(tmp_path: Path, *names: str) -> Config:
+    url = "https://example.org/x.torrent"
+    return Config(SESSION, {name: SubscriptionConfig(name, url, tmp_path / name) for name in names})
+
+
+def crash() -> CheckReport:
+    raise ZeroDivisionError("oh")
+
+
+def test_one_that_crashes_is_begun_again_later_and_the_others_go_on(
+    tmp_path: Path, world: World
 ) -> None:
-    folder = state_folder(tmp_path / "state", tmp_path / "tree")
+    world.check["bad"] = crash
+    now_s = [0.0]
+    with running(
+        subscriptions(tmp_path, "good", "bad"), tmp_path / "state", clock=lambda: now_s[0]
+    ) as service:
+        wait_until(lambda: service.codes("bad", Level.ERROR) == ["crashed"], "the crash is told")
+        assert service.check("good").name == "good"
+        assert world.alive == {"good"}
+        assert [worker.restarts for worker in service.desk.workers()] == [0, 1]
+        with pytest.raises(TorsyncError, match="nobody foresaw"):
+            service.check("bad")
+        del world.check["bad"]
+        now_s[0] = 10.5
+        service.desk.give("bad", Check(), Terms())  # wakes it
+        wait_until(lambda: "bad" in world.alive, "it is begun again")
+        assert world.opened == {"good": 1, "bad": 2}
+    traceback = [one for one in service.events if isinstance(one, Notice) and "oh" in one.message]
+    assert traceback[0].hint == "it is tried again in 10 s; please report this"
+    assert world.alive == set()
 
-    def refuse() -> None:
-        if len(world.opened_s) == 4:
-            approve(folder)
-        if len(world.opened_s) < 6:
-            raise RefusedError("is its disk not mounted?")
 
-    def approve(folder: Path) -> None:
-        state = TreeState(folder)
-        Approvals(state).give("ab" * 32)
-        state.close()
+def test_a_tree_that_another_command_holds_is_waited_for(tmp_path: Path, world: World) -> None:
+    config = subscriptions(tmp_path, "one", "two")
+    folder = state_folder(tmp_path / "state", tmp_path / "one")
+    with hold_tree(folder, name="one", command="torsync verify"):
+        service = Running(config, tmp_path / "state")
+        wait_until(lambda: "two" in world.alive, "the other one works")
+        wait_until(lambda: bool(service.codes("one", Level.WARNING)), "it is told")
+        with pytest.raises(BusyError, match="torsync verify"):
+            service.check("one")
+    wait_until(lambda: "one" in world.alive, "it works, too")
+    assert service.codes("one", Level.WARNING) == ["busy"], "it is told once"
+    assert holder_command(folder) == "torsync run"
+    service.end()
+    assert service.failure == []
 
-    world = World([fine], open=refuse)
-    run(world)
-    waited = [after - before for before, after in pairwise(world.opened_s)]
-    assert waited == pytest.approx([10, 20, 40, 1, 1])
-    assert world.errors() == ["refused"] * 5
+
+def test_there_is_one_service_for_a_state_directory(tmp_path: Path, world: World) -> None:
+    with running(subscriptions(tmp_path, "one"), tmp_path / "state"):
+        wait_until(lambda: "one" in world.alive, "it works")
+        second = Running(subscriptions(tmp_path, "two"), tmp_path / "state")
+        second.thread.join(30)
+        assert isinstance(second.failure[0], BusyError)
+        assert "torsync run" in second.failure[0].message
+        assert world.opened == {"one": 1}
+
+
+def test_reload_restarts_only_what_changed(tmp_path: Path, world: World) -> None:
+    old = subscriptions(tmp_path, "same", "other", "gone")
+    new = subscriptions(tmp_path, "same", "new")
+    changed = replace(old.subscriptions["other"], interval_s=5.0)
+    new = replace(new, subscriptions={**new.subscriptions, "other": changed})
+    with running(old, tmp_path / "state", load=lambda: new) as service:
+        wait_until(lambda: world.alive == {"same", "other", "gone"}, "they work")
+        assert service.desk.reload() == ReloadReport(("new",), ("gone",), ("other",), ("same",))
+        wait_until(lambda: world.alive == {"same", "other", "new"}, "the new ones work")
+        assert world.opened == {"same": 1, "other": 2, "gone": 1, "new": 1}
+        assert [worker.config.name for worker in service.desk.workers()] == ["same", "new", "other"]
+        with pytest.raises(UsageError, match="no subscription or publication 'gone'"):
+            service.check("gone")
+        assert service.desk.reload() == ReloadReport(unchanged=("same", "new", "other"))
+
+
+def test_another_session_restarts_everything(tmp_path: Path, world: World) -> None:
+    old = subscriptions(tmp_path, "one", "two")
+    new = replace(old, session=replace(SESSION, upload_limit=1000))
+    with running(old, tmp_path / "state", load=lambda: new) as service:
+        wait_until(lambda: world.alive == {"one", "two"}, "they work")
+        assert service.desk.reload().restarted == ("one", "two")
+        wait_until(lambda: world.opened == {"one": 2, "two": 2}, "they work again")
+
+
+@pytest.mark.parametrize("by_signal", [False, True])
+def test_a_broken_configuration_leaves_all_as_it_is(
+    tmp_path: Path, world: World, *, by_signal: bool
+) -> None:
+    def load() -> Config:
+        raise ConfigError("2 problems", problems=("c.toml:1: x", "c.toml:2: y"), hint="correct it")
+
+    with running(subscriptions(tmp_path, "one"), tmp_path / "state", load=load) as service:
+        wait_until(lambda: world.alive == {"one"}, "it works")
+        if by_signal:
+            service.asked.set()
+            wait_until(lambda: len(service.codes("", Level.ERROR)) == 3, "it is told")
+            messages = [one.message for one in service.events if isinstance(one, Notice)]
+            assert messages == [
+                "the configuration was not reloaded: 2 problems",
+                "c.toml:1: x",
+                "c.toml:2: y",
+            ]
+        else:
+            with pytest.raises(ConfigError, match="2 problems"):
+                service.desk.reload()
+        assert world.opened == {"one": 1}
+        assert service.check("one").name == "one"
+
+
+def test_a_configuration_that_became_empty_is_refused(tmp_path: Path, world: World) -> None:
+    with running(
+        subscriptions(tmp_path, "one"), tmp_path / "state", load=lambda: Config(SESSION, {})
+    ) as service:
+        with pytest.raises(ConfigError, match="no subscription and no publication any more"):
+            service.desk.reload()
+        assert service.check("one").name == "one"
+
+
+def test_a_feed_that_cannot_listen_is_refused_and_the_old_one_goes_on(
+    tmp_path: Path, world: World
+) -> None:
+    publications = {"pack": PublicationConfig("pack", tmp_path / "pack", watch=False)}
+    old_port, taken = free_port(), free_port()
+    old = Config(SESSION, {}, publications, FeedConfig((HOST, old_port)))
+    other = Config(SESSION, {}, publications, FeedConfig((HOST, taken)))
+    with running(old, tmp_path / "a", load=lambda: other) as service:
+        wait_until(lambda: world.alive == {"pack"}, "it works")
+        with running(replace(other), tmp_path / "b"):
+            wait_until(lambda: world.opened["pack"] == 2, "the other one works")
+            with pytest.raises(FeedError):
+                service.desk.reload()
+        assert service.desk.reload().restarted == ("pack",)
+
+
+def test_the_control_api_moves_to_where_it_is_configured(tmp_path: Path, world: World) -> None:
+    opened: list[ServiceConfig] = []
+    closed: list[ServiceConfig] = []
+
+    class Control:
+        def __init__(self, _desk: object, config: ServiceConfig) -> None:
+            self._config = config
+            opened.append(config)
+
+        def close(self) -> None:
+            closed.append(self._config)
+
+    old = subscriptions(tmp_path, "one")
+    new = [
+        replace(old, service=ServiceConfig((HOST, 5))),
+        replace(old, service=ServiceConfig(None)),
+    ]
+    with running(old, tmp_path / "state", open_control=Control, load=lambda: new[0]) as service:
+        wait_until(lambda: opened == [old.service], "it is open")
+        assert service.desk.reload().unchanged == ("one",)
+        wait_until(lambda: opened == [old.service, new[0].service], "it has moved")
+        assert closed == [old.service]
+        del new[0]
+        service.desk.reload()
+        wait_until(lambda: len(closed) == 2, "it is closed")
+    assert opened == [old.service, closed[1]]
+
+
+def test_orders_are_for_what_can_carry_them_out(tmp_path: Path, world: World) -> None:
+    config = replace(
+        subscriptions(tmp_path, "one"),
+        publications={"pack": PublicationConfig("pack", tmp_path / "pack", watch=False)},
+    )
+    with running(config, tmp_path / "state") as service:
+        wait_until(lambda: world.alive == {"one", "pack"}, "they work")
+        with pytest.raises(UsageError, match="'one' is a subscription"):
+            service.desk.give("one", MakeRelease(), Terms())
+        with pytest.raises(UsageError, match="'pack' is a publication"):
+            service.desk.give("pack", Check(), Terms())
+        assert service.desk.give("pack", Pause(), Terms()).wait(30)
+        wait_until(lambda: world.alive == {"one"}, "it is closed")
+        assert [worker.paused for worker in service.desk.workers()] == [False, True]
+    with pytest.raises(ServiceStoppedError):
+        service.desk.give("one", Check(), Terms())
+
+
+def test_terms_of_an_order_are_those_of_its_surroundings_while_it_is_carried_out(
+    tmp_path: Path, world: World
+) -> None:
+    seen: list[float | None] = []
+
+    def check() -> CheckReport:
+        seen.append(world.arounds["one"].terms().patience_s)
+        return CheckReport("one")
+
+    world.check["one"] = check
+    with running(subscriptions(tmp_path, "one"), tmp_path / "state") as service:
+        assert service.desk.give("one", Check(), Terms(patience_s=7.0)).wait(30)
+        service.check("one")
+    assert [patience for patience in seen if patience is not None] == [7.0]
+    assert seen[-1] is None
+
+
+def test_when_the_next_check_is_due_is_told(tmp_path: Path, world: World) -> None:
+    with running(subscriptions(tmp_path, "one"), tmp_path / "state") as service:
+        service.check("one")
+        wait_until(
+            lambda: (service.desk.workers()[0].next_check_s or 0.0) > time.time() + 300,
+            "the next check is in ten minutes",
+        )

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from torsync.cli.render import Renderer
     from torsync.model.config import Config, PublicationConfig, SessionConfig, SubscriptionConfig
-    from torsync.model.events import EventSink
     from torsync.model.guard import Allowance
     from torsync.subscribe.surroundings import Surroundings
-    from torsync.swarm.session import SwarmPool
 
 
 @dataclass
@@ -29,6 +27,7 @@ class Context:
     Attributes:
         json: whether standard output is for scripts.
         stop: set when the command shall end.
+        reload: set when the configuration is to be read anew; only the service does that.
         signal: the number of the signal that asked for it; 0 before.
     """
 
@@ -37,6 +36,7 @@ class Context:
     renderer: Renderer
     json: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
+    reload: threading.Event = field(default_factory=threading.Event)
     signal: int = 0
 
     def load_config(self) -> Config:
@@ -109,6 +109,7 @@ class Context:
     ) -> Iterator[Surroundings]:
         """Give subscriptions what they need; the sessions end with the block."""
         from torsync.model.orders import Terms
+        from torsync.service.lazy_pool import LazyPool
         from torsync.subscribe.surroundings import Surroundings
 
         sessions = LazyPool(session, self.renderer.event)
@@ -133,28 +134,3 @@ def allowances(arguments: argparse.Namespace) -> frozenset[Allowance]:
     if getattr(arguments, "adopt", False):
         found.add(Allowance.ADOPT)
     return frozenset(found)
-
-
-class LazyPool:
-    """Imports libtorrent and makes the pool of sessions when the first torrent is added."""
-
-    def __init__(self, session: SessionConfig, sink: EventSink) -> None:
-        self._session = session
-        self._sink = sink
-        self._pool: SwarmPool | None = None
-        self._lock = threading.Lock()
-
-    def get(self) -> SwarmPool:
-        """Give the pool."""
-        from torsync.swarm.session import SwarmPool
-
-        with self._lock:
-            if self._pool is None:
-                self._pool = SwarmPool(self._session, sink=self._sink)
-            return self._pool
-
-    def close(self) -> None:
-        """Stop the sessions, if there are any."""
-        with self._lock:
-            if self._pool is not None:
-                self._pool.close()

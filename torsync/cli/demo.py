@@ -11,27 +11,26 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 from torsync.model.config import (
+    Config,
     FeedConfig,
     PublicationConfig,
     SessionConfig,
     SubscriptionConfig,
 )
 from torsync.model.errors import ExitCode, TorsyncError, UsageError
-from torsync.model.events import Event, EventSink, Level, Notice
+from torsync.model.events import Event, Level, Notice
 from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from torsync.cli.context import Context
     from torsync.model.publish_reports import PublishReport
     from torsync.model.reports import CheckReport
-    from torsync.service.supervisor import Supervisor
-    from torsync.subscribe.surroundings import Surroundings
 
 _Report = TypeVar("_Report")
 _LOOPBACK = SessionConfig(listen=("127.0.0.1:0",), dht=False, lsd=False)
@@ -184,50 +183,48 @@ class _Demo:
 
     @contextmanager
     def _publisher(self, key: Path) -> Iterator[_Service[PublishReport]]:
-        from torsync.service.supervisor import Supervisor
-
         config = PublicationConfig(
             "game", self._folder, secret_key=key, settle_s=_SETTLE_S, comment="torsync demo"
         )
         service: _Service[PublishReport] = _Service(self._context)
-        with self._surroundings(service.on_event) as (around, stop):
-            supervisor = Supervisor(
-                [],
-                self._base / "publisher" / "state",
-                around,
-                on_report=lambda _report: None,
-                publications=[config],
-                feed=FeedConfig(("127.0.0.1", 0)),
-                on_release=service.put,
-            )
-            with _running(supervisor, stop, service.fail):
-                yield service
+        with self._running(
+            Config(_LOOPBACK, {}, {"game": config}, FeedConfig(("127.0.0.1", 0))),
+            self._base / "publisher" / "state",
+            service,
+        ):
+            yield service
 
     @contextmanager
     def _subscriber(self, name: str, url: str, public_key: str) -> Iterator[_Service[CheckReport]]:
-        from torsync.service.supervisor import Supervisor
-
         path = self._base / name / "game"
         config = SubscriptionConfig(name, url, path, public_keys=(public_key,))
         service: _Service[CheckReport] = _Service(self._context)
-        with self._surroundings(service.on_event) as (around, stop):
-            state = self._base / name / "state"
-            supervisor = Supervisor([config], state, around, on_report=service.put)
-            with _running(supervisor, stop, service.fail):
-                yield service
+        with self._running(Config(_LOOPBACK, {name: config}), self._base / name / "state", service):
+            yield service
 
     @contextmanager
-    def _surroundings(self, sink: EventSink) -> Iterator[tuple[Surroundings, threading.Event]]:
-        """Give one service what it needs, and what stops it."""
-        from torsync.cli.context import LazyPool
-        from torsync.subscribe.surroundings import Surroundings
+    def _running(self, config: Config, state_dir: Path, service: _Service[Any]) -> Iterator[None]:
+        """Run a service in threads of this process."""
+        from torsync.service.hub import Hub
+        from torsync.service.supervisor import Supervisor, Ties
 
         stop = threading.Event()
-        sessions = LazyPool(_LOOPBACK, sink)
+        ties = Ties(on_report=lambda report, _command: service.put(report))
+        supervisor = Supervisor(config, state_dir, Hub(service.on_event), ties)
+
+        def work() -> None:
+            try:
+                supervisor.run(stop)
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                service.fail(error)
+
+        thread = threading.Thread(target=work, name="demo", daemon=True)
+        thread.start()
         try:
-            yield Surroundings(sessions.get, sink, stop.is_set, stop.wait, seed=True), stop
+            yield
         finally:
-            sessions.close()
+            stop.set()
+            thread.join()
 
     def _compare(self) -> None:
         published = _files(self._folder)
@@ -241,27 +238,6 @@ class _Demo:
             ]
             if different:
                 raise TorsyncError(f"the folder of {name} differs: {sorted(different)}")
-
-
-@contextmanager
-def _running(
-    supervisor: Supervisor, stop: threading.Event, fail: Callable[[BaseException], None]
-) -> Iterator[None]:
-    """Run a service in threads of this process."""
-
-    def work() -> None:
-        try:
-            supervisor.run(stop)
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            fail(error)
-
-    thread = threading.Thread(target=work, name="demo", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _STOP_PATIENCE_S = 1.5
+_SERVICE_STOP_PATIENCE_S = 60.0  # systemd waits for 90; a commit is finished meanwhile
 _GARBAGE_OBJECTS = 500_000
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _COMMANDS = {
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             outcome.append(error.exit_code)
 
     try:
-        ended = _run_interruptibly(work, context)
+        ended = _run_interruptibly(work, context, is_service=arguments.command == "run")
         if not ended:
             code = stopped_code(arguments.command, context.signal)
             if code is not ExitCode.OK:
@@ -101,8 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code)
 
 
-def _run_interruptibly(work: Callable[[], None], context: Context) -> bool:
+def _run_interruptibly(work: Callable[[], None], context: Context, *, is_service: bool) -> bool:
     """Run ``work`` in a thread, so that a signal is answered even while the network is silent.
+
+    Args:
+        work: the command.
+        context: its ``stop`` and ``reload`` are set by signals.
+        is_service: whether it is given the time to end in order, and SIGHUP reloads it; not on a
+            terminal, whose end SIGHUP tells.
 
     Returns:
         Whether the work ended; False if it did not do so in time after a signal. What it waits
@@ -134,13 +141,15 @@ def _run_interruptibly(work: Callable[[], None], context: Context) -> bool:
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         for number in _STOP_SIGNALS:
             signal.signal(number, on_signal)
+        if is_service and not sys.stdin.isatty():
+            signal.signal(signal.SIGHUP, lambda _number, _frame: context.reload.set())
         thread.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         ended.wait()
         for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
     except _Stopped:
-        ended.wait(_STOP_PATIENCE_S)
+        ended.wait(_SERVICE_STOP_PATIENCE_S if is_service else _STOP_PATIENCE_S)
     if crash:
         raise crash[0]
     return ended.is_set()

@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ExitCode
+from torsync.model.publish_reports import PublishReport
+from torsync.model.reports import CheckReport, VerifyReport
+from torsync.model.trash_reports import TrashEmptied, TrashRestored
 
 if TYPE_CHECKING:
     import argparse
 
     from torsync.cli.context import Context
+    from torsync.cli.render import Renderer
     from torsync.model.config import Config
+    from torsync.model.orders import Report
 
 
 def run_service(context: Context, arguments: argparse.Namespace) -> ExitCode:  # noqa: ARG001
     """Poll, update, publish and seed until a signal comes."""
     config = context.load_config()
     context.chosen_of_both(config, [])
-    return serve(context, config)
+    return serve(context, config, reloads=True)
 
 
-def serve(context: Context, config: Config) -> ExitCode:
-    """Work on everything that a configuration names until a signal comes."""
-    from torsync.service.supervisor import Supervisor
+def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCode:
+    """Work on everything that a configuration names until a signal comes.
 
-    with context.surroundings(config.session, seed=True) as around:
-        Supervisor(
-            list(config.subscriptions.values()),
-            context.state_dir,
-            around,
-            on_report=context.renderer.check,
-            publications=list(config.publications.values()),
-            feed=config.feed,
-            on_release=partial(context.renderer.publication, command="run"),
-        ).run(context.stop)
+    Args:
+        context: of the command.
+        config: to begin with.
+        reloads: whether it comes from the file, which is read anew when that is asked for.
+    """
+    from torsync.service.hub import Hub
+    from torsync.service.supervisor import Supervisor, Ties
+    from torsync.service.systemd.notify import Notifier
+
+    ties = Ties(
+        on_report=partial(_show, context.renderer),
+        on_order_failed=lambda name, error: context.renderer.error(error, name),
+        load=context.load_config if reloads else None,
+        notifier=Notifier.from_environ(os.environ),
+    )
+    service = Supervisor(config, context.state_dir, Hub(context.renderer.event), ties)
+    service.run(context.stop, context.reload)
     return ExitCode.OK
+
+
+def _show(renderer: Renderer, report: Report, command: str) -> None:
+    if isinstance(report, CheckReport):
+        renderer.check(report, "check-now" if command == "run" else command)
+    elif isinstance(report, PublishReport):
+        renderer.publication(report, command)
+    elif isinstance(report, VerifyReport):
+        renderer.verify(report)
+    elif isinstance(report, (TrashRestored, TrashEmptied)):
+        renderer.trash(report)

@@ -238,6 +238,12 @@ class BusyError(TorsyncError):
     exit_code = ExitCode.BUSY
 
 
+class ServiceStoppedError(BusyError):
+    """The service stopped, or was reloaded, before it came to what was asked of it."""
+
+    code = "service_stopped"
+
+
 class InterruptedByUserError(TorsyncError):
     """The work was stopped by a signal; what was done so far is kept."""
 

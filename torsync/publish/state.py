@@ -218,6 +218,27 @@ class PublicationState:
 
     # --- small facts ------------------------------------------------------------------------
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the service leaves the publication alone.
+
+        Raises:
+            StateError: the disk fails.
+        """
+        return self._read(self.folder / "paused") is not None
+
+    def put_paused(self, paused: bool) -> None:
+        """Leave word for the service, durably.
+
+        Raises:
+            StateError: that was not possible.
+        """
+        with self._in_words():
+            if paused:
+                write_durably(self.folder / "paused", b"")
+            else:
+                (self.folder / "paused").unlink(missing_ok=True)
+
     def note_stage(self, stage: str) -> None:
         """Leave word of what is going on, for ``status``; not durable."""
         self._note("stage", stage)

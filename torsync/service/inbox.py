@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import BusyError, TorsyncError
-from torsync.model.orders import Terms
+from torsync.model.errors import ServiceStoppedError, TorsyncError
+from torsync.model.orders import Pause, Terms, Verify
+from torsync.service.clock import awake_or_not_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +22,13 @@ class Pending:
     Attributes:
         order: what is to be done.
         terms: how.
+        given_s: when, by the inbox's clock.
     """
 
-    def __init__(self, order: Order, terms: Terms) -> None:
+    def __init__(self, order: Order, terms: Terms, given_s: float = 0.0) -> None:
         self.order = order
         self.terms = terms
+        self.given_s = given_s
         self._begun = threading.Event()
         self._ended = threading.Event()
         self._report: Report | None = None
@@ -90,7 +92,7 @@ class Inbox:
     ``put`` and ``stop`` may be called from any thread, all else by the runner.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = awake_or_not_s) -> None:
         """Prepare.
 
         Args:
@@ -122,19 +124,22 @@ class Inbox:
     def is_interrupted(self) -> bool:
         """Whether the work that is being done shall end, to go on later.
 
-        The runner is to stop; or an order waits that is not put off until the runner's own work
-        is done; or nobody waits any more for the report that is being made.
+        The runner is to stop or to pause; or an order waits that is not put off until the
+        runner's own work is done; or nobody waits any more for the report that is being made.
         """
         if self._is_stopped:
             return True
+        waiting = tuple(self._orders)
         current = self._current
-        if current is not None:
-            return current.is_cancelled and current.order.command == "verify"
-        return any(pending.order.preempts for pending in tuple(self._orders))
+        if current is None:
+            return any(pending.order.preempts for pending in waiting)
+        if current.is_cancelled and isinstance(current.order, Verify):
+            return True
+        return any(isinstance(pending.order, Pause) for pending in waiting)
 
     def put(self, order: Order, terms: Terms | None = None) -> Pending:
         """Give an order."""
-        pending = Pending(order, terms or Terms())
+        pending = Pending(order, terms or Terms(), self._clock())
         with self._changed:
             if self._is_stopped:
                 pending.fail(_stopped())
@@ -184,17 +189,20 @@ class Inbox:
             self._is_stopped = True
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Fail what nobody will carry out any more."""
+    def refuse(self, error: TorsyncError | None = None) -> None:
+        """Fail what waits, as nobody will carry it out.
+
+        Args:
+            error: that it fails with; None: the service stopped.
+        """
         with self._changed:
-            self._is_stopped = True
             orders, self._orders = tuple(self._orders), deque()
         for pending in orders:
-            pending.fail(_stopped())
+            pending.fail(error or _stopped())
 
 
-def _stopped() -> BusyError:
-    return BusyError(
+def _stopped() -> ServiceStoppedError:
+    return ServiceStoppedError(
         "the service stopped, or was reloaded, before it came to this",
         hint="give the command again",
     )

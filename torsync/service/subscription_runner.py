@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
-import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import InterruptedByUserError, TorsyncError, TreeError
-from torsync.model.events import Level, Notice
-from torsync.subscribe.approval import is_approved
+from torsync.model.errors import (
+    InterruptedByUserError,
+    PostponedError,
+    TorsyncError,
+    TreeError,
+)
+from torsync.model.orders import Check
+from torsync.model.reports import CheckReport
+from torsync.service.runner import Runner, retry_delay_s
+from torsync.subscribe.ordered import carry_out, is_paused, note_paused
 from torsync.subscribe.remote.long_poll import LongPoll
 from torsync.subscribe.subscription import Subscription
 
@@ -18,125 +23,108 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.model.config import SubscriptionConfig
-    from torsync.model.reports import CheckReport
+    from torsync.model.orders import Pause, Report, Resume
+    from torsync.model.reports import PauseReport
+    from torsync.service.inbox import Inbox, Pending
+    from torsync.service.runner import OnOrderFailed, OnReport
     from torsync.subscribe.surroundings import Surroundings
 
-_FIRST_RETRY_S = 10.0
 _JITTER = 0.1
 _HEED_S = 1.0
-_LISTEN_S = 0.1
 
 
-class SubscriptionRunner:
-    """Runs one subscription until the service stops; after a failure it is tried again later."""
+class SubscriptionRunner(Runner):
+    """Runs one subscription until its inbox is stopped; after a failure it is tried again later."""
 
     def __init__(
         self,
         config: SubscriptionConfig,
         folder: Path,
         around: Surroundings,
+        inbox: Inbox,
         *,
-        on_report: Callable[[CheckReport], None],
+        on_report: OnReport,
+        on_order_failed: OnOrderFailed,
         jitter: Callable[[], float] = random.random,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
     ) -> None:
         """Prepare.
 
         Args:
             config: of the subscription.
             folder: where its state is.
-            around: what it needs; ``stopping`` ends it.
-            on_report: told what each check that changed something did.
+            around: what it needs; ``stopping`` and ``wait`` are the inbox's.
+            inbox: of orders.
+            on_report: told what was done; see ``Runner``.
+            on_order_failed: told of orders that were not carried out.
             jitter: gives numbers in [0, 1), so that subscribers don't poll in step.
             clock: gives seconds that only grow.
         """
+        super().__init__(
+            config.name,
+            inbox,
+            around.sink,
+            on_report=on_report,
+            on_order_failed=on_order_failed,
+            clock=clock,
+            now_s=around.now_s,
+        )
         self._config = config
         self._folder = folder
         self._around = around
-        self._on_report = on_report
         self._jitter = jitter
-        self._clock = clock
-        self._news = LongPoll(config.url, config.headers)
+        self._news = LongPoll(config.url, config.headers, on_news=inbox.ring)
+        self._subscription: Subscription | None = None
+        self._failures = 0
+        self._alarms = 0
+        self._heeds_s = 0.0
+        self._last: tuple[float, CheckReport] | None = None
 
-    def run(self) -> None:
-        """Work until the service stops."""
-        failures = 0
-        while not self._around.stopping():
-            try:
-                subscription = Subscription(
-                    self._config, self._folder, self._around, news=self._news
-                )
-            except TorsyncError as error:
-                self._report(error)
-                failures += 1
-                self._wait_to_open(self._delay_s(failures))
-                continue
-            try:
-                self._loop(subscription)
-            finally:
-                self._news.close()
-                subscription.close()
-            return
+    # --- its own work -----------------------------------------------------------------------
 
-    def _wait_to_open(self, delay_s: float) -> None:
-        """Wait before another try to open a subscription; an approval ends the wait."""
-        ends = self._clock() + delay_s
-        while (left := ends - self._clock()) > 0 and not self._around.wait(min(left, _HEED_S)):
-            with suppress(TorsyncError):  # a state that cannot be read is told of by the next try
-                if is_approved(self._folder):
-                    return
-
-    def _loop(self, subscription: Subscription) -> None:
-        failures = alarms = 0
-        self._attempt(subscription.resume_seeding)
-        while not self._around.stopping():
-            if self._attempt(lambda: self._check(subscription)):
-                failures = 0
-            else:
-                failures += 1
-            subscription.rest()
-            alarmed = self._wait(subscription, self._delay_s(failures), alarms)
-            alarms = alarms + 1 if alarmed else 0
-
-    def _wait(self, subscription: Subscription, delay_s: float, alarms: int) -> bool:
-        """Wait for the next check; True if what is seeded changed or failed before.
-
-        An approval or a new release ends the wait. Alarms in a row are answered ever later.
-        """
-        ends = self._clock() + delay_s
-        heeds = self._clock() + (_FIRST_RETRY_S * 2.0 ** min(alarms - 1, 10) if alarms else 0.0)
-        while (left := ends - self._clock()) > 0:
-            if self._doze(min(left, _HEED_S)):
-                return False
-            if self._is_approved(subscription):
-                return False
-            if self._clock() >= heeds and not self._attempt(subscription.heed):
-                return True
-        return False
-
-    def _doze(self, seconds: float) -> bool:
-        """Sleep; True if the work shall stop, or there is a new release."""
-        ends = self._clock() + seconds
-        while (left := ends - self._clock()) > 0:
-            is_listening = self._news.is_listening
-            if self._news.take_news():
-                return True
-            if self._around.wait(min(left, _LISTEN_S) if is_listening else left):
-                return True
-        return False
-
-    @staticmethod
-    def _is_approved(subscription: Subscription) -> bool:
+    def _work(self) -> None:
         try:
-            return subscription.is_approved
-        except TorsyncError:
-            return False  # a state that cannot be read is told of by the next check
+            is_new = self._subscription is None
+            subscription = self._opened()
+            if is_new:
+                self._resume(subscription)
+            report = subscription.check_now()
+            self._last = (self._clock(), report)
+            self._tell(report, "run")
+        except InterruptedByUserError:
+            return  # still due, once the order is carried out
+        except PostponedError:
+            self._failures += 1
+        except TorsyncError as error:
+            self._failures += 1
+            self._tell_failure(error)
+        else:
+            self._failures = 0
+        self._await_next()
 
-    def _check(self, subscription: Subscription) -> None:
-        approved = subscription.is_approved
-        report = subscription.apply_approved() if approved else subscription.check_now()
+    def _opened(self) -> Subscription:
+        if self._subscription is None:
+            self._subscription = Subscription(
+                self._config, self._folder, self._around, news=self._news
+            )
+        return self._subscription
+
+    def _resume(self, subscription: Subscription) -> None:
+        try:
+            subscription.resume_seeding()
+        except InterruptedByUserError:
+            raise
+        except TorsyncError as error:  # the check that follows may mend it
+            self._tell_failure(error)
+
+    def _tell(self, report: CheckReport, command: str) -> None:
+        """Report a check that changed something.
+
+        Raises:
+            TreeError: not everything could be read.
+        """
         if not report.dry_run and (report.changed or report.unreadable):
-            self._on_report(report)
+            self._on_report(report, command)
         if report.unreadable:
             paths = ", ".join(repr(path) for path in report.unreadable[:3])
             raise TreeError(
@@ -145,24 +133,76 @@ class SubscriptionRunner:
                 hint="make them readable; they are left alone until then",
             )
 
-    def _attempt(self, action: Callable[[], None]) -> bool:
-        try:
-            action()
-        except InterruptedByUserError:
-            return True
-        except TorsyncError as error:
-            self._report(error)
-            return False
-        return True
+    def _await_next(self) -> None:
+        if self._subscription is not None:
+            self._subscription.rest()
+        now_s = self._clock()
+        self._due_s = now_s + self._delay_s()
+        self._heeds_s = now_s + (retry_delay_s(self._alarms) if self._alarms else 0.0)
 
-    def _delay_s(self, failures: int) -> float:
+    def _delay_s(self) -> float:
         """The interval, give or take a tenth; after a failure less, growing with each."""
         delay = self._config.interval_s
-        if failures:
-            delay = min(delay, _FIRST_RETRY_S * 2.0 ** min(failures - 1, 10))
+        if self._failures:
+            delay = min(delay, retry_delay_s(self._failures))
         return delay * (1 + _JITTER * (2 * self._jitter() - 1))
 
-    def _report(self, error: TorsyncError) -> None:
-        self._around.sink(
-            Notice(self._config.name, Level.ERROR, error.code, error.message, error.hint)
-        )
+    # --- between checks ---------------------------------------------------------------------
+
+    def _rest_s(self) -> float:
+        return _HEED_S
+
+    def _heed(self) -> None:
+        now_s = self._clock()
+        if self._news.take_news():
+            self._due_s, self._alarms = now_s, 0
+        elif now_s >= self._due_s:
+            self._alarms = 0
+        elif self._subscription is not None and now_s >= self._heeds_s:
+            try:
+                self._subscription.heed()
+            except InterruptedByUserError:
+                return
+            except TorsyncError as error:
+                # Alarms in a row are answered ever later.
+                self._alarms += 1
+                self._due_s = now_s
+                self._tell_failure(error)
+
+    # --- orders -----------------------------------------------------------------------------
+
+    def _carry_out(self, pending: Pending) -> Report:
+        order = pending.order
+        report = carry_out(order, self._opened())
+        if isinstance(report, CheckReport):
+            if not report.dry_run:
+                self._failures = self._alarms = 0
+                self._await_next()
+            if isinstance(order, Check) and not order.dry_run:
+                return self._with_last(pending, report)
+        elif self._subscription is not None:
+            self._subscription.rest()
+        return report
+
+    def _with_last(self, pending: Pending, report: CheckReport) -> CheckReport:
+        """Tell what the service's own check did while an order waited for its end."""
+        if self._last is None or report.changed or report.unreadable:
+            return report
+        ended_s, last = self._last
+        is_waited_for = ended_s >= pending.given_s and not last.dry_run
+        return last if is_waited_for and last.info_hash == report.info_hash else report
+
+    # --- the rest ---------------------------------------------------------------------------
+
+    def _load_paused(self) -> bool:
+        return is_paused(self._folder)
+
+    def _note_paused(self, order: Pause | Resume) -> PauseReport:
+        return note_paused(order, self.name, self._folder)
+
+    def _close(self) -> None:
+        if self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            subscription.close()
+        if self._inbox.is_stopped:
+            self._news.close()

@@ -1,164 +1,359 @@
-"""The service: each subscription and publication in a thread of its own, until it shall stop."""
+"""The service: a thread for each subscription and publication, the feed, and the control API."""
 
 from __future__ import annotations
 
 import random
 import threading
-import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from torsync.disk.lock import hold_tree
+from torsync.model.errors import ConfigError, ServiceStoppedError, TorsyncError, UsageError
+from torsync.model.events import Level, Notice
+from torsync.model.orders import FOR_PUBLICATIONS, FOR_SUBSCRIPTIONS
+from torsync.model.reload import plan_reload
+from torsync.service.clock import awake_or_not_s
+from torsync.service.desk import ReloadReport
+from torsync.service.lazy_pool import LazyPool
 from torsync.service.subscription_runner import SubscriptionRunner
+from torsync.service.systemd.notify import Notifier
+from torsync.service.worker_thread import SERVICE_COMMAND, WorkerThread
 from torsync.subscribe.state import state_folder
+from torsync.subscribe.surroundings import Hooks, NoHooks, Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from torsync.model.config import FeedConfig, PublicationConfig, SubscriptionConfig
-    from torsync.model.publish_reports import PublishReport
-    from torsync.model.reports import CheckReport
+    from torsync.model.config import Config, PublicationConfig, ServiceConfig, SubscriptionConfig
+    from torsync.model.orders import Order, Report, Terms
     from torsync.publish.feed import Feed
-    from torsync.subscribe.surroundings import Surroundings
+    from torsync.service.desk import Desk, Worker
+    from torsync.service.hub import Hub
+    from torsync.service.inbox import Inbox, Pending
+    from torsync.service.runner import Runner
+
+_TICK_S = 1.0
 
 
-class Work(NamedTuple):
-    """What one thread of the service does.
+class Closable(Protocol):
+    """Something that runs until it is closed."""
 
-    Attributes:
-        name: of the subscription or publication.
-        folder: of its state; its lock is held meanwhile.
-        run: returns when the service stops.
-    """
-
-    name: str
-    folder: Path
-    run: Callable[[], None]
+    def close(self) -> None:
+        """End it."""
 
 
-def _say_nothing(_report: PublishReport) -> None:
+def _say_nothing(_report: Report, _command: str) -> None:
     pass
 
 
-class Supervisor:
-    """Runs them all; one that fails tries again later, and the others go on."""
+def _ignore_failure(_name: str, _error: TorsyncError) -> None:
+    pass
 
-    def __init__(
-        self,
-        subscriptions: Sequence[SubscriptionConfig],
-        state_dir: Path,
-        around: Surroundings,
-        *,
-        on_report: Callable[[CheckReport], None],
-        publications: Sequence[PublicationConfig] = (),
-        feed: FeedConfig | None = None,
-        on_release: Callable[[PublishReport], None] = _say_nothing,
-        jitter: Callable[[], float] = random.random,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+
+@dataclass(frozen=True)
+class Ties:
+    """What ties the service to the program around it.
+
+    Attributes:
+        on_report: told what was done that changed something, and by which command (``run`` for
+            the service's own work).
+        on_order_failed: told the name and why an order was not carried out.
+        hooks: asked before updates, and told of them.
+        load: reads the configuration anew; None: it never changes.
+        open_control: opens the control API; None: there is none.
+        notifier: tells systemd.
+        jitter: gives numbers in [0, 1), so that subscribers don't poll in step.
+        clock: gives seconds that only grow.
+    """
+
+    on_report: Callable[[Report, str], None] = _say_nothing
+    on_order_failed: Callable[[str, TorsyncError], None] = _ignore_failure
+    hooks: Hooks = NoHooks()  # noqa: RUF009 - it has no state
+    load: Callable[[], Config] | None = None
+    open_control: Callable[[Desk, ServiceConfig], Closable] | None = None
+    notifier: Notifier = Notifier()  # noqa: RUF009 - it tells nobody
+    jitter: Callable[[], float] = random.random
+    clock: Callable[[], float] = awake_or_not_s
+
+
+class Supervisor:
+    """Runs them all, each on its own; a ``Desk``.
+
+    Attributes:
+        hub: takes all events.
+    """
+
+    def __init__(self, config: Config, state_dir: Path, hub: Hub, ties: Ties | None = None) -> None:
         """Prepare.
 
         Args:
-            subscriptions: to run.
-            state_dir: where their states are.
-            around: what they need; ``stopping`` ends them.
-            on_report: told what each check that changed something did.
-            publications: to run.
-            feed: that serves the publications, if it has an address to listen on.
-            on_release: told of each release of a publication.
-            jitter: gives numbers in [0, 1), so that subscribers don't poll in step.
-            clock: gives seconds that only grow.
+            config: to begin with.
+            state_dir: where the states are.
+            hub: for all events.
+            ties: to the program around it.
         """
-        self._subscriptions = subscriptions
-        self._publications = publications
+        self.hub = hub
+        self._config = config
         self._state_dir = state_dir
-        self._around = around
-        self._feed_config = feed
-        self._on_report = on_report
-        self._on_release = on_release
-        self._jitter = jitter
-        self._clock = clock
-        self._crashes: list[BaseException] = []
+        self._ties = ties or Ties()
+        self._changing = threading.RLock()
+        self._threads: dict[str, WorkerThread] = {}
+        self._is_closed = False
+        self._feed: Feed | None = None
+        self._pool = LazyPool(config.session, hub.sink)
+        self._control: Closable | None = None
+        self._control_config: ServiceConfig | None = None
 
-    def run(self, stop: threading.Event) -> None:
-        """Hold all trees, and work on them until ``stop`` is set.
+    def run(self, stop: threading.Event, reload: threading.Event | None = None) -> None:
+        """Work on everything until ``stop`` is set.
 
-        A thread that fails in a way that nobody foresaw ends the service: better restarted
-        than half alive.
+        Args:
+            stop: ends it.
+            reload: when set, the configuration is read anew; then it is cleared.
 
         Raises:
-            BusyError: another process holds one of the trees; none is worked on then.
+            BusyError: another service works with this state directory.
             FeedError: the feed cannot listen; nothing is worked on then.
-            TorsyncError: a state directory cannot be used.
+            TorsyncError: the state directory cannot be used, or the control API not opened.
         """
-        with ExitStack() as held:
-            works = self._subscription_works()
-            if self._publications:
-                works += self._publication_works(self._start_feed(held))
-            threads = []
-            for work in works:
-                held.enter_context(hold_tree(work.folder, name=work.name, command="torsync run"))
-                threads.append(
+        with ExitStack() as opened:
+            folder = self._state_dir / "service"
+            opened.enter_context(hold_tree(folder, name="the service", command=SERVICE_COMMAND))
+            opened.callback(self._close)
+            with self._changing:
+                self._feed = self._start_feed(self._config)
+                threads = self._works(self._config)
+                self._threads = {thread.config.name: thread for thread in threads}
+                self._open_control()  # orders may come as soon as it is open
+                for thread in threads:
+                    thread.start()
+            self._ties.notifier.ready()
+            while not stop.wait(_TICK_S):
+                if reload is not None and reload.is_set():
+                    reload.clear()
                     threading.Thread(
-                        target=self._guarded, args=(work, stop), name=work.name, daemon=True
-                    )
-                )
-            for thread in threads:
-                thread.start()
-            stop.wait()
-            for thread in threads:
-                thread.join()  # its tree is not given up while it works
-            if self._crashes:
-                raise self._crashes[0]
+                        target=self._reload_and_tell, name="reload", daemon=True
+                    ).start()
+                self._open_control()
+                self._ties.notifier.status(self._summary())
+                self._ties.notifier.watchdog()
+            self._ties.notifier.stopping()
 
-    def _start_feed(self, held: ExitStack) -> Feed | None:
-        if self._feed_config is None or self._feed_config.listen is None:
+    # --- desk -------------------------------------------------------------------------------
+
+    def workers(self) -> Sequence[Worker]:
+        """All that the service works on: subscriptions, then publications, as configured."""
+        threads = self._threads
+        names = [*self._config.subscriptions, *self._config.publications]
+        return [threads[name].worker for name in names if name in threads]
+
+    def give(self, name: str, order: Order, terms: Terms) -> Pending:
+        """Give an order to the one of this name.
+
+        Raises:
+            UsageError: there is none, or it cannot do that.
+            ServiceStoppedError: the service has stopped.
+        """
+        thread = self._threads.get(name)
+        if thread is None and self._is_closed:
+            raise ServiceStoppedError("the service has stopped", hint="start it again")
+        if thread is None:
+            raise UsageError(
+                f"the service has no subscription or publication {name!r}",
+                hint="`torsync reload` has it read the configuration anew",
+            )
+        is_publication = name in self._config.publications
+        if not isinstance(order, FOR_PUBLICATIONS if is_publication else FOR_SUBSCRIPTIONS):
+            what = "publication" if is_publication else "subscription"
+            raise UsageError(
+                f"{name!r} is a {what}, which cannot be asked to {order.command!r}",
+                hint="name another one",
+            )
+        return thread.inbox.put(order, terms)
+
+    def reload(self) -> ReloadReport:
+        """Read the configuration anew, and restart what has changed.
+
+        Raises:
+            ConfigError: it is wrong; all goes on as before.
+            FeedError: the feed cannot listen where it is to; all goes on as before.
+        """
+        if self._ties.load is None:
+            return ReloadReport(unchanged=tuple(self._threads))
+        with self._changing:
+            new = self._ties.load()
+            plan = plan_reload(self._config, new)
+            if not (new.subscriptions or new.publications):
+                raise ConfigError(
+                    "the configuration has no subscription and no publication any more",
+                    hint="stop the service if that is meant; it goes on as before",
+                )
+            feed = self._feed
+            if plan.feed and self._listens_elsewhere(new):
+                feed = self._start_feed(new)  # fails before anything else has changed
+            self._stop([*plan.stopped, *plan.restarted])
+            if plan.feed:
+                if feed is self._feed:
+                    self._close_feed()
+                    feed = self._start_feed(new)
+                else:
+                    self._close_feed()
+                self._feed = feed
+            elif self._feed is not None:
+                self._feed.expect(new.publications)
+            if plan.session:
+                self._pool.close()
+                self._pool = LazyPool(new.session, self.hub.sink)
+            self._config = new
+            names = {*plan.started, *plan.restarted}
+            begun = {t.config.name: t for t in self._works(new) if t.config.name in names}
+            self._threads = {**self._threads, **begun}
+            for thread in begun.values():
+                thread.start()
+        for name in plan.stopped:
+            self.hub.forget(name)
+        return ReloadReport(plan.started, plan.stopped, plan.restarted, plan.unchanged)
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _listens_elsewhere(self, new: Config) -> bool:
+        return new.feed.listen is not None and new.feed.listen != self._config.feed.listen
+
+    def _start_feed(self, config: Config) -> Feed | None:
+        if config.feed.listen is None or not config.publications:
             return None
         from torsync.publish.feed import Feed  # noqa: PLC0415 - costs start-up time
 
-        awaited = [publication.name for publication in self._publications]
-        feed = Feed(self._feed_config, self._around.sink, awaited)
+        feed = Feed(config.feed, self.hub.sink, [*config.publications])
         feed.start()
-        held.callback(feed.close)
         return feed
 
-    def _subscription_works(self) -> list[Work]:
-        works = []
-        for config in self._subscriptions:
-            folder = state_folder(self._state_dir, config.path)
-            runner = SubscriptionRunner(
-                config,
-                folder,
-                self._around,
-                on_report=self._on_report,
-                jitter=self._jitter,
-                clock=self._clock,
-            )
-            works.append(Work(config.name, folder, runner.run))
-        return works
+    def _close_feed(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
 
-    def _publication_works(self, feed: Feed | None) -> list[Work]:
-        from torsync.publish.state import publication_folder  # noqa: PLC0415 - costs start-up time
-        from torsync.service.publication_runner import PublicationRunner  # noqa: PLC0415 - the same
+    def _open_control(self) -> None:
+        """Open the control API where the configuration says, if it is not open there.
 
-        works = []
-        for config in self._publications:
-            folder = publication_folder(self._state_dir, config.path)
-            runner = PublicationRunner(
-                config,
-                folder,
-                self._around,
-                feed=feed,
-                on_report=self._on_release,
-                clock=self._clock,
-            )
-            works.append(Work(config.name, folder, runner.run))
-        return works
-
-    def _guarded(self, work: Work, stop: threading.Event) -> None:
+        Not while a reload, which it may have been asked for, goes on.
+        """
+        open_control = self._ties.open_control
+        if open_control is None or not self._changing.acquire(blocking=False):
+            return
         try:
-            work.run()
-        except BaseException as error:  # noqa: BLE001 - raised again by ``run``
-            self._crashes.append(error)
-            stop.set()
+            config = self._config.service
+            if config == self._control_config:
+                return
+            if self._control is not None:
+                self._control.close()
+                self._control = None
+            self._control_config = config
+            if config.control is not None:
+                self._control = open_control(self, config)
+        finally:
+            self._changing.release()
+
+    def _stop(self, names: Iterable[str]) -> None:
+        stopped = [self._threads[name] for name in names if name in self._threads]
+        for thread in stopped:
+            thread.stop()
+        for thread in stopped:
+            thread.join()
+        gone = {thread.config.name for thread in stopped}
+        self._threads = {n: thread for n, thread in self._threads.items() if n not in gone}
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self._stop([*self._threads])
+        if self._control is not None:
+            self._control.close()
+        self._close_feed()
+        self._pool.close()
+
+    def _works(self, config: Config) -> list[WorkerThread]:
+        threads = [self._subscription(one) for one in config.subscriptions.values()]
+        return threads + [self._publication(one) for one in config.publications.values()]
+
+    def _subscription(self, config: SubscriptionConfig) -> WorkerThread:
+        folder = state_folder(self._state_dir, config.path)
+
+        def make(inbox: Inbox) -> Runner:
+            return SubscriptionRunner(
+                config,
+                folder,
+                self._around(inbox),
+                inbox,
+                on_report=self._ties.on_report,
+                on_order_failed=self._ties.on_order_failed,
+                jitter=self._ties.jitter,
+                clock=self._ties.clock,
+            )
+
+        return WorkerThread(config, folder, make, self.hub.sink, self._ties.clock)
+
+    def _publication(self, config: PublicationConfig) -> WorkerThread:
+        from torsync.publish.state import publication_folder  # noqa: PLC0415 - costs start-up time
+
+        folder = publication_folder(self._state_dir, config.path)
+
+        def make(inbox: Inbox) -> Runner:
+            from torsync.service.publication_runner import (  # noqa: PLC0415 - the same
+                PublicationRunner,
+            )
+
+            return PublicationRunner(
+                config,
+                folder,
+                self._around(inbox),
+                inbox,
+                feed=self._feed,
+                on_report=self._ties.on_report,
+                on_order_failed=self._ties.on_order_failed,
+                clock=self._ties.clock,
+            )
+
+        return WorkerThread(config, folder, make, self.hub.sink, self._ties.clock)
+
+    def _around(self, inbox: Inbox) -> Surroundings:
+        return Surroundings(
+            pool=self._pool.get,
+            sink=self.hub.sink,
+            stopping=inbox.is_interrupted,
+            wait=inbox.sleep,
+            seed=True,
+            terms=lambda: inbox.terms,
+            hooks=self._ties.hooks,
+        )
+
+    # --- what is told -----------------------------------------------------------------------
+
+    def _reload_and_tell(self) -> None:
+        notifier = self._ties.notifier
+        notifier.reloading()
+        try:
+            report = self.reload()
+        except TorsyncError as error:
+            said = f"the configuration was not reloaded: {error.message}"
+            problems = error.problems if isinstance(error, ConfigError) else ()
+            for message in (said, *problems):
+                self._tell(Level.ERROR, error.code, message, error.hint if message is said else "")
+        else:
+            changed = (*report.started, *report.stopped, *report.restarted)
+            what = f"changed: {', '.join(changed)}" if changed else "nothing changed"
+            self._tell(Level.INFO, "reloaded", f"the configuration was reloaded; {what}")
+        notifier.ready()
+
+    def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
+        self.hub.sink(Notice("", level, code, message, hint))
+
+    def _summary(self) -> str:
+        """Say in a few words what all are doing, for ``systemctl status``."""
+        stages: dict[str, int] = {}
+        for name in self._threads:
+            stage = self.hub.live(name).stage
+            said = stage.value if stage is not None else "starting"
+            stages[said] = stages.get(said, 0) + 1
+        return ", ".join(f"{count} {said}" for said, count in sorted(stages.items()))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from torsync.model.config import SubscriptionConfig
     from torsync.model.errors import TorsyncError
+    from torsync.model.guard import Allowance
     from torsync.model.reports import CheckReport
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.state import TreeState
@@ -84,6 +85,10 @@ class Asking:
     def idle_stage(self) -> Stage:
         """What a subscription does between checks."""
         return Stage.WAITING if self._waiting is None else Stage.NEEDS_APPROVAL
+
+    def approve(self, release: Release, allowances: frozenset[Allowance]) -> None:
+        """Have a release applied by all checks until it is in place, in spite of some guards."""
+        self._approvals.give(release.digest, allowances)
 
     def needs_approval(self, release: Release) -> bool:
         """Whether a release has to wait: a synced one, or the same content, has not."""

@@ -9,14 +9,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from torsync.model.config import UpdateMode
-from torsync.model.errors import (
-    InterruptedByUserError,
-    RefusedError,
-    StateError,
-    TorsyncError,
-)
+from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError
 from torsync.model.events import Level, Stage, StageStarted
-from torsync.model.past import find_release
 from torsync.model.patterns import matcher, selector
 from torsync.subscribe.admission import Admission, open_tree
 from torsync.subscribe.approval import Approvals
@@ -27,6 +21,7 @@ from torsync.subscribe.remote.poll import Validators
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
+from torsync.subscribe.staying import Staying
 from torsync.subscribe.surroundings import Surroundings, Voice, noting_stages
 from torsync.subscribe.unchanged import find_unchanged
 
@@ -35,7 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.model.config import SubscriptionConfig
+    from torsync.model.orders import EmptyTrash, Restore
     from torsync.model.reports import CheckReport, VerifyReport
+    from torsync.model.trash_reports import TrashEmptied, TrashRestored
     from torsync.subscribe.release import Release
     from torsync.subscribe.remote.long_poll import LongPoll
     from torsync.subscribe.state import PollState
@@ -91,6 +88,7 @@ class Subscription:
             self._releases = open_releases(
                 config, around.wait, self._state, self._voice, self._await_next
             )
+            self._staying = Staying(config.name, self._state, self._releases, self._voice)
             self._asking = Asking(
                 config, self._state, self._releases, self._voice, glance=self._look_out
             )
@@ -152,8 +150,25 @@ class Subscription:
         self._state.put(last_check_s=str(self._around.now_s()))
         return report
 
-    def apply(self) -> CheckReport:
+    def foretell(self, *, force: bool = False) -> CheckReport:
+        """Poll, and tell what an update to the newest release would do.
+
+        Args:
+            force: ignore what the last poll left: fetch the ``.torrent`` anew.
+
+        Raises:
+            TorsyncError: the remote, the state or the tree cannot be used.
+        """
+        from torsync.subscribe.preview import poll_and_preview  # noqa: PLC0415 - when it is asked for
+
+        around = replace(self._around, sink=self._unnoted)
+        return poll_and_preview(self.config, self._state.folder, around, force=force)
+
+    def apply(self, *, lasting: bool = False) -> CheckReport:
         """Bring the tree to the release that the last poll got; nothing is asked anew.
+
+        Args:
+            lasting: that release is approved also for later checks, should this fail.
 
         Raises:
             NotPolledError: there was no poll of the URL yet.
@@ -162,7 +177,7 @@ class Subscription:
         release = self._releases.polled()
         if release is None:
             raise not_polled(self.config.name)
-        return self._carry_out(lambda: self._follow(release))
+        return self._carry_out(lambda: self._follow(release, lasting=lasting))
 
     def rollback(self, wanted: str = "") -> CheckReport:
         """Bring the tree to an earlier release, and stay there until ``apply`` is called.
@@ -178,23 +193,20 @@ class Subscription:
 
     def _roll_back(self, wanted: str) -> CheckReport:
         self._syncing.recover()
-        past = find_release(self._state.past_releases(), wanted, current=self._state.synced)
-        release = self._releases.load(past.digest)
-        if release is None:
-            raise StateError(
-                f"the .torrent of {past.name!r} is gone from the state directory",
-                hint="another release may do; see `torsync rollback --list`",
-            )
+        release = self._staying.find(wanted)
         newest = self._releases.polled()
         is_newest = newest is not None and newest.is_same_content(release)
         report = self._go_to(release, pinned="" if is_newest else release.digest)
         if not is_newest:
-            self._tell_rolled_back(release, newest)
+            self._staying.tell(release, newest)
         return report
 
-    def _follow(self, release: Release) -> CheckReport:
+    def _follow(self, release: Release, *, lasting: bool = False) -> CheckReport:
         """Bring the tree to the newest release, and stay at none from now on."""
-        return self._go_to(self._releases.trusted(release, self.config.name), pinned="")
+        trusted = self._releases.trusted(release, self.config.name)
+        if lasting:
+            self._asking.approve(trusted, self._around.terms().allowed)
+        return self._go_to(trusted, pinned="")
 
     def _go_to(self, release: Release, *, pinned: str) -> CheckReport:
         before = self._state.pinned
@@ -250,7 +262,7 @@ class Subscription:
 
     def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
-        release = self._stay(self._releases.poll(force=force))
+        release = self._staying.stay(self._releases.poll(force=force))
         if not force and not self._admission.is_foreign:
             unchanged = find_unchanged(
                 self._tree, self._state, release.digest, self.config, self._keep, self._voice
@@ -284,28 +296,6 @@ class Subscription:
                 report.bytes_hashed += bytes_hashed
                 report.bytes_hints += bytes_hints
                 return report
-
-    def _stay(self, newest: Release) -> Release:
-        """Give the release that was rolled back to, if one was, instead of the newest."""
-        digest = self._state.pinned
-        pinned = self._releases.load(digest)
-        if pinned is None:
-            if digest:
-                said = "the .torrent of the release that it was rolled back to is gone"
-                self._voice.notice(Level.WARNING, "rollback_lost", f"{said}; it follows the newest")
-                self._state.put(pinned="")
-            return newest
-        if pinned.is_same_content(newest):
-            return newest
-        self._tell_rolled_back(pinned, newest)
-        return pinned
-
-    def _tell_rolled_back(self, pinned: Release, newest: Release | None) -> None:
-        said = f"it stays at {pinned.manifest.name}"
-        if newest is not None:
-            said += f", and {newest.manifest.name} is the newest"
-        hint = f"`torsync apply {self.config.name}` follows the newest again"
-        self._voice.notice(Level.INFO, "rolled_back", said, hint)
 
     def _await_next(self, poll: PollState) -> None:
         """Have the server tell of the next release, if it does such things."""
@@ -379,7 +369,7 @@ class Subscription:
             self.config, self._tree, self._state, self._voice, now_s=self._around.now_s
         )
 
-    # --- verify -----------------------------------------------------------------------------
+    # --- verify, trash ----------------------------------------------------------------------
 
     def verify(
         self,
@@ -396,3 +386,14 @@ class Subscription:
             self._finish_cut_off()
         verifying = Verifying(self._syncing)
         return verifying.verify(quick=quick, repair=repair, clean=clean, dry_run=dry_run)
+
+    def see_to_trash(self, order: Restore | EmptyTrash) -> TrashRestored | TrashEmptied:
+        """Bring back what is in the trash, or remove it for good; see ``carry_out_in``."""
+        from torsync.subscribe.trash_orders import carry_out_in  # noqa: PLC0415 - when it is asked for
+
+        self._seeding.stop()  # what is replaced is neither read nor sent any more
+        try:
+            now_s, folder = self._around.now_s(), self._state.folder
+            return carry_out_in(self._tree, order, self.config, folder, now_s)
+        finally:
+            self._seeding.resume()

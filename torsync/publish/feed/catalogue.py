@@ -157,6 +157,14 @@ class Catalogue:
             new = _Publication(served, {}) if known is None else _succeeding(known, served)
             self._publications = {**self._publications, name: new}
 
+    def expect(self, names: Collection[str]) -> None:
+        """Have these publications only; those that have no release yet will have one."""
+        with self._publishing:
+            self._awaited = frozenset(names)
+            self._publications = {
+                name: known for name, known in self._publications.items() if name in self._awaited
+            }
+
     def withdraw(self, name: str, paths: Iterable[str]) -> None:
         """Serve these files no more, until the next release."""
         with self._publishing:

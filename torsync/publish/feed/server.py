@@ -102,6 +102,10 @@ class Feed:
         if self._running is not None:
             self._running.wake(f"{name}{TORRENT}")
 
+    def expect(self, names: Collection[str]) -> None:
+        """Serve these publications only; those that have no release yet will have one."""
+        self._catalogue.expect(names)
+
     def withdraw(self, name: str, paths: Iterable[str]) -> None:
         """Serve some files of a publication no more, until its next release."""
         self._catalogue.withdraw(name, paths)

@@ -130,6 +130,10 @@ class Pace:
         return True
 
 
+def _ignore() -> None:
+    pass
+
+
 class LongPoll:
     """Waits for news of one URL in a thread of its own, from the first ``arm`` to ``close``."""
 
@@ -141,6 +145,7 @@ class LongPoll:
         ask: Callable[[Known], Outcome] | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,
+        on_news: Callable[[], None] = _ignore,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -150,12 +155,14 @@ class LongPoll:
             ask: instead of a request, for tests.
             clock: gives seconds that only grow.
             random: in [0, 1), so that subscribers don't come in step after a server's restart.
+            on_news: called when ``take_news`` has something to tell, in this one's thread.
         """
         self._url = url
         self._headers = headers
         self._ask = ask or self._hold
         self._clock = clock
         self._random = random
+        self._on_news = on_news
         self._is_http = url.partition(":")[0].lower() in {"http", "https"}
         self._changed = threading.Condition()
         self._pace = Pace()
@@ -234,6 +241,7 @@ class LongPoll:
             self._armed = None
             if self._pace.takes_news(self._clock()):
                 self._news_for, self._is_news = known.sha256, True
+                self._on_news()
             return
         pause_s = self._pace.pause_s(outcome, took_s)
         if pause_s is None:
