@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +21,9 @@ from torsync.service.systemd.units import (
     trees_text,
     unit_text,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SYSTEM_EXPOSURE_AT_MOST = 20  # of 100, as systemd-analyze counts
 SPACED = '/srv/a "b" 100%/$HOME/c\\d'
