@@ -9,6 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import completions
+import manual
+
 from torsync.service.systemd import units
 
 HERE = Path(__file__).resolve().parent
@@ -25,9 +28,26 @@ def systemd_files() -> dict[str, str]:
     }
 
 
+def manual_pages() -> dict[str, str]:
+    """Texts by path."""
+    example = (HERE / "torsync.example.toml").read_text(encoding="utf-8")
+    return {
+        "man/torsync.1": manual.torsync_1(),
+        "man/torsync.toml.5": manual.torsync_toml_5(example),
+    }
+
+
+def shell_completions() -> dict[str, str]:
+    """Texts by path."""
+    return {
+        f"completions/{name}": completions.completion(shell)
+        for shell, name in completions.FILES.items()
+    }
+
+
 def all_files() -> dict[str, str]:
     """Texts of all files that are made from the program, by path."""
-    return systemd_files()
+    return {**systemd_files(), **manual_pages(), **shell_completions()}
 
 
 def main(folder: Path) -> None:
