@@ -40,6 +40,7 @@ _COMMANDS = {
     "publish": ("torsync.cli.publish", "run_publish"),
     "doctor": ("torsync.cli.doctor", "run_doctor"),
     "keygen": ("torsync.cli.keygen", "run_keygen"),
+    "service": ("torsync.cli.service", "run_service_command"),
     "demo": ("torsync.cli.demo", "run_demo"),
 }
 

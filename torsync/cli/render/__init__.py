@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 
@@ -56,6 +57,9 @@ class Renderer(Protocol):
 
     def checkup(self, findings: Sequence[Finding]) -> None:
         """Show what ``doctor`` found."""
+
+    def service(self, report: ServiceReport) -> None:
+        """Show what ``service install`` or ``service uninstall`` did."""
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Show a failure, of one subscription or of the whole command."""

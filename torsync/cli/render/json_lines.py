@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 0.5
@@ -104,6 +105,10 @@ class JsonRenderer:
         """Write a ``check`` object for each."""
         for found in findings:
             self._write(self._out, {"type": "check", "command": "doctor", **found.as_json()})
+
+    def service(self, report: ServiceReport) -> None:
+        """Write a ``service`` object."""
+        self._write(self._out, {"type": "service", **report.as_json()})
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write an ``error`` object, to standard error."""

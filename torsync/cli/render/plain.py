@@ -14,6 +14,7 @@ from torsync.cli.render.publications import (
     summarise_publication,
     summarise_publication_status,
 )
+from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 10.0
@@ -170,6 +172,12 @@ class PlainRenderer:
                 self._say(self._out, found.name, found.check, "hint", printable(found.hint))
         if not self._quiet:
             self._say(self._out, "", summarise_checkup(findings))
+
+    def service(self, report: ServiceReport) -> None:
+        """Write what was done, one step a line, and what is left to do; an example unchanged."""
+        if not self._quiet:
+            for label, text in service_lines(report):
+                self._say(self._out, label, text)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write the error, each of its problems and the hint on a line of its own."""

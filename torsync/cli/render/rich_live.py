@@ -25,6 +25,7 @@ from torsync.cli.render.rich_checkup import checkup_view
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import publications_view, status_view
+from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
@@ -227,6 +229,19 @@ class RichRenderer:
             self._report_lines.checkup(findings)
             return
         self._print(*checkup_view(findings, self._console.width))
+
+    def service(self, report: ServiceReport) -> None:
+        """Print what was done, and what is left to do; an example unchanged."""
+        if self._report_lines is not None:
+            self._report_lines.service(report)
+            return
+        lines = []
+        for label, text in service_lines(report):
+            if label == "hint":
+                lines.append(_hint(text))
+            else:
+                lines.append(_unbroken(Text.assemble((label, "bold"), "  " if label else "", text)))
+        self._print(*lines)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Print the error, each of its problems and the hint."""
