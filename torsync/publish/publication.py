@@ -16,7 +16,6 @@ from torsync.publish.hinting import Hinting
 from torsync.publish.hints.file import HintsFile
 from torsync.publish.output import Output
 from torsync.publish.releasing import Releasing
-from torsync.publish.request import Requests
 from torsync.publish.showing import Showing
 from torsync.publish.snapshots import Snapshots
 from torsync.publish.standing import Look, changed_of, look_at, look_at_all
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from torsync.model.publish_reports import PublishReport
     from torsync.publish.feed import Feed
     from torsync.publish.releasing import Prepared
-    from torsync.publish.request import Request
     from torsync.publish.seeding import SeededRelease
     from torsync.publish.state import PublishedRelease
     from torsync.subscribe.surroundings import Surroundings
@@ -80,7 +78,6 @@ class Publication:
         with ExitStack() as opened:
             self._state = PublicationState.of(config, folder)
             self._voice = voice = Voice(config.name, self._note_and_tell)
-            self.requests = Requests(folder)
             try:
                 self._tree = self._open_tree()
             except TorsyncError as error:
@@ -184,7 +181,7 @@ class Publication:
         return self._showing.release
 
     def rest(self) -> None:
-        """Say that nothing is done until the next edit, look or request."""
+        """Say that nothing is done until the next edit, look or order."""
         self._voice.stage(Stage.SEEDING if self._showing.is_seeding else Stage.WAITING)
 
     # --- release ----------------------------------------------------------------------------
@@ -217,20 +214,6 @@ class Publication:
         report.seconds = time.monotonic() - started
         if not dry_run:
             self._state.note_error("")
-        return report
-
-    def answer(self, request: Request) -> PublishReport:
-        """Do what another process asked for, and leave word of it.
-
-        Raises:
-            TorsyncError: it could not be done.
-        """
-        try:
-            report = self.release_now(dry_run=request.dry_run)
-        except TorsyncError as error:
-            self.requests.fail(request, error)
-            raise
-        self.requests.fulfil(request, report)
         return report
 
     def _foretell(self) -> PublishReport:

@@ -13,7 +13,6 @@ from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncEr
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.patterns import matcher, selector
 from torsync.subscribe.admission import Admission, open_tree
-from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.override import Override
 from torsync.subscribe.release import not_polled, open_releases
@@ -79,7 +78,6 @@ class Subscription:
             except TorsyncError as error:
                 with suppress(TorsyncError):
                     self._note(error)
-                    Approvals(self._state).fail_if_waiting(error)
                 raise
             opened.callback(self._tree.close)
             self._unnoted = around.sink
@@ -126,11 +124,6 @@ class Subscription:
         if stage is not Stage.WAITING:  # ``status`` goes on to say that it seeds
             self._state.note_stage(stage.value)
         self._unnoted(StageStarted(self.config.name, stage))
-
-    @property
-    def is_approved(self) -> bool:
-        """Whether another process left an approval: ``apply_approved`` is to be called."""
-        return self._asking.is_approved
 
     # --- check ------------------------------------------------------------------------------
 
@@ -215,23 +208,6 @@ class Subscription:
             return self._syncing.bring_to(release)
         except RefusedError:
             self._state.put(pinned=before)
-            raise
-
-    def apply_approved(self) -> CheckReport:
-        """Do what another process approved, and leave word; check if that is out of date.
-
-        Raises:
-            TorsyncError: it could not be done; the tree has each path's old or new content.
-        """
-        release = self._releases.polled()
-        if release is None or not self._asking.take(release):
-            return self.check_now()
-        try:
-            return self._carry_out(lambda: self._follow(release))
-        except InterruptedByUserError:
-            raise
-        except TorsyncError as error:
-            self._asking.fail(error)
             raise
 
     def _carry_out(self, work: Callable[[], CheckReport]) -> CheckReport:

@@ -13,6 +13,7 @@ from torsync.cli.render.publications import (
     summarise_publication,
     summarise_publication_status,
 )
+from torsync.cli.render.service_lines import reload_lines, summarise_paused
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -46,8 +47,15 @@ if TYPE_CHECKING:
     from torsync.model.events import Event, Progress
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
-    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.reports import (
+        CheckReport,
+        PastReport,
+        PauseReport,
+        StatusReport,
+        VerifyReport,
+    )
     from torsync.model.trash_reports import TrashReport
+    from torsync.service.desk import ReloadReport
 
 PROGRESS_INTERVAL_S = 10.0
 # What every poll passes through, several times an hour, and what never ends.
@@ -146,6 +154,17 @@ class PlainRenderer:
             self._say(self._out, report.name, summarise_trash(report))
             for line in trash_lines(report, verbose=self._verbose):
                 self._say(self._out, report.name, line)
+
+    def paused(self, report: PauseReport, kind: str) -> None:  # noqa: ARG002
+        """Write a line."""
+        if not self._quiet:
+            self._say(self._out, report.name, summarise_paused(report))
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Write a line for each thing that was done."""
+        if not self._quiet:
+            for line in reload_lines(report):
+                self._say(self._out, "", line)
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Write what was added and what comes next."""

@@ -24,6 +24,7 @@ from torsync.cli.render.publications import (
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import publications_view, status_view
+from torsync.cli.render.service_lines import reload_lines, summarise_paused
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -52,8 +53,15 @@ if TYPE_CHECKING:
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
-    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.reports import (
+        CheckReport,
+        PastReport,
+        PauseReport,
+        StatusReport,
+        VerifyReport,
+    )
     from torsync.model.trash_reports import TrashReport
+    from torsync.service.desk import ReloadReport
 
 REFRESH_S = 0.25
 _LEVEL_STYLES = {
@@ -193,6 +201,21 @@ class RichRenderer:
             Text.assemble((printable(report.name), "bold"), "  ", summarise_trash(report)),
             *(_unbroken(Text(f"  {line}")) for line in lines),
         )
+
+    def paused(self, report: PauseReport, kind: str) -> None:
+        """Print a line."""
+        if self._report_lines is not None:
+            self._report_lines.paused(report, kind)
+            return
+        name = (printable(report.name), "bold")
+        self._print(Text.assemble(name, "  ", summarise_paused(report)))
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Print a line for each thing that was done."""
+        if self._report_lines is not None:
+            self._report_lines.reloaded(report)
+            return
+        self._print(*(_unbroken(Text(line)) for line in reload_lines(report)))
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Print what was added and what comes next."""
