@@ -1,36 +1,31 @@
-"""What the running service was asked for, in words: what all renderers for people say. Pure.
-
-Every text given is ``printable`` already.
-"""
+"""Lines of ``service install`` and ``service uninstall``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.cli.render.text import counted, printable
+from torsync.cli.render.text import printable
 
 if TYPE_CHECKING:
-    from torsync.model.reports import PauseReport
-    from torsync.service.desk import ReloadReport
+    from torsync.model.service_report import ServiceReport
 
 
-def summarise_paused(report: PauseReport) -> str:
-    """Say in a few words whether the service leaves a tree alone, and did before."""
-    if report.paused:
-        return "paused" if report.changed else "was paused already"
-    return "resumed" if report.changed else "was not paused"
+def service_lines(report: ServiceReport) -> list[tuple[str, str]]:
+    """What to print: (label, text), the label being the unit's name, ``"hint"`` or ``""``."""
+    if report.example:
+        return [("", printable(line)) for line in report.example.splitlines()]
+    unit = printable(report.unit)
+    lines = [(unit, _summary(report))]
+    lines += [(unit, f"wrote {printable(path)}") for path in report.written_paths]
+    lines += [(unit, f"removed {printable(path)}") for path in report.removed_paths]
+    lines += [(unit, f"ran `{printable(command)}`") for command in report.commands]
+    lines += [("hint", printable(step)) for step in report.next_steps]
+    return lines
 
 
-def reload_lines(report: ReloadReport) -> list[str]:
-    """Say what a reload led to: a line for each thing that was done, or that nothing was."""
-    done = {
-        "stopped": report.stopped,
-        "restarted": report.restarted,
-        "started": report.started,
-    }
-    lines = [f"{what}: {', '.join(map(printable, names))}" for what, names in done.items() if names]
-    unchanged = len(report.unchanged)
-    if not lines:
-        return [f"reloaded: nothing changed, {unchanged:,} go on as they are"]
-    others = f", and {counted(unchanged, 'other')} left alone" if unchanged else ""
-    return [*lines, f"reloaded{others}"]
+def _summary(report: ServiceReport) -> str:
+    whose = f"a service of the {report.scope}"
+    if report.command == "service uninstall":
+        return f"{whose}, removed" if report.changed else f"{whose}, is not installed"
+    state = "enabled and started" if report.started else "enabled, not started"
+    return f"{whose}, {'written' if report.changed else 'as it was'}, {state}"
