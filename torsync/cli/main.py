@@ -34,11 +34,15 @@ _COMMANDS = {
     "apply": ("torsync.cli.apply", "run_apply"),
     "verify": ("torsync.cli.verify", "run_verify"),
     "status": ("torsync.cli.status", "run_status"),
+    "history": ("torsync.cli.history", "run_history"),
+    "logs": ("torsync.cli.logs", "run_logs"),
     "rollback": ("torsync.cli.rollback", "run_rollback"),
     "trash": ("torsync.cli.trash", "run_trash"),
     "run": ("torsync.cli.run", "run_service"),
     "publish": ("torsync.cli.publish", "run_publish"),
+    "doctor": ("torsync.cli.doctor", "run_doctor"),
     "keygen": ("torsync.cli.keygen", "run_keygen"),
+    "service": ("torsync.cli.service", "run_service_command"),
     "demo": ("torsync.cli.demo", "run_demo"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ExitCode
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torsync.cli.context import Context
     from torsync.cli.render import Renderer
     from torsync.model.config import Config
+    from torsync.model.errors import TorsyncError
     from torsync.model.orders import Report
 
 
@@ -36,17 +37,41 @@ def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCod
         reloads: whether it comes from the file, which is read anew when that is asked for.
     """
     from torsync.service.hub import Hub
+    from torsync.service.limits import allow_open_files
+    from torsync.service.logbook import Logbook
     from torsync.service.supervisor import Supervisor, Ties
     from torsync.service.systemd.notify import Notifier
 
-    ties = Ties(
-        on_report=partial(_show, context.renderer),
-        on_order_failed=lambda name, error: context.renderer.error(error, name),
-        load=context.load_config if reloads else None,
-        notifier=Notifier.from_environ(os.environ),
-    )
-    service = Supervisor(config, context.state_dir, Hub(context.renderer.event), ties)
-    service.run(context.stop, context.reload)
+    allow_open_files()
+    with (
+        context.hooks(config.notify, check=True) as hooks,
+        closing(Logbook(context.state_dir)) as logbook,
+    ):
+
+        def load() -> Config:
+            found = context.load_config()
+            if hooks.notifications is not None:
+                hooks.notifications.configure(found.notify.urls)
+            return found
+
+        def on_report(report: Report, command: str) -> None:
+            _show(context.renderer, report, command)
+            logbook.report(report, command)
+
+        def on_order_failed(name: str, error: TorsyncError) -> None:
+            context.renderer.error(error, name)
+            logbook.failed(name, error)
+
+        ties = Ties(
+            on_report=on_report,
+            on_order_failed=on_order_failed,
+            hooks=hooks,
+            load=load if reloads else None,
+            notifier=Notifier.from_environ(os.environ),
+        )
+        hub = Hub(context.renderer.event, logbook.sink)
+        service = Supervisor(config, context.state_dir, hub, ties)
+        service.run(context.stop, context.reload)
     return ExitCode.OK
 
 

@@ -79,6 +79,7 @@ class CheckReport:
     ``bytes_hashed`` is what was read from disk to be hashed, staged pieces included;
     ``bytes_total`` is the size of what is selected of the wanted release, ``bytes_reused`` what of
     it was in the tree, and ``bytes_hints`` what was read of hints to find some of that.
+    ``from_release`` is the one that the tree was at before; empty if it was never in sync.
 
     A dry run has three fields more: ``actions``, all but what is only counted, the release's in
     its order, then what would be removed; and the bytes that staging takes on the tree's file
@@ -88,6 +89,7 @@ class CheckReport:
     name: str
     release: str = ""
     info_hash: str = ""
+    from_release: str = ""
     changed: bool = False
     dry_run: bool = False
     actions: list[PlannedAction] = field(default_factory=list)
@@ -137,6 +139,7 @@ class CheckReport:
             "dry_run": self.dry_run,
             "info_hash": self.info_hash,
             "release": self.release,
+            "from_release": self.from_release,
             "kept": self.kept,
             "unselected": self.unselected,
             **_counts(self, _COUNTED_BY_CHECK),
@@ -156,7 +159,8 @@ class CheckReport:
         lists = {name: list(found.get(f"{name}_paths", ())) for name in _COUNTED_BY_CHECK}
         plain = {name: found[name] for name in _PLAIN_OF_CHECK}
         report = cls(**{**plain, **lists})
-        report.bytes_hints = found.get("bytes_hints", 0)  # older versions have neither
+        report.bytes_hints = found.get("bytes_hints", 0)  # older versions have none of these
+        report.from_release = found.get("from_release", "")
         report.bytes_reused = Reused(**found.get("bytes_reused", {}))
         if report.dry_run:
             report.space_needed = found.get("space_needed", 0)

@@ -5,7 +5,6 @@ The releases that it has had are in a SQLite file beside its state.
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,13 +14,10 @@ from torsync.disk.history import add_update, read_history
 from torsync.model.errors import StateError
 from torsync.model.events import Level
 from torsync.model.history import Totals, record_of_release
-from torsync.model.secrets import Redactor, secrets_of, secrets_of_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torsync.model.config import PublicationConfig
-    from torsync.model.errors import TorsyncError
     from torsync.model.history import UpdateRecord
     from torsync.model.publish_reports import PublishReport
     from torsync.publish.state import PublicationState
@@ -37,13 +33,6 @@ CREATE TABLE history (
 """,
 )
 _SCHEMA = Schema("the history", _STEPS, "what was released is public all the same")
-
-
-def note_failure(state: PublicationState, config: PublicationConfig, error: TorsyncError) -> None:
-    """Leave word of a failure for ``status``; what is secret goes out of the error itself."""
-    secrets = secrets_of(config, os.environ) | secrets_of_environment(os.environ)
-    Redactor(secrets).hide_in(error)
-    state.note_error(error.message, error.hint)
 
 
 def note_success(state: PublicationState, report: PublishReport, at_s: float, voice: Voice) -> None:

@@ -132,9 +132,9 @@ class Inbox:
 
     @property
     def terms(self) -> Terms:
-        """Those of the order that is being carried out; the defaults between orders."""
+        """Those of the order that is being carried out; between orders, those of its own work."""
         current = self._current
-        return Terms() if current is None else current.terms
+        return Terms(automatic=True) if current is None else current.terms
 
     def is_interrupted(self) -> bool:
         """Whether the work that is being done shall end, to go on later.

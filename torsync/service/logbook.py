@@ -194,24 +194,58 @@ def read_log(
     return found[::-1]
 
 
-def follow_log(
-    state_dir: Path,
-    names: Collection[str],
-    level: Level,
-    wait: Callable[[float], bool],
-) -> Iterator[LogRecord]:
-    """Give lines as they are written, from now on.
+class Following:
+    """Gives lines as they are written, from when it is made; whether or not the service runs."""
 
-    Args:
-        state_dir: of the service.
-        names: see ``read_log``.
-        level: see ``read_log``.
-        wait: sleeps so many seconds, True if that shall end.
+    def __init__(self, state_dir: Path) -> None:
+        """Begin.
 
-    Raises:
-        StateError: a file cannot be read.
-    """
-    return chosen(_forwards(log_folder(state_dir) / _FILE, wait), names, level)
+        Args:
+            state_dir: of the service.
+
+        Raises:
+            StateError: a file cannot be read.
+        """
+        self._file = log_folder(state_dir) / _FILE
+        self._stream = _opened(self._file)
+        if self._stream is not None:
+            self._stream.seek(0, os.SEEK_END)
+
+    def close(self) -> None:
+        """End."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def records(self, wait: Callable[[float], bool]) -> Iterator[LogRecord]:
+        """Give all that is written.
+
+        Args:
+            wait: sleeps so many seconds, True if that shall end.
+
+        Raises:
+            StateError: a file cannot be read.
+        """
+        rest = b""
+        while True:
+            is_replaced = self._is_replaced()  # before its end is read
+            if self._stream is not None:
+                *lines, rest = (rest + self._stream.read()).split(b"\n")
+                yield from filter(None, map(_parsed, lines))
+            if is_replaced and (fresh := _opened(self._file)) is not None:
+                self.close()
+                self._stream, rest = fresh, b""
+            elif wait(_LOOK_S):
+                return
+
+    def _is_replaced(self) -> bool:
+        if self._stream is None:
+            return True
+        try:
+            there = self._file.stat()
+        except OSError:
+            return False
+        here = os.fstat(self._stream.fileno())
+        return (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino)
 
 
 def _backwards(state_dir: Path) -> Iterator[LogRecord]:
@@ -223,33 +257,8 @@ def _backwards(state_dir: Path) -> Iterator[LogRecord]:
             except FileNotFoundError:
                 continue
         for line in reversed(text.splitlines()):
-            if (record := LogRecord.load(line.decode("ascii", "replace"))) is not None:
+            if (record := _parsed(line)) is not None:
                 yield record
-
-
-def _forwards(file: Path, wait: Callable[[float], bool]) -> Iterator[LogRecord]:
-    stream = _opened(file)
-    if stream is not None:
-        stream.seek(0, os.SEEK_END)
-    rest = b""
-    try:
-        while True:
-            is_replaced = stream is None or _is_replaced(stream, file)  # before its end is read
-            if stream is not None:
-                *lines, rest = (rest + stream.read()).split(b"\n")
-                for line in lines:
-                    if (record := LogRecord.load(line.decode("ascii", "replace"))) is not None:
-                        yield record
-            if is_replaced and (fresh := _opened(file)) is not None:
-                if stream is not None:
-                    stream.close()
-                stream, rest = fresh, b""
-                continue
-            if wait(_LOOK_S):
-                return
-    finally:
-        if stream is not None:
-            stream.close()
 
 
 def _opened(file: Path) -> IO[bytes] | None:
@@ -260,10 +269,5 @@ def _opened(file: Path) -> IO[bytes] | None:
             return None
 
 
-def _is_replaced(stream: IO[bytes], file: Path) -> bool:
-    try:
-        there = file.stat()
-    except OSError:
-        return False
-    here = os.fstat(stream.fileno())
-    return (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino)
+def _parsed(line: bytes) -> LogRecord | None:
+    return LogRecord.load(line.decode("ascii", "replace"))

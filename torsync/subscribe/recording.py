@@ -1,16 +1,12 @@
-"""What a tree's state remembers of an update, and of a failure."""
+"""What a tree's state remembers of an update."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from torsync.model.history import record_of_update
-from torsync.model.secrets import Redactor, secrets_of, secrets_of_environment
 
 if TYPE_CHECKING:
-    from torsync.model.config import SubscriptionConfig
-    from torsync.model.errors import TorsyncError
     from torsync.model.reports import CheckReport
     from torsync.subscribe.state import TreeState
 
@@ -21,21 +17,5 @@ def history_of(
     """Give what ``record_sync`` takes; the state is that of before the update."""
     synced = state.synced
     before = next((past for past in state.past_releases() if past.digest == synced), None)
-    record = record_of_update(
-        report,
-        at_s,
-        from_release=before.name if before else "",
-        from_info_hash=before.info_hash if before else "",
-    )
+    record = record_of_update(report, at_s, from_info_hash=before.info_hash if before else "")
     return at_s, report.info_hash, report.release, record.as_json()
-
-
-def note_failure(state: TreeState, config: SubscriptionConfig, error: TorsyncError) -> None:
-    """Leave word of a failure for ``status``; what is secret goes out of the error itself.
-
-    Raises:
-        StateError: that was not possible.
-    """
-    secrets = secrets_of(config, os.environ) | secrets_of_environment(os.environ)
-    Redactor(secrets).hide_in(error)
-    state.put(last_error=error.message, last_error_hint=error.hint)

@@ -49,6 +49,9 @@ class Hooks(Protocol):
     def publication_failed(self, config: PublicationConfig, error: TorsyncError) -> None:
         """Be told of a failure of a publication; of the same one only once in a row."""
 
+    def interruptible(self, interrupted: Callable[[], bool]) -> Hooks:
+        """The same for one tree, where the asking ends once ``interrupted`` says so."""
+
 
 class NoHooks:
     """Nobody is told anything."""
@@ -68,6 +71,16 @@ class NoHooks:
     def publication_failed(self, config: PublicationConfig, error: TorsyncError) -> None:
         """Do nothing."""
 
+    def interruptible(self, interrupted: Callable[[], bool]) -> NoHooks:  # noqa: ARG002
+        """Give itself: nobody is asked."""
+        return self
+
+
+def local_day_s(moment_s: float) -> float:
+    """Seconds since midnight by the clock on the wall, at a time in Unix seconds."""
+    local = time.localtime(moment_s)
+    return local.tm_hour * 3600 + local.tm_min * 60 + local.tm_sec + moment_s % 1
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -80,6 +93,7 @@ class Surroundings:
         wait: sleeps so many seconds, True if the work shall stop.
         seed: keep torrents in the session after an update (the service does).
         now_s: the time in Unix seconds.
+        day_s: gives the seconds since local midnight at such a time.
         terms: those of the command that is being carried out.
         hooks: are told of updates and failures, and asked before an update.
     """
@@ -90,6 +104,7 @@ class Surroundings:
     wait: Callable[[float], bool]
     seed: bool = False
     now_s: Callable[[], float] = time.time
+    day_s: Callable[[float], float] = local_day_s
     terms: Callable[[], Terms] = Terms
     hooks: Hooks = field(default_factory=NoHooks)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TextIO
 
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         StatusReport,
         VerifyReport,
     )
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 0.5
@@ -130,6 +132,15 @@ class JsonRenderer:
     def key(self, report: KeyReport) -> None:
         """Write a ``key`` object."""
         self._write(self._out, {"type": "key", "command": "keygen", **report.as_json()})
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Write a ``check`` object for each."""
+        for found in findings:
+            self._write(self._out, {"type": "check", "command": "doctor", **found.as_json()})
+
+    def service(self, report: ServiceReport) -> None:
+        """Write a ``service`` object."""
+        self._write(self._out, {"type": "service", **report.as_json()})
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write an ``error`` object, to standard error."""

@@ -22,17 +22,20 @@ from torsync.cli.render.publications import (
     publication_sections,
     summarise_publication,
 )
+from torsync.cli.render.rich_checkup import checkup_view
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
-from torsync.cli.render.rich_status import publications_view, status_view
+from torsync.cli.render.rich_status import both_view
 from torsync.cli.render.rich_watch import Screen
 from torsync.cli.render.rich_words import (
     LEVEL_STYLES,
+    error_view,
     hint_line,
-    labelled_line,
+    notice_view,
     summary_line,
     unbroken,
 )
+from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -45,10 +48,10 @@ from torsync.cli.render.summaries import (
     summarise_verify,
     verify_sections,
 )
-from torsync.cli.render.text import PATHS_SHOWN, error_lines, printable
+from torsync.cli.render.text import PATHS_SHOWN, printable
 from torsync.cli.render.trash_lines import summarise_trash, trash_lines
 from torsync.model.errors import ExitCode
-from torsync.model.events import IDLE_STAGES, Level, Notice, Stage, StageStarted
+from torsync.model.events import IDLE_STAGES, Notice, Stage, StageStarted
 from torsync.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from torsync.cli.render import Renderer
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
         StatusReport,
         VerifyReport,
     )
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
@@ -180,7 +185,8 @@ class RichRenderer:
         if self._report_lines is not None:
             self._report_lines.status(reports, publications)
             return
-        self._print(*self._status_view(reports, publications))
+        width, now_s = self._console.width, self._wall_clock()
+        self._print(*both_view(reports, publications, width, now_s))
 
     def watch(
         self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
@@ -193,20 +199,10 @@ class RichRenderer:
             if self._screen is None:
                 self._screen = Screen(self._console)
             try:
-                self._screen.show(self._status_view(reports, publications))
+                width, now_s = self._console.width, self._wall_clock()
+                self._screen.show(both_view(reports, publications, width, now_s))
             except OSError:  # the terminal is gone
                 self._closing.set()
-
-    def _status_view(
-        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
-    ) -> list[RenderableType]:
-        width, now_s = self._console.width, self._wall_clock()
-        view: list[RenderableType] = []
-        if reports or not publications:
-            view += status_view(reports, width, now_s)
-        if publications:
-            view += publications_view(publications, width, now_s)
-        return view
 
     def history(self, report: HistoryReport) -> None:
         """Print a line for each update, and with ``verbose`` one for each path."""
@@ -268,6 +264,26 @@ class RichRenderer:
             )
         )
 
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Print a table with a mark for each, and how many there are."""
+        if self._report_lines is not None:
+            self._report_lines.checkup(findings)
+            return
+        self._print(*checkup_view(findings, self._console.width))
+
+    def service(self, report: ServiceReport) -> None:
+        """Print what was done, and what is left to do; an example unchanged."""
+        if self._report_lines is not None:
+            self._report_lines.service(report)
+            return
+        lines = []
+        for label, text in service_lines(report):
+            if label == "hint":
+                lines.append(hint_line(text))
+            else:
+                lines.append(unbroken(Text.assemble((label, "bold"), "  " if label else "", text)))
+        self._print(*lines)
+
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Print the error, each of its problems and the hint."""
         if subscription:
@@ -275,15 +291,7 @@ class RichRenderer:
         if self._message_lines is not None:
             self._message_lines.error(error, subscription)
             return
-        lines = []
-        for label, text in error_lines(error):
-            if label == "hint":
-                lines.append(hint_line(text))
-            elif label:
-                lines.append(labelled_line(subscription, label, text))
-            else:
-                lines.append(Text(f"  {text}"))
-        self._print(*lines)
+        self._print(*error_view(error, subscription))
 
     def result(self, exit_code: ExitCode, seconds: float) -> None:
         """Clear the bars; print how the command ended if asked to be verbose."""
@@ -360,11 +368,7 @@ class RichRenderer:
         if self._message_lines is not None:
             self._message_lines.event(notice)
             return
-        label = "" if notice.level is Level.INFO else notice.level.value
-        lines = [labelled_line(notice.subscription, label, printable(notice.message))]
-        if notice.hint:
-            lines.append(hint_line(printable(notice.hint)))
-        self._print(*lines)
+        self._print(*notice_view(notice))
 
     def _report(
         self,

@@ -23,6 +23,21 @@ if TYPE_CHECKING:
 _TABLE_WIDTH = 72
 
 
+def both_view(
+    reports: Sequence[StatusReport],
+    publications: Sequence[PublicationStatus],
+    width: int,
+    now_s: float,
+) -> list[RenderableType]:
+    """Lay out subscriptions, then publications, for a terminal of ``width`` cells."""
+    view: list[RenderableType] = []
+    if reports or not publications:
+        view += status_view(reports, width, now_s)
+    if publications:
+        view += publications_view(publications, width, now_s)
+    return view
+
+
 def status_view(reports: Sequence[StatusReport], width: int, now_s: float) -> list[RenderableType]:
     """Lay out the reports for a terminal of ``width`` cells; ``now_s`` in Unix seconds."""
     if not reports:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from torsync.cli.render.text import printable
+from torsync.cli.render.text import error_lines, printable
+from torsync.model.events import Level
+
+if TYPE_CHECKING:
+    from torsync.model.errors import TorsyncError
+    from torsync.model.events import Notice
 
 LEVEL_STYLES = {
     "debug": "dim",
@@ -43,3 +50,25 @@ def labelled_line(name: str, label: str, text: str) -> Text:
     if label:
         line.append(f"{label}: ", style=LEVEL_STYLES[label])
     return line.append(text)
+
+
+def error_view(error: TorsyncError, subscription: str) -> list[Text]:
+    """An error, each of its problems and the hint."""
+    lines = []
+    for label, text in error_lines(error):
+        if label == "hint":
+            lines.append(hint_line(text))
+        elif label:
+            lines.append(labelled_line(subscription, label, text))
+        else:
+            lines.append(Text(f"  {text}"))
+    return lines
+
+
+def notice_view(notice: Notice) -> list[Text]:
+    """A notice and its hint."""
+    label = "" if notice.level is Level.INFO else notice.level.value
+    lines = [labelled_line(notice.subscription, label, printable(notice.message))]
+    if notice.hint:
+        lines.append(hint_line(printable(notice.hint)))
+    return lines
