@@ -117,7 +117,7 @@ class Inbox:
 
     @property
     def terms(self) -> Terms:
-        """Those of the order that is being carried out; between orders, of what nobody asked for."""
+        """Those of the order that is carried out; between orders, of what nobody asked for."""
         current = self._current
         return Terms(automatic=True) if current is None else current.terms
 
