@@ -28,6 +28,7 @@ from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.key_report import KeyReport
 from torsync.model.publish_reports import PublicationStatus
 from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+from torsync.model.service_report import ServiceReport
 
 SCHEMA: dict[str, Any] = json.loads(
     files("torsync.cli").joinpath("schema.json").read_text(encoding="utf-8")
@@ -36,7 +37,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LINE_TYPES = (
     *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
     *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
-    "key",
+    *("key", "service"),
 )
 
 
@@ -66,6 +67,9 @@ def samples() -> list[dict[str, Any]]:
         renderer.trash(report)
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
     renderer.key(KeyReport("0A1B", "RWQ", "/k.pub", "/k", encrypted=False))
+    for command in ("service install", "service uninstall"):
+        renderer.service(ServiceReport(command, "torsync.service", "user", written_paths=("/u",)))
+    renderer.service(ServiceReport("service install", example="@reboot torsync run"))
     renderer.error(RemoteUnreachableError("no answer", hint="try later"), "skyrim")
     renderer.error(ConfigError("1 problem", problems=("line 3: a",)))
     for code in ExitCode:
@@ -109,6 +113,8 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription trash restore",
         "subscription trash empty",
         "key keygen",
+        "service service install",
+        "service service uninstall",
         "result",
         "error",
     }

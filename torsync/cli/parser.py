@@ -98,10 +98,15 @@ def make_parser() -> argparse.ArgumentParser:
     status = add_command("status", "what is going on")
     _add_names(status, "subscriptions or publications")
 
+    doctor = add_command("doctor", "find out why nothing moves; nothing is changed")
+    _add_names(doctor, "subscriptions or publications")
+
     trash = add_command("trash", "see, restore and remove what was replaced or removed")
     _add_trash(trash, anywhere)
 
     _add_keygen(add_command("keygen", "make minisign keys for signing releases"))
+
+    _add_service(add_command("service", "have systemd run `torsync run`"), anywhere)
 
     demo = add_command(
         "demo", "a publisher and two subscribers on this machine, with an update in between"
@@ -217,6 +222,46 @@ def _add_trash(trash: argparse.ArgumentParser, anywhere: argparse.ArgumentParser
         default=0.0,
         help="only what has been there for so long, such as 7d",
     )
+
+
+def _add_service(service: argparse.ArgumentParser, anywhere: argparse.ArgumentParser) -> None:
+    commands = service.add_subparsers(dest="service_command", metavar="COMMAND", required=True)
+
+    def add_command(name: str, text: str) -> argparse.ArgumentParser:
+        parser = commands.add_parser(name, help=text, description=text, parents=[anywhere])
+        scope = parser.add_mutually_exclusive_group()
+        scope.add_argument(
+            "--system",
+            dest="scope",
+            action="store_const",
+            const="system",
+            default="",
+            help="the machine's service (default for root)",
+        )
+        scope.add_argument(
+            "--user",
+            dest="scope",
+            action="store_const",
+            const="user",
+            help="this user's service (default for other users)",
+        )
+        parser.add_argument(
+            "--name", default="torsync", metavar="UNIT", help="of the unit (default: torsync)"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="even if the unit was edited, or not torsync's"
+        )
+        return parser
+
+    install = add_command("install", "write a unit for this installation, enable and start it")
+    install.add_argument(
+        "--run-as",
+        default="",
+        metavar="ACCOUNT",
+        help="that the system service runs as (default: torsync, which is made)",
+    )
+    install.add_argument("--no-start", action="store_true", help="enable it only")
+    add_command("uninstall", "stop and remove it; configuration, state and folders stay")
 
 
 def _add_keygen(keygen: argparse.ArgumentParser) -> None:

@@ -36,9 +36,11 @@ def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCod
         reloads: whether it comes from the file, which is read anew when that is asked for.
     """
     from torsync.service.hub import Hub
+    from torsync.service.limits import allow_open_files
     from torsync.service.supervisor import Supervisor, Ties
     from torsync.service.systemd.notify import Notifier
 
+    allow_open_files()
     with context.hooks(config.notify, check=True) as hooks:
 
         def load() -> Config:

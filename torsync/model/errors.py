@@ -182,6 +182,12 @@ class FeedError(TorsyncError):
     code = "feed"
 
 
+class ControlError(TorsyncError):
+    """The control API cannot listen, or has failed; or it does not answer as it should."""
+
+    code = "control"
+
+
 class UnfinishedError(TorsyncError):
     """An update was cut off in its commit, which has to be finished first; nothing was done."""
 

@@ -16,6 +16,7 @@ from torsync.publish.gate import check_session, check_web_seeds
 from torsync.publish.hinting import Hinting
 from torsync.publish.hints.file import HintsFile
 from torsync.publish.output import Output
+from torsync.publish.recording import note_success
 from torsync.publish.releasing import Releasing
 from torsync.publish.request import Requests
 from torsync.publish.showing import Showing
@@ -193,8 +194,7 @@ class Publication:
     def release_now(self, *, dry_run: bool = False, unsettled: bool = False) -> PublishReport:
         """Make a release of the folder as it is, if anything has changed.
 
-        It becomes public only when it can be fetched. A failure leaves the release before public
-        and seeded.
+        Public only when it can be fetched; a failure leaves the release before public and seeded.
 
         Args:
             dry_run: only tell what it would be; files may be hashed, and nothing is published.
@@ -217,7 +217,7 @@ class Publication:
             raise
         report.seconds = time.monotonic() - started
         if not dry_run:
-            self._state.note_error("")
+            note_success(self._state, report, self._around.now_s(), self._voice)
             if report.changed:
                 self._around.hooks.released(self.config, report)
         return report

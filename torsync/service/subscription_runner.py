@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings
 
 _JITTER = 0.1
-_HEED_S = 1.0
+_HEED_S = 3.0
 
 
 class SubscriptionRunner(Runner):

@@ -387,6 +387,7 @@ class Subscription:
         """Bring back what is in the trash, or remove it for good; see ``carry_out_in``."""
         from torsync.subscribe.trash_orders import carry_out_in  # noqa: PLC0415 - when it is asked for
 
+        self._syncing.recover()
         self._seeding.stop()  # what is replaced is neither read nor sent any more
         try:
             now_s, folder = self._around.now_s(), self._state.folder

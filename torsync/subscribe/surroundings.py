@@ -120,20 +120,28 @@ def noting_stages(state: TreeState, sink: EventSink) -> EventSink:
     return note
 
 
+@dataclass
+class Topic:
+    """What is being talked about: the name of a release, or its number; empty: none yet."""
+
+    release: str = ""
+
+
 @dataclass(frozen=True)
 class Voice:
     """Says what one subscription does, to a sink."""
 
     name: str
     sink: EventSink
+    topic: Topic = field(default_factory=Topic)
 
     def stage(self, stage: Stage, detail: str = "") -> None:
         """Say that a stage begins."""
-        self.sink(StageStarted(self.name, stage, detail))
+        self.sink(StageStarted(self.name, stage, detail, self.topic.release))
 
     def notice(self, level: Level, code: str, message: str, hint: str = "") -> None:
         """Say something that a person may want to know."""
-        self.sink(Notice(self.name, level, code, message, hint))
+        self.sink(Notice(self.name, level, code, message, hint, self.topic.release))
 
     def bytes_meter(self, stage: Stage, bytes_total: int) -> Callable[[int], None]:
         """Give a function that is told how many bytes were done since the last call."""

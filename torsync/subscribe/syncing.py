@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.foresight import foresee
 from torsync.subscribe.look import Look, look_further, rows_learned, take_look
 from torsync.subscribe.patience import Patience
+from torsync.subscribe.recording import history_of
 from torsync.subscribe.recovery import rescue_held
 from torsync.subscribe.shifts.finder import ShiftFinder, distrust_hints
 from torsync.subscribe.stage import Stage
@@ -89,6 +91,7 @@ class Syncing:
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
         self.recover()
+        self.voice.topic.release = release.manifest.name
         look = self.look(release.manifest)
         plan, report = self._foresee(look)
         agree = partial(self.consent.ask, release, report)
@@ -143,17 +146,16 @@ class Syncing:
         outcome = None
         if journal is not None:
             self.seeding.stop()
-            outcome = self._finish(journal)
+            report = CheckReport.from_json(journal.report)
+            outcome = self._finish(journal, report)
         rescue_held(self.tree, Trash(self.tree, trash_stamp(self.around.now_s())))
         if journal is None or outcome is None:
             return None
         if not (outcome.lost or outcome.locked):
             Stage(self.tree, journal.stage).remove()
-        report = CheckReport.from_json(journal.report)
-        _fill(report, outcome)
         return report
 
-    def _finish(self, journal: Journal) -> CommitOutcome:
+    def _finish(self, journal: Journal, report: CheckReport) -> CommitOutcome:
         """Carry out the journal of a commit that was cut off, and record what came of it."""
         release = self.releases.load(journal.release)
         digest = release.manifest.digest if release is not None else (lambda _index: "")
@@ -161,6 +163,7 @@ class Syncing:
         outcome = Commit(
             self.tree, journal, trash, digest=digest, patience=self._patience, again=True
         ).run()
+        _fill(report, outcome)
         ledger = self.state.load_ledger()
         rows = dict(ledger)
         for path in journal.vacated():
@@ -172,12 +175,7 @@ class Syncing:
         self.state.record_sync(
             rows,
             synced=journal.release if is_whole else self.state.synced,
-            history=(
-                journal.at_s,
-                journal.report["info_hash"],
-                journal.report["release"],
-                journal.report,
-            ),
+            history=history_of(self.state, report, journal.at_s),
             release=self._past(release, journal.at_s) if release and is_whole else None,
             trashed=outcome.content_in_trash(ledger),
         )
@@ -263,6 +261,7 @@ class Syncing:
             Superseded: ``look_out`` said so.
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
+        began_s = time.monotonic()
         synced = self.releases.synced()
         if not plan.is_empty or synced is None or not synced.is_same_content(release):
             self.seeding.stop()
@@ -307,6 +306,7 @@ class Syncing:
             raise
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
+        report.seconds = time.monotonic() - began_s
         rows = look.rows_to_carry(
             {*outcome.trashed, *outcome.respelled, *plan.moved}, settled=plan.settled
         )
@@ -367,8 +367,7 @@ class Syncing:
             return
         history = None
         if report.changed:
-            now_s = self.around.now_s()
-            history = (now_s, report.info_hash, report.release, report.as_json())
+            history = history_of(self.state, report, self.around.now_s())
         self.state.record_sync(
             rows,
             synced=release.digest,

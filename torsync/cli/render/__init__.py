@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
+    from torsync.model.checkup import Finding
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 
@@ -52,6 +54,12 @@ class Renderer(Protocol):
 
     def key(self, report: KeyReport) -> None:
         """Show the keys that ``keygen`` made, and where they go."""
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Show what ``doctor`` found."""
+
+    def service(self, report: ServiceReport) -> None:
+        """Show what ``service install`` or ``service uninstall`` did."""
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Show a failure, of one subscription or of the whole command."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from torsync.cli.render.checkup import summarise_checkup, worth_showing
 from torsync.cli.render.output import LineWriter, Throttle, is_wanted
 from torsync.cli.render.plans import plan_lines, plan_remarks, plan_rows
 from torsync.cli.render.publications import (
@@ -13,6 +14,7 @@ from torsync.cli.render.publications import (
     summarise_publication,
     summarise_publication_status,
 )
+from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TextIO
 
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event, Progress
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 PROGRESS_INTERVAL_S = 10.0
@@ -157,6 +161,22 @@ class PlainRenderer:
         """Write where the keys are, and the lines of configuration for both sides."""
         if not self._quiet:
             for label, text in key_lines(report):
+                self._say(self._out, label, text)
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Write a line for each, its hint, and how many there are."""
+        for found in worth_showing(findings, quiet=self._quiet):
+            words = (found.check, found.verdict.value, printable(found.message))
+            self._say(self._out, found.name, *words)
+            if found.hint:
+                self._say(self._out, found.name, found.check, "hint", printable(found.hint))
+        if not self._quiet:
+            self._say(self._out, "", summarise_checkup(findings))
+
+    def service(self, report: ServiceReport) -> None:
+        """Write what was done, one step a line, and what is left to do; an example unchanged."""
+        if not self._quiet:
+            for label, text in service_lines(report):
                 self._say(self._out, label, text)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:

@@ -21,9 +21,11 @@ from torsync.cli.render.publications import (
     publication_sections,
     summarise_publication,
 )
+from torsync.cli.render.rich_checkup import checkup_view
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import publications_view, status_view
+from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
     check_sections,
@@ -39,7 +41,7 @@ from torsync.cli.render.summaries import (
 from torsync.cli.render.text import PATHS_SHOWN, error_lines, printable
 from torsync.cli.render.trash_lines import summarise_trash, trash_lines
 from torsync.model.errors import ExitCode
-from torsync.model.events import Level, Notice, StageStarted
+from torsync.model.events import IDLE_STAGES, Level, Notice, Stage, StageStarted
 from torsync.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -48,14 +50,17 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from torsync.cli.render import Renderer
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
+_TELLING_STAGES = IDLE_STAGES - {Stage.WAITING}  # they say more than that it seeds as well
 _LEVEL_STYLES = {
     "debug": "dim",
     "info": "",
@@ -116,6 +121,8 @@ class RichRenderer:
                 self._rows[event.subscription] = Row(
                     event.subscription, event.stage, detail=event.detail
                 )
+            elif event.stage is Stage.SEEDING and row is not None and row.stage in _TELLING_STAGES:
+                return
             elif row is None or row.stage is not event.stage:
                 self._rows[event.subscription] = Row(
                     event.subscription, event.stage, progress=event
@@ -215,6 +222,26 @@ class RichRenderer:
                 for label, text in key_lines(report)
             )
         )
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Print a table with a mark for each, and how many there are."""
+        if self._report_lines is not None:
+            self._report_lines.checkup(findings)
+            return
+        self._print(*checkup_view(findings, self._console.width))
+
+    def service(self, report: ServiceReport) -> None:
+        """Print what was done, and what is left to do; an example unchanged."""
+        if self._report_lines is not None:
+            self._report_lines.service(report)
+            return
+        lines = []
+        for label, text in service_lines(report):
+            if label == "hint":
+                lines.append(_hint(text))
+            else:
+                lines.append(_unbroken(Text.assemble((label, "bold"), "  " if label else "", text)))
+        self._print(*lines)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Print the error, each of its problems and the hint."""

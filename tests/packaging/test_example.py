@@ -19,7 +19,7 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
-EXAMPLE = Path(__file__).parents[2] / "packaging" / "config.example.toml"
+EXAMPLE = Path(__file__).parents[2] / "packaging" / "torsync.example.toml"
 
 
 def test_the_example_configuration_loads() -> None:
