@@ -27,7 +27,10 @@ def run_apply(context: Context, arguments: argparse.Namespace) -> ExitCode:
     config = context.load_config()
     chosen = context.chosen(config, arguments.names)
     with context.surroundings(
-        config.session, patience_s=arguments.timeout, allowed=allowances(arguments)
+        config.session,
+        patience_s=arguments.timeout,
+        allowed=allowances(arguments),
+        notify=config.notify,
     ) as around:
 
         def apply(config: SubscriptionConfig, folder: Path) -> ExitCode:

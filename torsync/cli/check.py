@@ -39,6 +39,7 @@ def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("check-now",),
+        notify=config.notify,
     ) as around:
 
         def foretell(config: SubscriptionConfig, folder: Path) -> ExitCode:

@@ -38,6 +38,7 @@ _COMMANDS = {
     "trash": ("torsync.cli.trash", "run_trash"),
     "run": ("torsync.cli.run", "run_service"),
     "publish": ("torsync.cli.publish", "run_publish"),
+    "doctor": ("torsync.cli.doctor", "run_doctor"),
     "keygen": ("torsync.cli.keygen", "run_keygen"),
     "service": ("torsync.cli.service", "run_service_command"),
     "demo": ("torsync.cli.demo", "run_demo"),

@@ -98,6 +98,9 @@ def make_parser() -> argparse.ArgumentParser:
     status = add_command("status", "what is going on")
     _add_names(status, "subscriptions or publications")
 
+    doctor = add_command("doctor", "find out why nothing moves; nothing is changed")
+    _add_names(doctor, "subscriptions or publications")
+
     trash = add_command("trash", "see, restore and remove what was replaced or removed")
     _add_trash(trash, anywhere)
 

@@ -29,6 +29,7 @@ def run_rollback(context: Context, arguments: argparse.Namespace) -> ExitCode:
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("rollback", *([arguments.release] if arguments.release else [])),
+        notify=config.notify,
     ) as around:
 
         def roll_back(subscription: Subscription) -> ExitCode:

@@ -36,17 +36,28 @@ def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCod
         reloads: whether it comes from the file, which is read anew when that is asked for.
     """
     from torsync.service.hub import Hub
+    from torsync.service.limits import allow_open_files
     from torsync.service.supervisor import Supervisor, Ties
     from torsync.service.systemd.notify import Notifier
 
-    ties = Ties(
-        on_report=partial(_show, context.renderer),
-        on_order_failed=lambda name, error: context.renderer.error(error, name),
-        load=context.load_config if reloads else None,
-        notifier=Notifier.from_environ(os.environ),
-    )
-    service = Supervisor(config, context.state_dir, Hub(context.renderer.event), ties)
-    service.run(context.stop, context.reload)
+    allow_open_files()
+    with context.hooks(config.notify, check=True) as hooks:
+
+        def load() -> Config:
+            found = context.load_config()
+            if hooks.notifications is not None:
+                hooks.notifications.configure(found.notify.urls)
+            return found
+
+        ties = Ties(
+            on_report=partial(_show, context.renderer),
+            on_order_failed=lambda name, error: context.renderer.error(error, name),
+            hooks=hooks,
+            load=load if reloads else None,
+            notifier=Notifier.from_environ(os.environ),
+        )
+        service = Supervisor(config, context.state_dir, Hub(context.renderer.event), ties)
+        service.run(context.stop, context.reload)
     return ExitCode.OK
 
 

@@ -108,12 +108,16 @@ def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) ->
 
 def _stage_at_rest(config: SubscriptionConfig, state: TreeState, report: StatusReport) -> str:
     """What may be said of a tree that nobody works on."""
+    from torsync.subscribe.consent import postponed_reason
+
     if report.between:
         return "between releases"
     poll = state.load_poll()
     waits = poll is not None and poll.url == config.url and poll.sha256 != state.synced
     if config.update is UpdateMode.ASK and waits:
         return Stage.NEEDS_APPROVAL.value
+    if postponed_reason(state):
+        return Stage.POSTPONED.value
     if state.pinned:
         return "rolled back"
     return "stopped"

@@ -41,6 +41,7 @@ def run_verify(context: Context, arguments: argparse.Namespace) -> ExitCode:
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("verify", *again),
+        notify=config.notify,
     ) as around:
         return for_each(context, chosen, around, "torsync verify", verify)
 

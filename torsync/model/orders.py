@@ -30,11 +30,14 @@ class Terms:
         allowed: what a person said is meant, should a guard ask.
         again: the command that is to be given again, with more allowed, if one does; and its
             options. The subscription's name comes in between.
+        automatic: nobody asked for it: it is what the service does by itself, in the hours that
+            it may. It is not sent: what is sent was asked for.
     """
 
     patience_s: float | None = None
     allowed: frozenset[Allowance] = frozenset()
     again: tuple[str, ...] = ("apply",)
+    automatic: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Give what ``from_json`` reads."""

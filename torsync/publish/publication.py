@@ -11,10 +11,12 @@ from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncEr
 from torsync.model.events import Stage, StageStarted
 from torsync.model.names import PRIVATE_FOLDER, in_private
 from torsync.model.patterns import matcher
+from torsync.publish.failing import note_failure
 from torsync.publish.gate import check_session, check_web_seeds
 from torsync.publish.hinting import Hinting
 from torsync.publish.hints.file import HintsFile
 from torsync.publish.output import Output
+from torsync.publish.recording import note_success
 from torsync.publish.releasing import Releasing
 from torsync.publish.request import Requests
 from torsync.publish.showing import Showing
@@ -84,7 +86,7 @@ class Publication:
             try:
                 self._tree = self._open_tree()
             except TorsyncError as error:
-                self._state.note_error(error.message, error.hint)
+                note_failure(config, self._state, around, error)
                 raise
             opened.callback(self._tree.close)
             output = Output(config.torrent) if config.torrent is not None else None
@@ -211,12 +213,14 @@ class Publication:
             raise
         except TorsyncError as error:
             if not dry_run:
-                self._state.note_error(error.message, error.hint)
+                note_failure(self.config, self._state, self._around, error)
                 self._showing.go_on()
             raise
         report.seconds = time.monotonic() - started
         if not dry_run:
-            self._state.note_error("")
+            note_success(self._state, report, self._around.now_s(), self._voice)
+            if report.changed:
+                self._around.hooks.released(self.config, report)
         return report
 
     def answer(self, request: Request) -> PublishReport:

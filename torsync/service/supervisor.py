@@ -325,7 +325,7 @@ class Supervisor:
             wait=inbox.sleep,
             seed=True,
             terms=lambda: inbox.terms,
-            hooks=self._ties.hooks,
+            hooks=self._ties.hooks.interruptible(inbox.is_interrupted),
         )
 
     # --- what is told -----------------------------------------------------------------------

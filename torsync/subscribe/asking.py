@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LOOK_FOR_APPROVAL_S = 1.0
 
 
-class _BringTo(Protocol):
+class BringTo(Protocol):
     """Makes the tree equal to a release; ``look_out`` may end that while it is fetched."""
 
     def __call__(
@@ -33,7 +33,8 @@ class _BringTo(Protocol):
         *,
         look_out: Callable[[], None] | None = None,
         every_s: float | None = None,
-    ) -> CheckReport: ...
+    ) -> CheckReport:
+        """Do it; ``look_out`` is called every so many seconds."""
 
 
 class Superseded(Exception):  # noqa: N818 - not an error: there is another thing to do
@@ -58,6 +59,7 @@ class Asking:
         voice: Voice,
         *,
         glance: Callable[[Release], None],
+        on_mended: Callable[[CheckReport], None],
     ) -> None:
         """Prepare.
 
@@ -67,12 +69,14 @@ class Asking:
             releases: that are known.
             voice: tells the person.
             glance: raises ``Superseded`` if a newer release than the given one is there.
+            on_mended: told what was done to the synced release while another one waits.
         """
         self._config = config
         self._state = state
         self._releases = releases
         self._voice = voice
         self._glance = glance
+        self._on_mended = on_mended
         self._approvals = Approvals(state)
         self._waiting: tuple[str, CheckReport] | None = None
 
@@ -102,7 +106,7 @@ class Asking:
         release: Release,
         *,
         preview: Callable[[Release], CheckReport],
-        bring_to: _BringTo,
+        bring_to: BringTo,
     ) -> CheckReport:
         """Tell what a new release would do, and mend the synced one meanwhile.
 
@@ -130,7 +134,8 @@ class Asking:
             look_out = self._look_out(release)
             mended = bring_to(synced, look_out=look_out, every_s=_LOOK_FOR_APPROVAL_S)
             if mended.changed:
-                self._tell_mended(synced, mended)
+                tell_mended(self._voice, synced, mended)
+                self._on_mended(mended)
                 report = preview(release)
                 report.bytes_fetched = mended.bytes_fetched
                 report.bytes_hashed += mended.bytes_hashed
@@ -142,12 +147,6 @@ class Asking:
         said = f"{label} is waiting: `torsync apply {name}` fetches it"
         hint = f"`torsync plan {name}` shows what it would do"
         self._voice.notice(Level.INFO, "needs_approval", said, hint)
-
-    def _tell_mended(self, synced: Release, report: CheckReport) -> None:
-        count = len({*report.fetched, *report.patched, *report.trashed})
-        paths = "1 path was" if count == 1 else f"{count} paths were"
-        said = f"{paths} not as {synced.manifest.name} has it, and mended"
-        self._voice.notice(Level.INFO, "mended", said)
 
     def take(self, release: Release) -> bool:
         """Whether an approval is for ``release``, the newest; one for another is void."""
@@ -181,3 +180,11 @@ class Asking:
                 self._glance(waiting)
 
         return look_out
+
+
+def tell_mended(voice: Voice, synced: Release, report: CheckReport) -> None:
+    """Say that the synced release was mended while another one waits."""
+    count = len({*report.fetched, *report.patched, *report.trashed})
+    paths = "1 path was" if count == 1 else f"{count} paths were"
+    said = f"{paths} not as {synced.manifest.name} has it, and mended"
+    voice.notice(Level.INFO, "mended", said)

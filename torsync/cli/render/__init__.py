@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
+    from torsync.model.checkup import Finding
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
@@ -53,6 +54,9 @@ class Renderer(Protocol):
 
     def key(self, report: KeyReport) -> None:
         """Show the keys that ``keygen`` made, and where they go."""
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Show what ``doctor`` found."""
 
     def service(self, report: ServiceReport) -> None:
         """Show what ``service install`` or ``service uninstall`` did."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from torsync.cli.render.checkup import summarise_checkup, worth_showing
 from torsync.cli.render.output import LineWriter, Throttle, is_wanted
 from torsync.cli.render.plans import plan_lines, plan_remarks, plan_rows
 from torsync.cli.render.publications import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TextIO
 
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event, Progress
     from torsync.model.key_report import KeyReport
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 PROGRESS_INTERVAL_S = 10.0
 # What every poll passes through, several times an hour, and what never ends.
 _ROUTINE_STAGES = frozenset({Stage.WAITING, Stage.CHECKING_REMOTE, Stage.LOOKING})
-_ENDLESS_STAGES = frozenset({Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.SEEDING})
+_ENDLESS_STAGES = frozenset({Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.POSTPONED, Stage.SEEDING})
 
 
 class PlainRenderer:
@@ -160,6 +162,16 @@ class PlainRenderer:
         if not self._quiet:
             for label, text in key_lines(report):
                 self._say(self._out, label, text)
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Write a line for each, its hint, and how many there are."""
+        for found in worth_showing(findings, quiet=self._quiet):
+            words = (found.check, found.verdict.value, printable(found.message))
+            self._say(self._out, found.name, *words)
+            if found.hint:
+                self._say(self._out, found.name, found.check, "hint", printable(found.hint))
+        if not self._quiet:
+            self._say(self._out, "", summarise_checkup(findings))
 
     def service(self, report: ServiceReport) -> None:
         """Write what was done, one step a line, and what is left to do; an example unchanged."""

@@ -21,6 +21,7 @@ from torsync.cli.render.publications import (
     publication_sections,
     summarise_publication,
 )
+from torsync.cli.render.rich_checkup import checkup_view
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import publications_view, status_view
@@ -40,7 +41,7 @@ from torsync.cli.render.summaries import (
 from torsync.cli.render.text import PATHS_SHOWN, error_lines, printable
 from torsync.cli.render.trash_lines import summarise_trash, trash_lines
 from torsync.model.errors import ExitCode
-from torsync.model.events import Level, Notice, StageStarted
+from torsync.model.events import IDLE_STAGES, Level, Notice, Stage, StageStarted
 from torsync.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from torsync.cli.render import Renderer
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
+_TELLING_STAGES = IDLE_STAGES - {Stage.WAITING}  # they say more than that it seeds as well
 _LEVEL_STYLES = {
     "debug": "dim",
     "info": "",
@@ -118,6 +121,8 @@ class RichRenderer:
                 self._rows[event.subscription] = Row(
                     event.subscription, event.stage, detail=event.detail
                 )
+            elif event.stage is Stage.SEEDING and row is not None and row.stage in _TELLING_STAGES:
+                return
             elif row is None or row.stage is not event.stage:
                 self._rows[event.subscription] = Row(
                     event.subscription, event.stage, progress=event
@@ -217,6 +222,13 @@ class RichRenderer:
                 for label, text in key_lines(report)
             )
         )
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Print a table with a mark for each, and how many there are."""
+        if self._report_lines is not None:
+            self._report_lines.checkup(findings)
+            return
+        self._print(*checkup_view(findings, self._console.width))
 
     def service(self, report: ServiceReport) -> None:
         """Print what was done, and what is left to do; an example unchanged."""

@@ -1,0 +1,125 @@
+"""One announce to a UDP tracker (BEP 15), to see what it says of a torrent."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import struct
+import time
+from typing import NamedTuple
+
+from torsync.model.errors import SwarmError
+
+_MAGIC = 0x41727101980
+_CONNECT, _ANNOUNCE, _ERROR = 0, 1, 3
+_STOPPED = 3
+_AGAIN_S = 1.0
+_MOST_BYTES = 4096
+_PEER_BYTES = {socket.AF_INET: 6, socket.AF_INET6: 18}
+
+
+class TrackerError(SwarmError):
+    """A tracker does not answer, or refuses a torrent."""
+
+    code = "tracker"
+
+
+class Announced(NamedTuple):
+    """What a tracker answers to an announce.
+
+    Attributes:
+        seeds: peers that have everything, as it counts them; -1 if it does not say.
+        leechers: the other ones.
+        peers: how many addresses it gave.
+    """
+
+    seeds: int
+    leechers: int
+    peers: int
+
+
+def announce(
+    family: socket.AddressFamily,
+    host: str,
+    port: int,
+    info_hash: bytes,
+    *,
+    listen_port: int,
+    timeout_s: float,
+) -> Announced:
+    """Join a swarm for a moment, and leave it again.
+
+    Args:
+        family: of the address.
+        host: of the tracker, an address.
+        port: UDP.
+        info_hash: at least 20 bytes; what is beyond that is cut off (BEP 52).
+        listen_port: that is told to the tracker.
+        timeout_s: for all of it.
+
+    Raises:
+        TrackerError: it did not answer, or refused.
+    """
+    ends_s = time.monotonic() + timeout_s
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as datagrams:
+            datagrams.connect((host, port))
+            head = struct.pack(">QI", _MAGIC, _CONNECT)
+            answer = _ask(datagrams, head, b"", ends_s)
+            if len(answer) < 8:
+                raise TrackerError("it answers with too few bytes", hint="it is no UDP tracker")
+            head = answer[:8] + struct.pack(">I", _ANNOUNCE)
+            body = _Announcement(info_hash, listen_port)
+            answer = _ask(datagrams, head, body(0, 50), ends_s)
+            leave = head + secrets.token_bytes(4) + body(_STOPPED, 0)
+            datagrams.send(leave)
+    except TimeoutError:
+        raise TrackerError(
+            f"no answer within {timeout_s:g} s",
+            hint="it is down, or a firewall drops UDP; an http tracker may do",
+        ) from None
+    except OSError as error:
+        raise TrackerError(
+            error.strerror or str(error), hint="check the network; else it is down: try later"
+        ) from None
+    if len(answer) < 12:
+        raise TrackerError("it answers with too few bytes", hint="tell who runs the tracker")
+    leechers, seeds = struct.unpack(">II", answer[4:12])
+    return Announced(seeds, leechers, (len(answer) - 12) // _PEER_BYTES[family])
+
+
+class _Announcement:
+    def __init__(self, info_hash: bytes, listen_port: int) -> None:
+        self._info_hash = info_hash[:20]
+        self._peer_id = b"-TSdoctr" + secrets.token_hex(6).encode()
+        self._key = secrets.token_bytes(4)
+        self._port = listen_port
+
+    def __call__(self, event: int, wanted: int) -> bytes:
+        done_left_sent = struct.pack(">QQQ", 0, 1, 0)
+        whom = struct.pack(">II", event, 0) + self._key + struct.pack(">iH", wanted, self._port)
+        return self._info_hash + self._peer_id + done_left_sent + whom
+
+
+def _ask(datagrams: socket.socket, head: bytes, body: bytes, ends_s: float) -> bytes:
+    """Send a request again and again until it is answered; give what follows the transaction."""
+    action = head[8:12]
+    while True:
+        transaction = secrets.token_bytes(4)
+        datagrams.send(head + transaction + body)
+        again_s = min(time.monotonic() + _AGAIN_S, ends_s)
+        while (left_s := again_s - time.monotonic()) > 0:
+            datagrams.settimeout(left_s)
+            try:
+                answer = datagrams.recv(_MOST_BYTES)
+            except TimeoutError:
+                break
+            if answer[4:8] != transaction:
+                continue
+            if answer[:4] == struct.pack(">I", _ERROR):
+                said = answer[8:200].decode("utf-8", "replace")
+                raise TrackerError(f"it refuses: {said}", hint="")
+            if answer[:4] == action:
+                return answer[8:]
+        if time.monotonic() >= ends_s:
+            raise TimeoutError
