@@ -52,6 +52,8 @@ rm -rf "$root"/var/log/journal
 mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nAudit=no\nReadKMsg=no\n' >"$root/etc/systemd/journald.conf.d/test.conf"
 
+rm -f "$root"/etc/dpkg/dpkg.cfg.d/* # container images leave manual pages out
+
 chroot "$root" dpkg --force-depends -i "$package" >"$work/share/dpkg.log" 2>&1
 cd "$root"
 mkdir .old

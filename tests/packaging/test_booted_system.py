@@ -70,7 +70,6 @@ def package(tmp_path: Path) -> Path:
     return built
 
 
-@pytest.mark.registry
 @pytest.mark.timeout(600)
 def test_the_package_installs_and_its_service_does_as_the_unit_says(
     tmp_path: Path, package: Path
