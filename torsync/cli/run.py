@@ -35,6 +35,7 @@ def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCod
         config: to begin with.
         reloads: whether it comes from the file, which is read anew when that is asked for.
     """
+    from torsync.service.control.server import open_control
     from torsync.service.hub import Hub
     from torsync.service.limits import allow_open_files
     from torsync.service.supervisor import Supervisor, Ties
@@ -54,6 +55,7 @@ def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCod
             on_order_failed=lambda name, error: context.renderer.error(error, name),
             hooks=hooks,
             load=load if reloads else None,
+            open_control=partial(open_control, context.state_dir),
             notifier=Notifier.from_environ(os.environ),
         )
         service = Supervisor(config, context.state_dir, Hub(context.renderer.event), ties)

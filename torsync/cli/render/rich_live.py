@@ -22,6 +22,7 @@ from torsync.cli.render.publications import (
     summarise_publication,
 )
 from torsync.cli.render.rich_checkup import checkup_view
+from torsync.cli.render.rich_orders import RichOrders
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import publications_view, status_view
@@ -70,7 +71,7 @@ _LEVEL_STYLES = {
 }
 
 
-class RichRenderer:
+class RichRenderer(RichOrders):
     """Draws on a terminal.
 
     One lock guards the rows and everything that is drawn: rich's own refreshing is not used,
