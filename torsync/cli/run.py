@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,10 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
     from torsync.service.systemd.notify import Notifier
 
     allow_open_files()
+    # The log is the service's, and one process writes it.
     with (
         context.hooks(config.notify, check=True) as hooks,
-        closing(Logbook(context.state_dir)) as logbook,
+        nullcontext() if one_off else closing(Logbook(context.state_dir)) as logbook,
     ):
 
         def load() -> Config:
@@ -59,11 +60,13 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
 
         def on_report(report: Report, command: str) -> None:
             _show(context.renderer, report, command)
-            logbook.report(report, command)
+            if logbook is not None:
+                logbook.report(report, command)
 
         def on_order_failed(name: str, error: TorsyncError) -> None:
             context.renderer.error(error, name)
-            logbook.failed(name, error)
+            if logbook is not None:
+                logbook.failed(name, error)
 
         ties = Ties(
             on_report=on_report,
@@ -74,7 +77,8 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
             is_alone=not one_off,
             notifier=Notifier.from_environ(os.environ),
         )
-        hub = Hub(context.renderer.event, logbook.sink)
+        sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
+        hub = Hub(*sinks)
         service = Supervisor(config, context.state_dir, hub, ties)
         service.run(context.stop, context.reload)
     return ExitCode.OK
