@@ -256,7 +256,8 @@ class TestToken:
 
     def test_it_is_in_nothing_that_is_told(self, tmp_path: Path) -> None:
         with running_api(tmp_path) as api:
-            api.raw(f"GET /{api.token} HTTP/9.9\r\nAuthorization: {api.token}\r\n\r\n".encode())
+            said = f"Authorization: {api.token}\r\nConnection: close\r\n\r\n"
+            api.raw(f"GET /{api.token} HTTP/1.1\r\n{said}".encode())
             api.raw(f"Authorization: Bearer {api.token}\r\n\r\n".encode())
             api.ask("POST", ORDER, b"{", {"Authorization": f"Bearer {api.token}"})
             token = api.token
