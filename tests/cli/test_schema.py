@@ -30,8 +30,9 @@ from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.key_report import KeyReport
 from torsync.model.publish_reports import PublicationStatus
-from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+from torsync.model.reports import CheckReport, PauseReport, StatusReport, VerifyReport
 from torsync.model.service_report import ServiceReport
+from torsync.service.desk import ReloadReport
 
 SCHEMA: dict[str, Any] = json.loads(
     files("torsync.cli").joinpath("schema.json").read_text(encoding="utf-8")
@@ -40,7 +41,8 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LINE_TYPES = (
     *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
     *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
-    *("key", "service", "history", "publication_history", "log"),
+    *("key", "history", "publication_history", "log"),
+    *("service", "paused", "reload", "api_stage", "api_begun", "api_report", "api_error"),
 )
 
 
@@ -68,6 +70,10 @@ def samples() -> list[dict[str, Any]]:
             renderer.publication(published, command)
     for report in trash_reports():
         renderer.trash(report)
+    for kind_of in ("subscription", "publication"):
+        for paused in (True, False):
+            renderer.paused(PauseReport("skyrim", paused, changed=paused), kind_of)
+    renderer.reloaded(ReloadReport(("new",), ("gone",), ("other",), ("same", "too")))
     for history in history_reports():
         renderer.history(history)
     renderer.log(log_records()[0])
@@ -121,6 +127,9 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription trash list",
         "subscription trash restore",
         "subscription trash empty",
+        *("subscription pause", "subscription resume"),
+        *("publication pause", "publication resume"),
+        "reload",
         "key keygen",
         "service service install",
         "service service uninstall",

@@ -80,6 +80,12 @@ def make_parser() -> argparse.ArgumentParser:
 
     add_command("run", "the service: poll, update, publish and seed until stopped")
 
+    pause = add_command("pause", "have the service leave trees alone, until they are resumed")
+    _add_names(pause, "subscriptions or publications")
+    resume = add_command("resume", "have the service work on paused trees again")
+    _add_names(resume, "subscriptions or publications")
+    add_command("reload", "have the service read its configuration again")
+
     publish = add_command("publish", "make a .torrent of a folder, without configuration")
     _add_publish(publish)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ExitCode
@@ -25,17 +26,19 @@ def run_service(context: Context, arguments: argparse.Namespace) -> ExitCode:  #
     """Poll, update, publish and seed until a signal comes."""
     config = context.load_config()
     context.chosen_of_both(config, [])
-    return serve(context, config, reloads=True)
+    return serve(context, config)
 
 
-def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCode:
+def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCode:
     """Work on everything that a configuration names until a signal comes.
 
     Args:
         context: of the command.
         config: to begin with.
-        reloads: whether it comes from the file, which is read anew when that is asked for.
+        one_off: whether it comes from a command line, and may run beside the service; otherwise
+            it comes from the file, which is read anew when that is asked for.
     """
+    from torsync.service.control.server import open_control
     from torsync.service.hub import Hub
     from torsync.service.limits import allow_open_files
     from torsync.service.logbook import Logbook
@@ -43,9 +46,10 @@ def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCod
     from torsync.service.systemd.notify import Notifier
 
     allow_open_files()
+    # The log is the service's, and one process writes it.
     with (
         context.hooks(config.notify, check=True) as hooks,
-        closing(Logbook(context.state_dir)) as logbook,
+        nullcontext() if one_off else closing(Logbook(context.state_dir)) as logbook,
     ):
 
         def load() -> Config:
@@ -56,20 +60,25 @@ def serve(context: Context, config: Config, *, reloads: bool = False) -> ExitCod
 
         def on_report(report: Report, command: str) -> None:
             _show(context.renderer, report, command)
-            logbook.report(report, command)
+            if logbook is not None:
+                logbook.report(report, command)
 
         def on_order_failed(name: str, error: TorsyncError) -> None:
             context.renderer.error(error, name)
-            logbook.failed(name, error)
+            if logbook is not None:
+                logbook.failed(name, error)
 
         ties = Ties(
             on_report=on_report,
             on_order_failed=on_order_failed,
             hooks=hooks,
-            load=load if reloads else None,
+            load=None if one_off else load,
+            open_control=None if one_off else partial(open_control, context.state_dir),
+            is_alone=not one_off,
             notifier=Notifier.from_environ(os.environ),
         )
-        hub = Hub(context.renderer.event, logbook.sink)
+        sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
+        hub = Hub(*sinks)
         service = Supervisor(config, context.state_dir, hub, ties)
         service.run(context.stop, context.reload)
     return ExitCode.OK

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torsync.model.reports import CheckReport
-from torsync.model.update_report import Changes, changes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +19,36 @@ MOST_PATHS = 1000
 KINDS = ("added", "changed", "moved", "removed")
 DURATION_BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 _SUMMED = (*KINDS, "bytes_fetched", "bytes_reused", "bytes_hashed")
+
+
+class Changes(NamedTuple):
+    """What an update did to files, by path; those that are kept are in none of the lists.
+
+    Attributes:
+        added: paths where nothing was.
+        changed: paths that have other content, or another kind of file, than before.
+        moved: paths where a file is now that was at another one.
+        removed: paths where nothing of the release is any more.
+    """
+
+    added: list[str]
+    changed: list[str]
+    moved: list[str]
+    removed: list[str]
+
+
+def changes_of(report: CheckReport) -> Changes:
+    """Sort what an update did by what it means to who uses the files."""
+    moved = set(report.moved)
+    old = set(report.trashed) | set(report.patched)
+    new = [*report.patched, *report.fetched, *report.copied]
+    placed = moved.union(new)
+    return Changes(
+        added=sorted(path for path in new if path not in old),
+        changed=sorted(path for path in new if path in old),
+        moved=sorted(moved),
+        removed=sorted(path for path in report.trashed if path not in placed),
+    )
 
 
 NO_PATHS = Changes([], [], [], [])

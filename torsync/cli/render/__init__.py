@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         CheckReport,
         HistoryReport,
         PastReport,
+        PauseReport,
         StatusReport,
         VerifyReport,
     )
     from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
+    from torsync.service.desk import ReloadReport
 
 
 class Renderer(Protocol):
@@ -66,6 +68,12 @@ class Renderer(Protocol):
 
     def trash(self, report: TrashReport) -> None:
         """Show what is in the trash of a subscription, came back from it, or was removed."""
+
+    def paused(self, report: PauseReport, kind: str) -> None:
+        """Show that a ``kind``, subscription or publication, is paused, or not any more."""
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Show what a reload of the service's configuration led to."""
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Show that ``init`` added a subscription to the configuration file ``config``."""

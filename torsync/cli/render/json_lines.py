@@ -26,11 +26,13 @@ if TYPE_CHECKING:
         CheckReport,
         HistoryReport,
         PastReport,
+        PauseReport,
         StatusReport,
         VerifyReport,
     )
     from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
+    from torsync.service.desk import ReloadReport
 
 PROGRESS_INTERVAL_S = 0.5
 
@@ -124,6 +126,15 @@ class JsonRenderer:
     def trash(self, report: TrashReport) -> None:
         """Write a ``subscription`` object."""
         self._subscription(report.command, report.as_json())
+
+    def paused(self, report: PauseReport, kind: str) -> None:
+        """Write a ``subscription`` or ``publication`` object."""
+        command = "pause" if report.paused else "resume"
+        self._write(self._out, {"type": kind, "command": command, **report.as_json()})
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Write a ``reload`` object."""
+        self._write(self._out, {"type": "reload", **report.as_json()})
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Write a ``subscription`` object."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torsync.cli.render.checkup import summarise_checkup, worth_showing
 from torsync.cli.render.histories import history_lines, log_lines
+from torsync.cli.render.order_lines import reload_lines, summarise_paused
 from torsync.cli.render.output import LineWriter, Throttle, is_wanted, leads_to_journal
 from torsync.cli.render.plans import plan_lines, plan_remarks, plan_rows
 from torsync.cli.render.publications import (
@@ -56,9 +57,16 @@ if TYPE_CHECKING:
     from torsync.model.key_report import KeyReport
     from torsync.model.log_records import LogRecord
     from torsync.model.publish_reports import PublicationStatus, PublishReport
-    from torsync.model.reports import CheckReport, HistoryReport, PastReport, VerifyReport
+    from torsync.model.reports import (
+        CheckReport,
+        HistoryReport,
+        PastReport,
+        PauseReport,
+        VerifyReport,
+    )
     from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
+    from torsync.service.desk import ReloadReport
 
 PROGRESS_INTERVAL_S = 10.0
 _RELEASE_LENGTH = 40
@@ -191,6 +199,17 @@ class PlainRenderer:
             self._say(self._out, report.name, summarise_trash(report))
             for line in trash_lines(report, verbose=self._verbose):
                 self._say(self._out, report.name, line)
+
+    def paused(self, report: PauseReport, kind: str) -> None:  # noqa: ARG002
+        """Write a line."""
+        if not self._quiet:
+            self._say(self._out, report.name, summarise_paused(report))
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Write a line for each thing that was done."""
+        if not self._quiet:
+            for line in reload_lines(report):
+                self._say(self._out, "", line)
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Write what was added and what comes next."""

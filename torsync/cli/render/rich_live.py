@@ -23,6 +23,7 @@ from torsync.cli.render.publications import (
     summarise_publication,
 )
 from torsync.cli.render.rich_checkup import checkup_view
+from torsync.cli.render.rich_orders import RichOrders
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
 from torsync.cli.render.rich_status import both_view
@@ -80,7 +81,7 @@ REFRESH_S = 0.25
 _TELLING_STAGES = IDLE_STAGES - {Stage.WAITING}  # they say more than that it seeds as well
 
 
-class RichRenderer:
+class RichRenderer(RichOrders):
     """Draws on a terminal.
 
     One lock guards the rows and everything that is drawn: rich's own refreshing is not used,

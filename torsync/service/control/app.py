@@ -88,15 +88,13 @@ class ControlApp:
         return Response(dump({"type": "reload", **report.as_json()}), media_type="application/json")
 
     async def _order(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        self._config_of(name)
         found = _parsed(await _body(request))
         for key in found:
             if key not in _ORDER_KEYS:
                 raise UsageError(f"{key!r} is unknown here; expected {' and '.join(_ORDER_KEYS)}")
         order = order_from_json(_object(found, "order"))
         terms = Terms.from_json(_object(found, "terms"))
-        return await self._give(name, order, terms)
+        return await self._give(request.path_params["name"], order, terms)
 
     async def _plan(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -110,6 +108,10 @@ class ControlApp:
         ears = Ears(self._desk.hub, [name])  # before: nothing that is said of it is missed
         try:
             pending = await run_in_threadpool(self._desk.give, name, order, terms)
+        except UsageError as error:
+            ears.close()
+            self._config_of(name)
+            raise error from None
         except BaseException:
             ears.close()
             raise
