@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import stat
-import threading
 from functools import partial
 from http.client import HTTPException
 from importlib.resources import files
@@ -590,8 +589,10 @@ class TestLimits:
         with running_api(tmp_path) as api:
             wait = in_thread(partial(api.ask, "POST", ORDER, CHECK))
             pending = api.desk.order()
+            thread = api.server._thread
             api.server.close()
+            assert thread is not None
+            assert not thread.is_alive()
             wait_until(lambda: pending.is_cancelled, "nobody waits any more")
             with pytest.raises((OSError, HTTPException)):
                 wait()
-        assert "control" not in {thread.name for thread in threading.enumerate()}
