@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from torsync.model.checkup import Finding, failed, named, ok, skipped, warning
 from torsync.model.events import Progress, Stage
 from torsync.model.publish_reports import PublicationStatus, PublishReport
 from torsync.model.reports import CheckReport, PlannedAction, StatusReport, VerifyReport
@@ -227,3 +228,15 @@ def hashing(path: str) -> Progress:
         eta_s=0.4,
         path=path,
     )
+
+
+def findings() -> list[Finding]:
+    """One of each verdict, of the whole and of a subscription."""
+    return [
+        ok("configuration.file", "it is right"),
+        skipped("notify.urls", "nobody is told"),
+        *named("skyrim", [warning("tracker", "it knows nobody", "start the seed")]),
+        *named(
+            "skyrim", [failed("url.http", f"found {HOSTILE}", "run `torsync check-now skyrim`")]
+        ),
+    ]

@@ -15,6 +15,7 @@ from tests.cli.render_samples import (
     HOSTILE,
     check_report,
     downloading,
+    findings,
     plan_report,
     publication_statuses,
     publish_reports,
@@ -23,6 +24,7 @@ from tests.cli.render_samples import (
     verify_report,
 )
 from torsync.cli.render.json_lines import JsonRenderer
+from torsync.model.checkup import Verdict
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.key_report import KeyReport
@@ -36,7 +38,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LINE_TYPES = (
     *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
     *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
-    "key",
+    *("key", "doctor_check"),
 )
 
 
@@ -65,6 +67,7 @@ def samples() -> list[dict[str, Any]]:
     for report in trash_reports():
         renderer.trash(report)
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
+    renderer.checkup(findings())
     renderer.key(KeyReport("0A1B", "RWQ", "/k.pub", "/k", encrypted=False))
     renderer.error(RemoteUnreachableError("no answer", hint="try later"), "skyrim")
     renderer.error(ConfigError("1 problem", problems=("line 3: a",)))
@@ -108,6 +111,7 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription trash list",
         "subscription trash restore",
         "subscription trash empty",
+        "check doctor",
         "key keygen",
         "result",
         "error",
@@ -154,6 +158,7 @@ def test_every_field_is_required_described_and_nothing_else_allowed(line_type: s
         ("plan", plan_report().as_json()),
         ("verify", verify_report().as_json()),
         ("status", status_reports()[0].as_json()),
+        ("doctor_check", findings()[0].as_json()),
         ("release", publish_reports()[0].as_json()),
         ("publication_status", publication_statuses()[0].as_json()),
         *((report.command.replace(" ", "_"), report.as_json()) for report in trash_reports()),
@@ -170,4 +175,7 @@ def test_stages_levels_and_exit_codes_are_those_of_the_code() -> None:
 
     assert definitions["progress"]["properties"]["stage"]["enum"] == [s.value for s in Stage]
     assert definitions["notice"]["properties"]["level"]["enum"] == [n.value for n in Level]
+    assert definitions["doctor_check"]["properties"]["verdict"]["enum"] == [
+        v.value for v in Verdict
+    ]
     assert definitions["result"]["properties"]["exit_code"]["enum"] == [int(c) for c in ExitCode]
