@@ -15,6 +15,10 @@ from tests.cli.render_samples import (
     HOSTILE,
     check_report,
     downloading,
+    findings,
+    history_reports,
+    live_status,
+    log_records,
     plan_report,
     publication_statuses,
     publish_reports,
@@ -23,6 +27,7 @@ from tests.cli.render_samples import (
     verify_report,
 )
 from torsync.cli.render.json_lines import JsonRenderer
+from torsync.model.checkup import Verdict
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.key_report import KeyReport
@@ -38,7 +43,9 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LINE_TYPES = (
     *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
     *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
-    *("key", "service", "paused", "reload", "api_stage", "api_begun", "api_report", "api_error"),
+    *("key", "history", "publication_history", "log"),
+    *("service", "paused", "reload", "api_stage", "api_begun", "api_report", "api_error"),
+    *("doctor_check",),
 )
 
 
@@ -58,7 +65,7 @@ def samples() -> list[dict[str, Any]]:
     renderer.verify(verify_report())
     renderer.verify(VerifyReport("empty"))
     renderer.status(
-        [*status_reports(), StatusReport("empty", "", "", "")],
+        [*status_reports(), live_status(), StatusReport("empty", "", "", "")],
         [*publication_statuses(), PublicationStatus("empty", "", "")],
     )
     for published in publish_reports():
@@ -70,7 +77,11 @@ def samples() -> list[dict[str, Any]]:
         for paused in (True, False):
             renderer.paused(PauseReport("skyrim", paused, changed=paused), kind_of)
     renderer.reloaded(ReloadReport(("new",), ("gone",), ("other",), ("same", "too")))
+    for history in history_reports():
+        renderer.history(history)
+    renderer.log(log_records()[0])
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
+    renderer.checkup(findings())
     renderer.key(KeyReport("0A1B", "RWQ", "/k.pub", "/k", encrypted=False))
     for command in ("service install", "service uninstall"):
         renderer.service(ServiceReport(command, "torsync.service", "user", written_paths=("/u",)))
@@ -108,6 +119,9 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription plan",
         "subscription verify",
         "subscription status",
+        "subscription history",
+        "publication history",
+        "log",
         "subscription init",
         "publication publish",
         "publication check-now",
@@ -120,6 +134,7 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         *("subscription pause", "subscription resume"),
         *("publication pause", "publication resume"),
         "reload",
+        "check doctor",
         "key keygen",
         "service service install",
         "service service uninstall",
@@ -168,8 +183,11 @@ def test_every_field_is_required_described_and_nothing_else_allowed(line_type: s
         ("plan", plan_report().as_json()),
         ("verify", verify_report().as_json()),
         ("status", status_reports()[0].as_json()),
+        ("doctor_check", findings()[0].as_json()),
         ("release", publish_reports()[0].as_json()),
         ("publication_status", publication_statuses()[0].as_json()),
+        ("history", history_reports()[0].as_json()),
+        ("publication_history", history_reports()[1].as_json()),
         *((report.command.replace(" ", "_"), report.as_json()) for report in trash_reports()),
     ],
 )
@@ -184,4 +202,7 @@ def test_stages_levels_and_exit_codes_are_those_of_the_code() -> None:
 
     assert definitions["progress"]["properties"]["stage"]["enum"] == [s.value for s in Stage]
     assert definitions["notice"]["properties"]["level"]["enum"] == [n.value for n in Level]
+    assert definitions["doctor_check"]["properties"]["verdict"]["enum"] == [
+        v.value for v in Verdict
+    ]
     assert definitions["result"]["properties"]["exit_code"]["enum"] == [int(c) for c in ExitCode]
