@@ -110,6 +110,8 @@ def test_what_is_no_secret_stays(redactor: Redactor, harmless: str) -> None:
         ("see 'https://h.example/a?sig=1' now", "see 'https://h.example/a?…' now"),
         ("(https://h.example/a?sig=1) now", "(https://h.example/a?…) now"),
         ("see https://h.example/a?… now", "see https://h.example/a?… now"),
+        ("https://h.example/a?…: expected", "https://h.example/a?…: expected"),
+        ("https://h.example/a?sig=1:2, 3", "https://h.example/a?…, 3"),
         ("what? https://h.example/a", "what? https://h.example/a"),
         ("a@b: c?d", "a@b: c?d"),
     ],

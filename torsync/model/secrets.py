@@ -35,7 +35,10 @@ _HARMLESS_PATHS = frozenset({"", "/", "/announce", "/announce.php", "/scrape"})
 _SECRET_NAME = re.compile(r"auth|code|key|pass|pw|secret|sid|sig|tok", re.IGNORECASE)
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^/@:\s'\"]*):[^/@\s'\"]*@")
 _USER = re.compile(r"(?<=://)[^/@:\s'\"]+@")
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?#'\"<>]*)\?[^\s#'\"<>)]*", re.IGNORECASE)
+_QUERY = re.compile(
+    r"(\b[a-z][a-z0-9+.-]*://[^\s?#'\"<>]*)\?[^\s#'\"<>)]*?(?=[.,:;]*(?:[\s#'\"<>)]|$))",
+    re.IGNORECASE,
+)
 
 
 class Redactor:
