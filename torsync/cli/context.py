@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import UsageError
+from torsync.model.secrets import Redactor, secrets_of_config
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +38,7 @@ class Context:
         stop: set when the command shall end.
         reload: set when the configuration is to be read anew; only the service does that.
         signal: the number of the signal that asked for it; 0 before.
+        redactor: knows what is secret, once the configuration has been read.
     """
 
     config_path: Path
@@ -45,6 +48,7 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)
     reload: threading.Event = field(default_factory=threading.Event)
     signal: int = 0
+    redactor: Redactor = field(default_factory=Redactor)
 
     def load_config(self) -> Config:
         """Read the configuration.
@@ -54,9 +58,11 @@ class Context:
         """
         from torsync.service.config_file import LibtorrentSettings, load_config
 
-        return load_config(
+        config = load_config(
             self.config_path, state_dir=self.state_dir, setting_types=LibtorrentSettings()
         )
+        self.redactor.learn(secrets_of_config(config, os.environ))
+        return config
 
     def chosen(self, config: Config, names: list[str]) -> list[SubscriptionConfig]:
         """Find the subscriptions that were named; all if none was.
