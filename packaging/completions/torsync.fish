@@ -50,7 +50,7 @@ function _shtab_torsync_using
   test "$_shtab_torsync_cmdpath" = "$argv"
 end
 
-set -g _shtab_torsync_commands init check-now plan apply rollback run publish verify status trash 'trash list' 'trash restore' 'trash empty' keygen service 'service install' 'service uninstall' demo
+set -g _shtab_torsync_commands init check-now plan apply rollback run pause resume reload publish verify status doctor trash 'trash list' 'trash restore' 'trash empty' keygen service 'service install' 'service uninstall' demo
 set -g _shtab_torsync_opts_with_value --allow --comment --config --format --from --ignore --keep --name --older-than --output --piece-size --public-key --run-as --secret-key --state-dir --timeout --tracker --web-seed -o
 
 complete -c torsync -e
@@ -121,6 +121,27 @@ complete -c torsync -n '_shtab_torsync_using run' -l state-dir -xka "(__fish_com
 complete -c torsync -n '_shtab_torsync_using run' -l json -d 'one JSON object per line'
 complete -c torsync -n '_shtab_torsync_using run' -s q -l quiet -d 'only errors and warnings'
 complete -c torsync -n '_shtab_torsync_using run' -s v -l verbose -d 'everything, every path'
+complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a pause -d 'have the service leave trees alone, until they are resumed'
+complete -c torsync -n '_shtab_torsync_using pause' -s h -l help -d 'show this help message and exit'
+complete -c torsync -n '_shtab_torsync_using pause' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'
+complete -c torsync -n '_shtab_torsync_using pause' -l state-dir -xka "(__fish_complete_directories)" -d 'where torsync remembers things'
+complete -c torsync -n '_shtab_torsync_using pause' -l json -d 'one JSON object per line'
+complete -c torsync -n '_shtab_torsync_using pause' -s q -l quiet -d 'only errors and warnings'
+complete -c torsync -n '_shtab_torsync_using pause' -s v -l verbose -d 'everything, every path'
+complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a resume -d 'have the service work on paused trees again'
+complete -c torsync -n '_shtab_torsync_using resume' -s h -l help -d 'show this help message and exit'
+complete -c torsync -n '_shtab_torsync_using resume' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'
+complete -c torsync -n '_shtab_torsync_using resume' -l state-dir -xka "(__fish_complete_directories)" -d 'where torsync remembers things'
+complete -c torsync -n '_shtab_torsync_using resume' -l json -d 'one JSON object per line'
+complete -c torsync -n '_shtab_torsync_using resume' -s q -l quiet -d 'only errors and warnings'
+complete -c torsync -n '_shtab_torsync_using resume' -s v -l verbose -d 'everything, every path'
+complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a reload -d 'have the service read its configuration again'
+complete -c torsync -n '_shtab_torsync_using reload' -s h -l help -d 'show this help message and exit'
+complete -c torsync -n '_shtab_torsync_using reload' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'
+complete -c torsync -n '_shtab_torsync_using reload' -l state-dir -xka "(__fish_complete_directories)" -d 'where torsync remembers things'
+complete -c torsync -n '_shtab_torsync_using reload' -l json -d 'one JSON object per line'
+complete -c torsync -n '_shtab_torsync_using reload' -s q -l quiet -d 'only errors and warnings'
+complete -c torsync -n '_shtab_torsync_using reload' -s v -l verbose -d 'everything, every path'
 complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a publish -d 'make a .torrent of a folder, without configuration'
 complete -c torsync -n '_shtab_torsync_using publish' -s h -l help -d 'show this help message and exit'
 complete -c torsync -n '_shtab_torsync_using publish' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'
@@ -163,6 +184,13 @@ complete -c torsync -n '_shtab_torsync_using status' -l state-dir -xka "(__fish_
 complete -c torsync -n '_shtab_torsync_using status' -l json -d 'one JSON object per line'
 complete -c torsync -n '_shtab_torsync_using status' -s q -l quiet -d 'only errors and warnings'
 complete -c torsync -n '_shtab_torsync_using status' -s v -l verbose -d 'everything, every path'
+complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a doctor -d 'find out why nothing moves; nothing is changed'
+complete -c torsync -n '_shtab_torsync_using doctor' -s h -l help -d 'show this help message and exit'
+complete -c torsync -n '_shtab_torsync_using doctor' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'
+complete -c torsync -n '_shtab_torsync_using doctor' -l state-dir -xka "(__fish_complete_directories)" -d 'where torsync remembers things'
+complete -c torsync -n '_shtab_torsync_using doctor' -l json -d 'one JSON object per line'
+complete -c torsync -n '_shtab_torsync_using doctor' -s q -l quiet -d 'only errors and warnings'
+complete -c torsync -n '_shtab_torsync_using doctor' -s v -l verbose -d 'everything, every path'
 complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a trash -d 'see, restore and remove what was replaced or removed'
 complete -c torsync -n '_shtab_torsync_using trash' -s h -l help -d 'show this help message and exit'
 complete -c torsync -n '_shtab_torsync_using trash' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'

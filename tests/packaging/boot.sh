@@ -27,7 +27,9 @@ mount -t tmpfs -o mode=755 tmpfs "$root/usr/local" # what did not come in a pack
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 mkdir "$root/dev/pts" "$root/dev/shm"
-for name in null zero full random urandom; do
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
+for name in null zero full random urandom tty; do
     touch "$root/dev/$name"
     mount --bind "/dev/$name" "$root/dev/$name"
 done
@@ -49,6 +51,8 @@ ln -s ../systemd-journald.service "$root/usr/lib/systemd/system/sysinit.target.w
 rm -rf "$root"/var/log/journal
 mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nAudit=no\nReadKMsg=no\n' >"$root/etc/systemd/journald.conf.d/test.conf"
+
+rm -f "$root"/etc/dpkg/dpkg.cfg.d/* # container images leave manual pages out
 
 chroot "$root" dpkg --force-depends -i "$package" >"$work/share/dpkg.log" 2>&1
 cd "$root"

@@ -124,8 +124,10 @@ class Booted:
 
     def _is_up(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
-        init = self._init()
-        if Path(f"/proc/{init}/comm").read_text().strip() != "systemd":
+        pid = self._process.pid
+        if not Path(f"/proc/{pid}/task/{pid}/children").read_text():
+            return False
+        if Path(f"/proc/{self._init()}/comm").read_text().strip() != "systemd":
             return False
         done = self.run("systemctl", "is-system-running", check=False)
         return done.stdout.strip() in ("running", "degraded")

@@ -221,13 +221,6 @@ class RefusedError(TorsyncError):
     exit_code = ExitCode.REFUSED
 
 
-class SupersededError(TorsyncError):
-    """A newer release is there than the one that was approved."""
-
-    code = "superseded"
-    exit_code = ExitCode.DIFFERS
-
-
 class PostponedError(TorsyncError):
     """An update has to wait: a command refused it, or it is not the time for it.
 

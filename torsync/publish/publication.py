@@ -18,7 +18,6 @@ from torsync.publish.hints.file import HintsFile
 from torsync.publish.output import Output
 from torsync.publish.recording import note_success
 from torsync.publish.releasing import Releasing
-from torsync.publish.request import Requests
 from torsync.publish.showing import Showing
 from torsync.publish.snapshots import Snapshots
 from torsync.publish.standing import Look, changed_of, look_at, look_at_all
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from torsync.model.publish_reports import PublishReport
     from torsync.publish.feed import Feed
     from torsync.publish.releasing import Prepared
-    from torsync.publish.request import Request
     from torsync.publish.seeding import SeededRelease
     from torsync.publish.state import PublishedRelease
     from torsync.subscribe.surroundings import Surroundings
@@ -82,7 +80,6 @@ class Publication:
         with ExitStack() as opened:
             self._state = PublicationState.of(config, folder)
             self._voice = voice = Voice(config.name, self._note_and_tell)
-            self.requests = Requests(folder)
             try:
                 self._tree = self._open_tree()
             except TorsyncError as error:
@@ -186,7 +183,7 @@ class Publication:
         return self._showing.release
 
     def rest(self) -> None:
-        """Say that nothing is done until the next edit, look or request."""
+        """Say that nothing is done until the next edit, look or order."""
         self._voice.stage(Stage.SEEDING if self._showing.is_seeding else Stage.WAITING)
 
     # --- release ----------------------------------------------------------------------------
@@ -220,20 +217,6 @@ class Publication:
             note_success(self._state, report, self._around.now_s(), self._voice)
             if report.changed:
                 self._around.hooks.released(self.config, report)
-        return report
-
-    def answer(self, request: Request) -> PublishReport:
-        """Do what another process asked for, and leave word of it.
-
-        Raises:
-            TorsyncError: it could not be done.
-        """
-        try:
-            report = self.release_now(dry_run=request.dry_run)
-        except TorsyncError as error:
-            self.requests.fail(request, error)
-            raise
-        self.requests.fulfil(request, report)
         return report
 
     def _foretell(self) -> PublishReport:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torsync.model.config import SubscriptionConfig
-    from torsync.model.errors import TorsyncError
     from torsync.model.guard import Allowance
     from torsync.model.reports import CheckReport
     from torsync.subscribe.release import Release, Releases
@@ -79,11 +78,6 @@ class Asking:
         self._on_mended = on_mended
         self._approvals = Approvals(state)
         self._waiting: tuple[str, CheckReport] | None = None
-
-    @property
-    def is_approved(self) -> bool:
-        """Whether there is an approval that nobody has acted on."""
-        return self._approvals.is_waiting
 
     @property
     def idle_stage(self) -> Stage:
@@ -152,20 +146,16 @@ class Asking:
         """Whether an approval is for ``release``, the newest; one for another is void."""
         approved = self._approvals.approved
         if approved and approved != release.digest:
-            self._approvals.void(release.manifest.name)
+            self._approvals.void()
         return approved == release.digest
 
     def fulfil(self, report: CheckReport) -> None:
-        """Note how a check or an apply ended; word is left if an approved release is in place."""
+        """Note how a check or an apply ended; an approval of what is in place is done with."""
         if not report.dry_run:
             self._waiting = None
         synced = self._state.synced
         if synced and self._approvals.approved == synced:
-            self._approvals.fulfil(report)
-
-    def fail(self, error: TorsyncError) -> None:
-        """Note that an approved release could not be put in place."""
-        self._approvals.fail_if_waiting(error)
+            self._approvals.void()
 
     def _look_out(self, waiting: Release) -> Callable[[], None]:
         """Give what looks out while the synced release is mended and another one waits."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -18,7 +18,6 @@ from torsync.model.errors import (
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.patterns import matcher
 from torsync.subscribe.admission import Admission, open_tree
-from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.consent import Consent, idle_stage
 from torsync.subscribe.failing import note_failure
@@ -83,8 +82,6 @@ class Subscription:
                 self._tree = open_tree(config.path, self._admission)
             except TorsyncError as error:
                 note_failure(config, self._state, around, error)
-                with suppress(TorsyncError):
-                    Approvals(self._state).fail_if_waiting(error)
                 raise
             opened.callback(self._tree.close)
             self._unnoted = around.sink
@@ -144,11 +141,6 @@ class Subscription:
     def opens_in_s(self) -> float | None:
         """Seconds until the update that waits for its hours may be done; None if none waits."""
         return self._consent.opens_in_s
-
-    @property
-    def is_approved(self) -> bool:
-        """Whether another process left an approval: ``apply_approved`` is to be called."""
-        return self._asking.is_approved
 
     # --- check ------------------------------------------------------------------------------
 
@@ -238,23 +230,6 @@ class Subscription:
             return self._syncing.bring_to(release)
         except (RefusedError, PostponedError):
             self._state.put(pinned=before)
-            raise
-
-    def apply_approved(self) -> CheckReport:
-        """Do what another process approved, and leave word; check if that is out of date.
-
-        Raises:
-            TorsyncError: it could not be done; the tree has each path's old or new content.
-        """
-        release = self._releases.polled()
-        if release is None or not self._asking.take(release):
-            return self.check_now()
-        try:
-            return self._carry_out(lambda: self._follow(release))
-        except InterruptedByUserError:
-            raise
-        except TorsyncError as error:
-            self._asking.fail(error)
             raise
 
     def _carry_out(self, work: Callable[[], CheckReport]) -> CheckReport:

@@ -20,10 +20,19 @@ if TYPE_CHECKING:
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
+    from torsync.model.log_records import LogRecord
     from torsync.model.publish_reports import PublicationStatus, PublishReport
-    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.reports import (
+        CheckReport,
+        HistoryReport,
+        PastReport,
+        PauseReport,
+        StatusReport,
+        VerifyReport,
+    )
     from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
+    from torsync.service.desk import ReloadReport
 
 PROGRESS_INTERVAL_S = 0.5
 
@@ -49,6 +58,7 @@ class JsonRenderer:
         self._quiet = quiet
         self._verbose = verbose
         self._wall_clock = wall_clock
+        self._watched: dict[str, dict[str, Any]] = {}
         self._throttle = Throttle(PROGRESS_INTERVAL_S, clock)
 
     def event(self, event: Event) -> None:
@@ -81,6 +91,30 @@ class JsonRenderer:
         for publication in publications:
             self._publication("status", publication.as_json())
 
+    def watch(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
+    ) -> None:
+        """Write the same for each that has changed."""
+        for report in reports:
+            if self._has_changed(report.name, found := report.as_json()):
+                self._subscription("status", found)
+        for publication in publications:
+            if self._has_changed(publication.name, found := publication.as_json()):
+                self._publication("status", found)
+
+    def _has_changed(self, name: str, found: dict[str, Any]) -> bool:
+        before, self._watched[name] = self._watched.get(name), found
+        return before != found
+
+    def history(self, report: HistoryReport) -> None:
+        """Write a ``subscription`` or ``publication`` object."""
+        write = self._publication if report.is_publication else self._subscription
+        write("history", report.as_json())
+
+    def log(self, record: LogRecord) -> None:
+        """Write a ``log`` object."""
+        self._write(self._out, {"type": "log", **record.as_json()})
+
     def publication(self, report: PublishReport, command: str) -> None:
         """Write a ``publication`` object."""
         self._publication(command, report.as_json())
@@ -92,6 +126,15 @@ class JsonRenderer:
     def trash(self, report: TrashReport) -> None:
         """Write a ``subscription`` object."""
         self._subscription(report.command, report.as_json())
+
+    def paused(self, report: PauseReport, kind: str) -> None:
+        """Write a ``subscription`` or ``publication`` object."""
+        command = "pause" if report.paused else "resume"
+        self._write(self._out, {"type": kind, "command": command, **report.as_json()})
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Write a ``reload`` object."""
+        self._write(self._out, {"type": "reload", **report.as_json()})
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Write a ``subscription`` object."""

@@ -236,7 +236,10 @@ def _lines(answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
 
 def _refusal(answer: http.client.HTTPResponse) -> Exception:
     try:
-        return error_from_line(json.loads(answer.read()))
+        found = json.loads(answer.read())
+        if found["code"] in _GONE:
+            return ServiceGoneError(found["message"])
+        return error_from_line(found)
     except (ValueError, KeyError, TypeError):
         return ControlError(
             f"the service answered with {answer.status} {answer.reason}",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from torsync.model.errors import ConfigError, ExitCode, RelayedError
-from torsync.model.events import Progress, event_as_json
+from torsync.model.events import Notice, Progress, event_as_json
+from torsync.service.clock import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,8 @@ def event_line(event: Event) -> dict[str, Any]:
     found = event_as_json(event)
     if isinstance(event, Progress):
         found["detail"] = ""  # as ``--json`` has it
+    elif isinstance(event, Notice):
+        found["time"] = iso_time(time.time())
     return found
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
+    from torsync.model.config import ServiceConfig
     from torsync.model.events import EventSink
     from torsync.publish.serving import WebServer
     from torsync.service.desk import Desk
@@ -33,6 +34,16 @@ _BACKLOG = 128
 _CONNECTIONS = 256
 _HEADERS_S = 10.0
 _CLOSE_PATIENCE_S = 5.0
+
+
+def open_control(
+    state_dir: Path, desk: Desk, config: ServiceConfig, routes: Sequence[BaseRoute] = ()
+) -> ControlServer:
+    """Start the control API of a service, as it is configured; see ``ControlServer``."""
+    assert config.control is not None, "no control API is configured"
+    server = ControlServer(desk, state_dir, config.control, desk.hub.sink, routes)
+    server.start()
+    return server
 
 
 class ControlServer:

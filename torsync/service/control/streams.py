@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from torsync.model.errors import NoPeersError, TorsyncError
-from torsync.model.events import Level, Notice, Progress, Stage, StageStarted
+from torsync.model.events import Progress, Stage, StageStarted
 from torsync.model.units import format_duration
 from torsync.service.control.lines import BEGUN, dump, error_line, event_line, report_line
 
@@ -120,7 +120,7 @@ def _continues(before: Event, event: Event) -> bool:
 
 
 async def order_lines(
-    name: str, pending: Pending, ears: Ears, hub: Hub
+    name: str, pending: Pending, ears: Ears, hub: Hub, before: list[dict[str, Any]]
 ) -> AsyncGenerator[bytes, None]:
     """Give what is said of a name until an order has its outcome, and that.
 
@@ -130,22 +130,18 @@ async def order_lines(
         name: of the subscription or publication.
         pending: the order.
         ears: that hear the name; they are closed at the end.
-        hub: knows what it does now.
+        hub: knows what it does.
+        before: what is given first; see ``at_work``.
     """
-    held_back: list[Notice] = []
     pending.when_ended(ears.ring)
     loop = asyncio.get_running_loop()
     said_s = loop.time()
     is_begun = False
     try:
-        lines = _now(hub, name)
+        lines = before
         while True:
             is_ended = pending.is_ended  # before: all that was said until then is heard
-            for event in ears.heard():
-                if pending.is_begun and isinstance(event, Notice) and event.level is Level.ERROR:
-                    held_back.append(event)  # most likely what the order fails with
-                else:
-                    lines.append(event_line(event))
+            lines += map(event_line, ears.heard())
             if pending.is_begun and not is_begun:
                 is_begun = True
                 lines.append(BEGUN)
@@ -154,7 +150,7 @@ async def order_lines(
                 yield b"".join(map(dump, [*lines, error_line(error)]))
                 return
             if is_ended:
-                yield b"".join(map(dump, [*lines, *_outcome(pending, held_back)]))
+                yield b"".join(map(dump, [*lines, _outcome(pending)]))
                 return
             if lines:
                 yield b"".join(map(dump, lines))
@@ -170,7 +166,7 @@ async def order_lines(
         ears.close()
 
 
-def _now(hub: Hub, name: str) -> list[dict[str, Any]]:
+def at_work(hub: Hub, name: str) -> list[dict[str, Any]]:
     """What a name is at, if it works on something that an order may have to wait for."""
     live = hub.live(name)
     if live.stage is None or live.stage in _AT_REST:
@@ -181,13 +177,11 @@ def _now(hub: Hub, name: str) -> list[dict[str, Any]]:
     return [event_line(event) for event in events]
 
 
-def _outcome(pending: Pending, held_back: list[Notice]) -> list[dict[str, Any]]:
+def _outcome(pending: Pending) -> dict[str, Any]:
     try:
-        last = report_line(pending.outcome())
+        return report_line(pending.outcome())
     except TorsyncError as error:
-        last = error_line(error)
-        held_back = [notice for notice in held_back if notice.message != error.message]
-    return [*map(event_line, held_back), last]
+        return error_line(error)
 
 
 def _out_of_patience(name: str, pending: Pending, hub: Hub) -> NoPeersError | None:

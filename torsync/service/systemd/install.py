@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import re
@@ -260,10 +259,9 @@ class Installer:
             return
         closed = self._machine.first_closed(str(self._config), account, want=4)
         if closed:
-            group = _group(account)
             raise UsageError(
                 f"{account.name!r} may not read the configuration: {closed} is closed to it",
-                hint=f"run `chgrp {group} {closed} && chmod g+rX {closed}`",
+                hint=f"run `chgrp {account.group} {closed} && chmod g+rX {closed}`",
             )
         for folder in _written_folders(config):
             if not self._machine.path(folder).is_dir():
@@ -335,7 +333,3 @@ def _written_folders(config: Config) -> list[str]:
         if publication.torrent is not None:
             found.append(str(publication.torrent.parent))
     return list(dict.fromkeys(found))
-
-
-def _group(account: Account) -> str:
-    return next((grp.getgrgid(gid).gr_name for gid in sorted(account.gids)), account.name)

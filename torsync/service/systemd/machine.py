@@ -34,10 +34,11 @@ class Ended(NamedTuple):
 
 
 class Account(NamedTuple):
-    """An account, and the groups that it is in."""
+    """An account, the group that its files get, and all groups that it is in."""
 
     name: str
     uid: int
+    group: str
     gids: frozenset[int]
 
 
@@ -65,10 +66,10 @@ def find_account(name: str) -> Account | None:
     """Look an account up; None if there is none."""
     try:
         found = pwd.getpwnam(name)
+        group = grp.getgrgid(found.pw_gid).gr_name
     except KeyError:
         return None
-    groups = {group.gr_gid for group in grp.getgrall() if name in group.gr_mem}
-    return Account(found.pw_name, found.pw_uid, frozenset(groups | {found.pw_gid}))
+    return Account(name, found.pw_uid, group, frozenset(os.getgrouplist(name, found.pw_gid)))
 
 
 @dataclass
