@@ -87,7 +87,8 @@ def test_the_table_has_every_key(section: str) -> None:
         for event in events_of(events)
     }
     config = parse_config(
-        '[subscriptions.a]\nurl = "file:///x"\npath = "/a"\n[publications.b]\npath = "/b"\n',
+        '[subscriptions.a]\nurl = "file:///x"\npath = "/a"\n'
+        '[publications.b]\npath = "/b"\ntorrent = "/c"\n',
         source="",
         home="/",
         environ={},
