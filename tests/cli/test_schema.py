@@ -29,7 +29,9 @@ from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.key_report import KeyReport
 from torsync.model.publish_reports import PublicationStatus
-from torsync.model.reports import CheckReport, StatusReport, VerifyReport
+from torsync.model.reports import CheckReport, PauseReport, StatusReport, VerifyReport
+from torsync.model.service_report import ServiceReport
+from torsync.service.desk import ReloadReport
 
 SCHEMA: dict[str, Any] = json.loads(
     files("torsync.cli").joinpath("schema.json").read_text(encoding="utf-8")
@@ -38,7 +40,8 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LINE_TYPES = (
     *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
     *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
-    *("key", "doctor_check"),
+    *("key", "service", "paused", "reload", "api_stage", "api_begun", "api_report", "api_error"),
+    "doctor_check",
 )
 
 
@@ -66,9 +69,16 @@ def samples() -> list[dict[str, Any]]:
             renderer.publication(published, command)
     for report in trash_reports():
         renderer.trash(report)
+    for kind_of in ("subscription", "publication"):
+        for paused in (True, False):
+            renderer.paused(PauseReport("skyrim", paused, changed=paused), kind_of)
+    renderer.reloaded(ReloadReport(("new",), ("gone",), ("other",), ("same", "too")))
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
     renderer.checkup(findings())
     renderer.key(KeyReport("0A1B", "RWQ", "/k.pub", "/k", encrypted=False))
+    for command in ("service install", "service uninstall"):
+        renderer.service(ServiceReport(command, "torsync.service", "user", written_paths=("/u",)))
+    renderer.service(ServiceReport("service install", example="@reboot torsync run"))
     renderer.error(RemoteUnreachableError("no answer", hint="try later"), "skyrim")
     renderer.error(ConfigError("1 problem", problems=("line 3: a",)))
     for code in ExitCode:
@@ -112,7 +122,12 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription trash restore",
         "subscription trash empty",
         "check doctor",
+        *("subscription pause", "subscription resume"),
+        *("publication pause", "publication resume"),
+        "reload",
         "key keygen",
+        "service service install",
+        "service service uninstall",
         "result",
         "error",
     }

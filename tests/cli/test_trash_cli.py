@@ -139,16 +139,22 @@ def test_emptying_tells_what_was_removed(site: Site) -> None:
     assert tree_bytes(site.tree) == NEW
 
 
-def test_the_service_holds_the_trash_and_anybody_may_look(site: Site) -> None:
+def test_the_service_restores_and_empties_what_it_holds_and_anybody_may_look(site: Site) -> None:
     site.update(OLD)
     site.update(NEW)
     service = site.torsync.start("run")
     service.wait_for_stage("pack", "seeding")
     assert len(site.torsync.run("trash", "list").assert_ok().subscription["entries"]) == 2
-    for arguments in (["restore", "pack", "gone"], ["empty"]):
-        outcome = site.torsync.run("trash", *arguments)
-        assert (outcome.exit_code, outcome.error["code"]) == (6, "busy")
-    assert len(trash_contents(site.tree)) == 2
+    restored = site.torsync.run("trash", "restore", "pack", "gone").assert_ok().subscription
+    assert (restored["command"], restored["restored_paths"]) == ("trash restore", ["gone"])
+    assert tree_bytes(site.tree)["gone"] == b"gone"
+    missing = site.torsync.run("trash", "restore", "pack", "gone")
+    assert (missing.exit_code, missing.error["code"]) == (1, "not_in_trash")
+    emptied = site.torsync.run("trash", "empty", "--older-than", "1h").assert_ok().subscription
+    assert (emptied["command"], emptied["removed"]) == ("trash empty", 0)
+    emptied = site.torsync.run("trash", "empty").assert_ok().subscription
+    assert (emptied["removed"], emptied["left"]) == (1, 0)
+    assert trash_contents(site.tree) == {}
     assert service.stop(signal.SIGTERM, within_s=20).exit_code == 0
 
 

@@ -322,7 +322,7 @@ def tracker_failure(torrent: Torrent, url: str) -> TrackerFailed:
     failures = [event for event in torrent.fresh_failures() if isinstance(event, TrackerFailed)]
     assert {event.url for event in failures} == {url}
     assert torrent.news.trackers[url] == failures[-1].message
-    assert torrent.news.reasons(str.upper) == [
+    assert torrent.news.reasons(str.upper, str.upper) == [
         f"the tracker {url.upper()} said: {failures[-1].message}"
     ]
     return failures[-1]

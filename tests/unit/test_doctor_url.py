@@ -171,7 +171,8 @@ class TestTls:
         assert by_check["url.tls"].verdict is WARNING  # it is good for two days
         assert found.manifest is not None
 
-    def test_a_server_without_tls(self) -> None:
+    def test_a_server_without_tls(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reach, "CONNECT_S", 0.5)  # this one waits for the rest of a request
         with ScriptedServer([reply(200)]) as server:
             _, by_check = look(f"https://{HOST}:{server.port}/pack.torrent")
         assert by_check["url.tls"].verdict is FAILED

@@ -66,7 +66,6 @@ class TestErrors:
             ("NotSyncedError", 4),
             ("BusyError", 6),
             ("NotPolledError", 1),
-            ("SupersededError", 4),
             ("InterruptedByUserError", 130),
             ("SwarmError", 1),
             ("TreeError", 1),

@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ from tests.support.programs import require
 from tests.support.trees import random_bytes, write_tree
 from torsync.model.errors import FeedError
 from torsync.publish.feed.content import CHUNK_BYTES
+from torsync.publish.serving import Limits
 from torsync.subscribe.remote.poll import Fetched, NotModified, Remote
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ KIB = 1024
 BIG = 3 * CHUNK_BYTES + 17
 HUGE = 64 * CHUNK_BYTES  # more than sockets buffer
 DEADLINE_S = 10
+RUNNING_LIMITS = "torsync.publish.feed.running.Limits"
 
 
 @pytest.fixture(autouse=True)
@@ -518,7 +521,7 @@ class TestLimits:
     def test_whoever_sends_no_whole_request_is_cut_off(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("torsync.publish.feed.running._HEADERS_S", 0.2)
+        monkeypatch.setattr(RUNNING_LIMITS, partial(Limits, headers_s=0.2))
         with running_feed() as feed:
             silent, slow, kept = (Client(feed) for _ in range(3))
             slow.send(b"GET / HT")
@@ -532,7 +535,7 @@ class TestLimits:
     def test_whoever_takes_nothing_is_cut_off(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr("torsync.publish.feed.running._STALLED_S", 0.2)
+        monkeypatch.setattr(RUNNING_LIMITS, partial(Limits, stalled_s=0.2))
         folder = write_tree(tmp_path / "huge", {"huge.bin": HUGE})
         with running_feed() as feed:
             release = feed.show(released(folder, make_packed(folder)))

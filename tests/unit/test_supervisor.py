@@ -70,6 +70,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     class Subscription:
         """Stands in for the real one."""
 
+        opens_in_s = None
+
         def __init__(
             self,
             config: SubscriptionConfig,

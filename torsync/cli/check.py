@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torsync.cli.context import allowances
-from torsync.cli.each import opened_jobs, run_jobs, state_jobs
+from torsync.cli.each import AT_ONCE, order_jobs, run_jobs, state_jobs
 from torsync.model.errors import ExitCode
+from torsync.model.orders import Check
+from torsync.model.reports import CheckReport
 
 if TYPE_CHECKING:
     import argparse
@@ -14,23 +16,19 @@ if TYPE_CHECKING:
 
     from torsync.cli.context import Context
     from torsync.model.config import SubscriptionConfig
-    from torsync.model.reports import CheckReport
-    from torsync.subscribe.subscription import Subscription
-
-
-AT_ONCE = 8  # one without peers must not keep the others waiting
+    from torsync.model.orders import Report
 
 
 def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Poll now, update, return when the trees are in sync; release what changed."""
     from torsync.cli.publications import release_jobs
-    from torsync.disk.lock import hold_tree
 
     config = context.load_config()
     subscriptions, publications = context.chosen_of_both(config, arguments.names)
+    order = Check(force=arguments.force, dry_run=arguments.dry_run)
 
-    def check(subscription: Subscription) -> ExitCode:
-        report = subscription.check_now(force=arguments.force)
+    def tell(_config: SubscriptionConfig, report: Report) -> ExitCode:
+        assert isinstance(report, CheckReport)
         context.renderer.check(report)
         return exit_code(report)
 
@@ -39,20 +37,9 @@ def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("check-now",),
+        notify=config.notify,
     ) as around:
-
-        def foretell(config: SubscriptionConfig, folder: Path) -> ExitCode:
-            from torsync.subscribe.preview import poll_and_preview
-
-            with hold_tree(folder, name=config.name, command="torsync check-now --dry-run"):
-                report = poll_and_preview(config, folder, around, force=arguments.force)
-            context.renderer.check(report)
-            return exit_code(report)
-
-        if arguments.dry_run:
-            jobs = state_jobs(context, subscriptions, foretell)
-        else:
-            jobs = opened_jobs(context, subscriptions, around, "torsync check-now", check)
+        jobs = order_jobs(context, subscriptions, around, lambda _config: order, tell)
         jobs += release_jobs(context, publications, around, "check-now", dry_run=arguments.dry_run)
         return run_jobs(context, jobs, at_once=AT_ONCE)
 

@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.cli.render import Renderer
-    from torsync.model.config import Config, PublicationConfig, SessionConfig, SubscriptionConfig
+    from torsync.model.config import (
+        Config,
+        NotifyConfig,
+        PublicationConfig,
+        SessionConfig,
+        SubscriptionConfig,
+    )
     from torsync.model.guard import Allowance
+    from torsync.service.hooks import CommandHooks
     from torsync.subscribe.surroundings import Surroundings
 
 
@@ -106,24 +113,61 @@ class Context:
         patience_s: float | None = None,
         allowed: frozenset[Allowance] = frozenset(),
         again: tuple[str, ...] = ("apply",),
+        notify: NotifyConfig | None = None,
     ) -> Iterator[Surroundings]:
-        """Give subscriptions what they need; the sessions end with the block."""
+        """Give subscriptions what they need; the sessions end with the block.
+
+        Raises:
+            ConfigError: there are notifications, and nothing that could send them.
+        """
         from torsync.model.orders import Terms
         from torsync.service.lazy_pool import LazyPool
         from torsync.subscribe.surroundings import Surroundings
 
         sessions = LazyPool(session, self.renderer.event)
+        with self.hooks(notify) as hooks:
+            try:
+                yield Surroundings(
+                    pool=sessions.get,
+                    sink=self.renderer.event,
+                    stopping=self.stop.is_set,
+                    wait=self.stop.wait,
+                    seed=seed,
+                    terms=lambda: Terms(patience_s, allowed, again),
+                    hooks=hooks,
+                )
+            finally:
+                sessions.close()
+
+    @contextmanager
+    def hooks(self, notify: NotifyConfig | None, *, check: bool = False) -> Iterator[CommandHooks]:
+        """Give what runs the commands of the configuration, and notifies.
+
+        At the end of the block it is waited for commands that run, and what is being sent.
+
+        Args:
+            notify: who is notified; None: nobody.
+            check: see first that this can be done, which takes a moment.
+
+        Raises:
+            ConfigError: there are notifications, and nothing that could send them.
+        """
+        from torsync.service.hooks import CommandHooks
+
+        notifications = None
+        if notify is not None and (notify.urls or check):
+            from torsync.service.notify import Notifications
+
+            notifications = Notifications(notify.urls, self.renderer.event)
+            if check:
+                notifications.check()
+        hooks = CommandHooks(self.renderer.event, self.stop.is_set, notifications=notifications)
         try:
-            yield Surroundings(
-                pool=sessions.get,
-                sink=self.renderer.event,
-                stopping=self.stop.is_set,
-                wait=self.stop.wait,
-                seed=seed,
-                terms=lambda: Terms(patience_s, allowed, again),
-            )
+            yield hooks
         finally:
-            sessions.close()
+            hooks.close()
+            if notifications is not None:
+                notifications.close(self.stop.is_set)
 
 
 def allowances(arguments: argparse.Namespace) -> frozenset[Allowance]:

@@ -34,12 +34,18 @@ _COMMANDS = {
     "apply": ("torsync.cli.apply", "run_apply"),
     "verify": ("torsync.cli.verify", "run_verify"),
     "status": ("torsync.cli.status", "run_status"),
+    "history": ("torsync.cli.history", "run_history"),
+    "logs": ("torsync.cli.logs", "run_logs"),
     "rollback": ("torsync.cli.rollback", "run_rollback"),
     "trash": ("torsync.cli.trash", "run_trash"),
+    "pause": ("torsync.cli.pause", "run_pause"),
+    "resume": ("torsync.cli.pause", "run_resume"),
+    "reload": ("torsync.cli.reload", "run_reload"),
     "run": ("torsync.cli.run", "run_service"),
     "publish": ("torsync.cli.publish", "run_publish"),
     "doctor": ("torsync.cli.doctor", "run_doctor"),
     "keygen": ("torsync.cli.keygen", "run_keygen"),
+    "service": ("torsync.cli.service", "run_service_command"),
     "demo": ("torsync.cli.demo", "run_demo"),
 }
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from torsync import __version__
+from torsync.model.events import Level
 from torsync.model.guard import ALLOWABLE, Allowance
 from torsync.model.units import parse_duration_s
 
@@ -79,6 +80,12 @@ def make_parser() -> argparse.ArgumentParser:
 
     add_command("run", "the service: poll, update, publish and seed until stopped")
 
+    pause = add_command("pause", "have the service leave trees alone, until they are resumed")
+    _add_names(pause, "subscriptions or publications")
+    resume = add_command("resume", "have the service work on paused trees again")
+    _add_names(resume, "subscriptions or publications")
+    add_command("reload", "have the service read its configuration again")
+
     publish = add_command("publish", "make a .torrent of a folder, without configuration")
     _add_publish(publish)
 
@@ -97,6 +104,24 @@ def make_parser() -> argparse.ArgumentParser:
 
     status = add_command("status", "what is going on")
     _add_names(status, "subscriptions or publications")
+    status.add_argument(
+        "-w", "--watch", action="store_true", help="go on, each second, until Ctrl-C"
+    )
+
+    history = add_command("history", "what updates and releases have changed")
+    _add_names(history, "subscriptions or publications")
+    _add_number(history, 10, "updates of each")
+
+    logs = add_command("logs", "what the service has said")
+    _add_names(logs, "subscriptions or publications")
+    _add_number(logs, 100, "lines")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on, until Ctrl-C")
+    logs.add_argument(
+        "--level",
+        choices=[level.value for level in Level],
+        default=Level.INFO.value,
+        help="leave out what matters less (default: info)",
+    )
 
     doctor = add_command("doctor", "find out why nothing moves; nothing is changed")
     _add_names(doctor, "subscriptions or publications")
@@ -105,6 +130,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_trash(trash, anywhere)
 
     _add_keygen(add_command("keygen", "make minisign keys for signing releases"))
+
+    _add_service(add_command("service", "have systemd run `torsync run`"), anywhere)
 
     demo = add_command(
         "demo", "a publisher and two subscribers on this machine, with an update in between"
@@ -222,6 +249,46 @@ def _add_trash(trash: argparse.ArgumentParser, anywhere: argparse.ArgumentParser
     )
 
 
+def _add_service(service: argparse.ArgumentParser, anywhere: argparse.ArgumentParser) -> None:
+    commands = service.add_subparsers(dest="service_command", metavar="COMMAND", required=True)
+
+    def add_command(name: str, text: str) -> argparse.ArgumentParser:
+        parser = commands.add_parser(name, help=text, description=text, parents=[anywhere])
+        scope = parser.add_mutually_exclusive_group()
+        scope.add_argument(
+            "--system",
+            dest="scope",
+            action="store_const",
+            const="system",
+            default="",
+            help="the machine's service (default for root)",
+        )
+        scope.add_argument(
+            "--user",
+            dest="scope",
+            action="store_const",
+            const="user",
+            help="this user's service (default for other users)",
+        )
+        parser.add_argument(
+            "--name", default="torsync", metavar="UNIT", help="of the unit (default: torsync)"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="even if the unit was edited, or not torsync's"
+        )
+        return parser
+
+    install = add_command("install", "write a unit for this installation, enable and start it")
+    install.add_argument(
+        "--run-as",
+        default="",
+        metavar="ACCOUNT",
+        help="that the system service runs as (default: torsync, which is made)",
+    )
+    install.add_argument("--no-start", action="store_true", help="enable it only")
+    add_command("uninstall", "stop and remove it; configuration, state and folders stay")
+
+
 def _add_keygen(keygen: argparse.ArgumentParser) -> None:
     keygen.add_argument(
         "-o",
@@ -242,6 +309,23 @@ def _add_keygen(keygen: argparse.ArgumentParser) -> None:
 
 def _add_names(parser: argparse.ArgumentParser, what: str = "subscriptions") -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{what} (default: all)")
+
+
+def _add_number(parser: argparse.ArgumentParser, default: int, what: str) -> None:
+    parser.add_argument(
+        "-n",
+        dest="number",
+        type=_number,
+        default=default,
+        metavar="N",
+        help=f"the newest N {what} (default: {default})",
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number such as 20, found {text!r}")
+    return int(text)
 
 
 def _add_allowances(parser: argparse.ArgumentParser) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.cli.each import Job
-from torsync.model.errors import BusyError, ExitCode
+from torsync.cli.each import Job, have_done, publication_target
+from torsync.model.errors import ExitCode
 from torsync.model.events import Level, Notice
+from torsync.model.orders import MakeRelease
+from torsync.model.publish_reports import PublishReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torsync.cli.context import Context
     from torsync.model.config import PublicationConfig
-    from torsync.model.publish_reports import PublishReport
+    from torsync.model.orders import Order, Report
     from torsync.subscribe.surroundings import Surroundings
-
-SERVICE = "torsync run"
 
 
 def release_jobs(
@@ -38,10 +38,22 @@ def release_jobs(
         command: that the report is of.
         dry_run: only tell what would be done.
     """
+    order = MakeRelease(dry_run)
 
     def job(config: PublicationConfig) -> Job:
+        target = publication_target(context, config, around)
+
+        def alone(order: Order) -> Report:
+            report = target.alone(order)
+            assert isinstance(report, PublishReport)
+            if command == "check-now" and report.changed and not report.dry_run:
+                around.sink(_not_seeded(config.name))
+            return report
+
         def release() -> ExitCode:
-            report = _release(context, config, around, command, dry_run=dry_run)
+            by_itself = target._replace(alone=alone)
+            report = have_done(context, by_itself, order, around, command)
+            assert isinstance(report, PublishReport)
             context.renderer.publication(report, command)
             return ExitCode.DIFFERS if report.dry_run and report.changed else ExitCode.OK
 
@@ -53,39 +65,3 @@ def release_jobs(
 def _not_seeded(name: str) -> Notice:
     said = "the service does not run, so nobody seeds the new release yet"
     return Notice(name, Level.INFO, "not_seeded", said, "`torsync run` seeds it")
-
-
-def _release(
-    context: Context,
-    config: PublicationConfig,
-    around: Surroundings,
-    command: str,
-    *,
-    dry_run: bool,
-) -> PublishReport:
-    from torsync.disk.lock import hold_tree, holder_command
-    from torsync.publish.publication import Publication
-    from torsync.publish.request import request_and_wait
-    from torsync.publish.state import publication_folder
-
-    folder = publication_folder(context.state_dir, config.path)
-    while True:
-        try:
-            with hold_tree(folder, name=config.name, command=f"torsync {command}"):
-                publication = Publication(config, folder, around)
-                try:
-                    report = publication.release_now(dry_run=dry_run)
-                finally:
-                    publication.close()
-        except BusyError:
-            if command == "publish" or holder_command(folder) != SERVICE:
-                raise
-        else:
-            if command == "check-now" and report.changed and not report.dry_run:
-                around.sink(_not_seeded(config.name))
-            return report
-        said = "the service does it; waiting for that"
-        around.sink(Notice(config.name, Level.INFO, "left_to_service", said))
-        answer = request_and_wait(folder, around, dry_run=dry_run)
-        if answer is not None:
-            return answer

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from torsync.cli.check import exit_code
 from torsync.cli.context import allowances
-from torsync.cli.each import for_each, for_each_state
+from torsync.cli.each import for_each_state, order_jobs, run_jobs
 from torsync.model.errors import ExitCode
+from torsync.model.orders import Rollback
+from torsync.model.reports import CheckReport, PastReport
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from torsync.cli.context import Context
     from torsync.model.config import SubscriptionConfig
-    from torsync.subscribe.subscription import Subscription
+    from torsync.model.orders import Report
 
 
 def run_rollback(context: Context, arguments: argparse.Namespace) -> ExitCode:
@@ -29,19 +31,20 @@ def run_rollback(context: Context, arguments: argparse.Namespace) -> ExitCode:
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("rollback", *([arguments.release] if arguments.release else [])),
+        notify=config.notify,
     ) as around:
 
-        def roll_back(subscription: Subscription) -> ExitCode:
-            report = subscription.rollback(arguments.release)
+        def tell(_config: SubscriptionConfig, report: Report) -> ExitCode:
+            assert isinstance(report, CheckReport)
             context.renderer.check(report, "rollback")
             return exit_code(report)
 
-        return for_each(context, chosen, around, "torsync rollback", roll_back)
+        order = Rollback(arguments.release)
+        return run_jobs(context, order_jobs(context, chosen, around, lambda _config: order, tell))
 
 
 def _list(context: Context, chosen: list[SubscriptionConfig]) -> ExitCode:
     """Tell which releases a tree can go back to; nothing is held for that."""
-    from torsync.model.reports import PastReport
     from torsync.subscribe.state import TreeState
 
     def show(config: SubscriptionConfig, folder: Path) -> ExitCode:

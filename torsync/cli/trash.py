@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from torsync.cli.each import for_each_state
-from torsync.model.errors import ExitCode, UnfinishedError
+from torsync.cli.each import for_each_state, order_jobs, run_jobs
+from torsync.model.errors import ExitCode
 from torsync.model.events import Level, Notice
+from torsync.model.orders import EmptyTrash, Restore
+from torsync.model.trash_reports import TrashEmptied, TrashListed, TrashRestored
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torsync.cli.context import Context
-    from torsync.disk.tree import Tree
     from torsync.model.config import SubscriptionConfig
-    from torsync.model.trash_reports import TrashRestored
-    from torsync.model.tree_index import DiskEntry
-    from torsync.subscribe.state import TreeState
+    from torsync.model.orders import Order, Report
 
 
 def run_trash(context: Context, arguments: argparse.Namespace) -> ExitCode:
@@ -34,7 +33,6 @@ def run_trash(context: Context, arguments: argparse.Namespace) -> ExitCode:
 def _run_list(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Tell what is in the trash; nothing is held for that."""
     from torsync.disk.tree import Tree
-    from torsync.model.trash_reports import TrashListed
     from torsync.subscribe.trash_content import read_trash
 
     def show(config: SubscriptionConfig, _folder: Path) -> ExitCode:
@@ -53,67 +51,43 @@ def _run_list(context: Context, arguments: argparse.Namespace) -> ExitCode:
 
 def _run_empty(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Remove what is in the trash, or what is in it for so long."""
-    import time
+    order = EmptyTrash(arguments.older_than)
 
-    from torsync.model.retention import is_aged
-    from torsync.model.trash_reports import TrashEmptied
-    from torsync.subscribe.trash_content import read_trash, remove_trashed
-
-    def empty(config: SubscriptionConfig, folder: Path) -> ExitCode:
-        report = TrashEmptied(config.name)
-        if config.path.exists():
-            with _held_tree(config, folder, "torsync trash empty") as tree:
-                content = read_trash(tree)
-                now_s, age_s = time.time(), arguments.older_than
-                files = [file for file in content.files if is_aged(file, now_s=now_s, age_s=age_s)]
-                removed = remove_trashed(tree, content, files)
-            report.removed, report.bytes_freed = len(removed.files), removed.freed_bytes
-            report.left = sorted({*removed.problems, *content.problems})
+    def tell(_config: SubscriptionConfig, report: Report) -> ExitCode:
+        assert isinstance(report, TrashEmptied)
         context.renderer.trash(report)
         return ExitCode.FAILED if report.left else ExitCode.OK
 
-    chosen = context.chosen(context.load_config(), arguments.names)
-    return for_each_state(context, chosen, empty)
+    return _run_order(context, arguments.names, lambda _config: order, tell)
 
 
 def _run_restore(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Bring back a file or a folder."""
-    import time
 
-    from torsync.model.trash_reports import TrashRestored
-    from torsync.subscribe.restoring import replaced_again, restore
-    from torsync.subscribe.trash import Trash, trash_stamp
+    def order(config: SubscriptionConfig) -> Restore:
+        meant = tuple(meant_paths(arguments.path, config.path))
+        return Restore(arguments.path, meant, arguments.stamp)
 
-    def bring_back(config: SubscriptionConfig, folder: Path) -> ExitCode:
-        report = TrashRestored(config.name)
-        with (
-            _held_tree(config, folder, "torsync trash restore") as tree,
-            _state_if_any(folder) as state,
-        ):
-            ledger = state.load_ledger() if state else {}
-
-            def is_released(path: str, entry: DiskEntry) -> bool:
-                row = ledger.get(path)
-                return row is not None and bool(row.digest) and row.vouches_for(entry)
-
-            restore(
-                tree,
-                report,
-                arguments.path,
-                meant_paths(arguments.path, config.path),
-                Trash(tree, trash_stamp(time.time())),
-                stamp=arguments.stamp,
-                is_released=is_released,
-            )
-            if state:
-                report.replaced_again = replaced_again(config, state, report.restored)
+    def tell(config: SubscriptionConfig, report: Report) -> ExitCode:
+        assert isinstance(report, TrashRestored)
         context.renderer.trash(report)
         if report.replaced_again:
             context.renderer.event(_for_now(report, arguments.path, config.path))
         return ExitCode.OK
 
-    chosen = context.chosen(context.load_config(), [arguments.name])
-    return for_each_state(context, chosen, bring_back)
+    return _run_order(context, [arguments.name], order, tell)
+
+
+def _run_order(
+    context: Context,
+    names: list[str],
+    order: Callable[[SubscriptionConfig], Order],
+    tell: Callable[[SubscriptionConfig, Report], ExitCode],
+) -> ExitCode:
+    config = context.load_config()
+    chosen = context.chosen(config, names)
+    with context.surroundings(config.session) as around:
+        return run_jobs(context, order_jobs(context, chosen, around, order, tell))
 
 
 def _for_now(report: TrashRestored, wanted: str, root: Path) -> Notice:
@@ -156,45 +130,3 @@ def meant_paths(text: str, root: Path) -> Sequence[str]:
         if relative not in found:
             found.append(relative)
     return [path for path in found if path not in {".", ".."} and not path.startswith("../")]
-
-
-@contextmanager
-def _held_tree(config: SubscriptionConfig, folder: Path, command: str) -> Iterator[Tree]:
-    from torsync.disk.lock import hold_tree
-    from torsync.disk.tree import Tree
-    from torsync.subscribe.admission import refuse_other_folder
-
-    with ExitStack() as held:
-        held.enter_context(hold_tree(folder, name=config.name, command=command))
-        tree = held.enter_context(closing(Tree(config.path.resolve())))
-        with _state_if_any(folder) as state:
-            if state:
-                refuse_other_folder(tree, state, config.name)
-        tree.hold()
-        _check_finished(config, folder)
-        yield tree
-
-
-def _check_finished(config: SubscriptionConfig, folder: Path) -> None:
-    """See that no commit was cut off: it may need what is in the trash.
-
-    Raises:
-        UnfinishedError: one was.
-    """
-    with _state_if_any(folder) as state:
-        if state is not None and state.has_journal:
-            raise UnfinishedError(
-                f"an update of {config.name!r} was cut off while it was put in place",
-                hint=f"`torsync verify --quick {config.name}` finishes it; then try again",
-            )
-
-
-@contextmanager
-def _state_if_any(folder: Path) -> Iterator[TreeState | None]:
-    from torsync.subscribe.state import TreeState
-
-    if not (folder / "state.sqlite").exists():
-        yield None
-        return
-    with closing(TreeState(folder, read_only=True)) as state:
-        yield state

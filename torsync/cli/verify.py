@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torsync.cli.context import allowances
-from torsync.cli.each import for_each
+from torsync.cli.each import order_jobs, run_jobs
 from torsync.model.config import CleanMode
 from torsync.model.errors import ExitCode
+from torsync.model.orders import Verify
+from torsync.model.reports import VerifyReport
 
 if TYPE_CHECKING:
     import argparse
 
     from torsync.cli.context import Context
-    from torsync.model.reports import VerifyReport
-    from torsync.subscribe.subscription import Subscription
+    from torsync.model.config import SubscriptionConfig
+    from torsync.model.orders import Report
+
+_FLAGS = ("quick", "repair", "clean", "dry_run")
 
 
 def run_verify(context: Context, arguments: argparse.Namespace) -> ExitCode:
@@ -22,27 +26,25 @@ def run_verify(context: Context, arguments: argparse.Namespace) -> ExitCode:
     config = context.load_config()
     chosen = context.chosen(config, arguments.names)
 
-    def verify(subscription: Subscription) -> ExitCode:
-        report = subscription.verify(
-            quick=arguments.quick,
-            repair=arguments.repair,
-            clean=arguments.clean,
-            dry_run=arguments.dry_run,
-        )
+    flags = {name: getattr(arguments, name) for name in _FLAGS}
+    order = Verify(**flags)
+
+    def tell(config: SubscriptionConfig, report: Report) -> ExitCode:
+        assert isinstance(report, VerifyReport)
         context.renderer.verify(report)
-        nothing_unlisted = arguments.clean or subscription.config.clean is CleanMode.MIRROR
-        mended = arguments.repair and not arguments.dry_run
+        nothing_unlisted = order.clean or config.clean is CleanMode.MIRROR
+        mended = order.repair and not order.dry_run
         return verify_exit_code(report, mended=mended, nothing_unlisted=nothing_unlisted)
 
-    flags = ("quick", "repair", "clean", "dry_run")
-    again = [f"--{flag}".replace("_", "-") for flag in flags if getattr(arguments, flag)]
+    again = [f"--{name}".replace("_", "-") for name, given in flags.items() if given]
     with context.surroundings(
         config.session,
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("verify", *again),
+        notify=config.notify,
     ) as around:
-        return for_each(context, chosen, around, "torsync verify", verify)
+        return run_jobs(context, order_jobs(context, chosen, around, lambda _config: order, tell))
 
 
 def verify_exit_code(report: VerifyReport, *, mended: bool, nothing_unlisted: bool) -> ExitCode:

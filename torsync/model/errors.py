@@ -8,6 +8,7 @@ or what it sent is wrong (the publisher has to mend it).
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+_NUMBER = re.compile(r"\d[\d.,]*")
 _SEVERITY = (
     ExitCode.INTERRUPTED,
     ExitCode.USAGE,
@@ -62,6 +64,11 @@ class TorsyncError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def is_same_failure(one: str, other: str) -> bool:
+    """Whether two messages tell of the same trouble, at other numbers perhaps."""
+    return _NUMBER.sub("#", one) == _NUMBER.sub("#", other)
 
 
 class UsageError(TorsyncError):
@@ -175,6 +182,12 @@ class FeedError(TorsyncError):
     code = "feed"
 
 
+class ControlError(TorsyncError):
+    """The control API cannot listen, or has failed; or it does not answer as it should."""
+
+    code = "control"
+
+
 class UnfinishedError(TorsyncError):
     """An update was cut off in its commit, which has to be finished first; nothing was done."""
 
@@ -208,18 +221,23 @@ class RefusedError(TorsyncError):
     exit_code = ExitCode.REFUSED
 
 
-class SupersededError(TorsyncError):
-    """A newer release is there than the one that was approved."""
-
-    code = "superseded"
-    exit_code = ExitCode.DIFFERS
-
-
 class PostponedError(TorsyncError):
-    """An update has to wait: a command refused it, or it is not the time for it."""
+    """An update has to wait: a command refused it, or it is not the time for it.
+
+    Attributes:
+        reason: why, in a few words, for ``status``.
+        is_timed: whether it waits for its hours, and not for a better moment.
+    """
 
     code = "postponed"
     exit_code = ExitCode.DIFFERS
+
+    def __init__(
+        self, message: str, *, reason: str = "", is_timed: bool = False, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason or message
+        self.is_timed = is_timed
 
 
 class RelayedError(TorsyncError):

@@ -33,6 +33,12 @@ class Stage(str, Enum):
     CHECKING_RELEASE = "checking release"
 
 
+IDLE_STAGES = frozenset(
+    {Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.POSTPONED, Stage.PAUSED, Stage.FAILED}
+)
+"""Those in which nothing is done but seeding."""
+
+
 class Level(str, Enum):
     """How much a notice matters."""
 
@@ -44,11 +50,16 @@ class Level(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A subscription entered a stage; ``detail`` says more in a few words."""
+    """A subscription entered a stage.
+
+    ``detail`` says more in a few words; ``release`` is the one that the work is about, if that is
+    known: the number of a publication's.
+    """
 
     subscription: str
     stage: Stage
     detail: str = ""
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Progress:
     ``bytes_*`` and ``files_*`` count this stage's work only; rates are bytes per second, and
     ``rate`` is that of ``bytes_done``, where nothing is sent or received; ``eta_s`` is seconds
     left, or None while unknown; ``path`` is the file that the work is at, where there is one.
+    ``bytes_received`` and ``bytes_sent`` are payload since the torrent entered the session.
     """
 
     subscription: str
@@ -72,6 +84,8 @@ class Progress:
     eta_s: float | None = None
     rate: int = 0
     path: str = ""
+    bytes_received: int = 0
+    bytes_sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,7 @@ class Notice:
     code: str
     message: str
     hint: str = ""
+    release: str = ""
 
 
 Event = Union[StageStarted, Progress, Notice]

@@ -30,11 +30,14 @@ class Terms:
         allowed: what a person said is meant, should a guard ask.
         again: the command that is to be given again, with more allowed, if one does; and its
             options. The subscription's name comes in between.
+        automatic: nobody asked for it: it is what the service does by itself, in the hours that
+            it may. It is not sent: what is sent was asked for.
     """
 
     patience_s: float | None = None
     allowed: frozenset[Allowance] = frozenset()
     again: tuple[str, ...] = ("apply",)
+    automatic: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Give what ``from_json`` reads."""
@@ -69,6 +72,7 @@ class Check:
     command: ClassVar[str] = "check-now"
     report: ClassVar[type[CheckReport]] = CheckReport
     preempts: ClassVar[bool] = False
+    is_repeatable: ClassVar[bool] = True
 
     force: bool = False
     dry_run: bool = False
@@ -81,6 +85,7 @@ class Apply:
     command: ClassVar[str] = "apply"
     report: ClassVar[type[CheckReport]] = CheckReport
     preempts: ClassVar[bool] = True
+    is_repeatable: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,11 @@ class Rollback:
 
     release: str = ""
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether to do it twice is to do it once."""
+        return bool(self.release)
+
 
 @dataclass(frozen=True, slots=True)
 class Verify:
@@ -101,6 +111,7 @@ class Verify:
     command: ClassVar[str] = "verify"
     report: ClassVar[type[VerifyReport]] = VerifyReport
     preempts: ClassVar[bool] = True
+    is_repeatable: ClassVar[bool] = True
 
     quick: bool = False
     repair: bool = False
@@ -122,6 +133,8 @@ class Restore:
     report: ClassVar[type[TrashRestored]] = TrashRestored
     preempts: ClassVar[bool] = True
 
+    is_repeatable: ClassVar[bool] = False
+
     path: str = ""
     meant: tuple[str, ...] = ()
     stamp: str = ""
@@ -134,6 +147,7 @@ class EmptyTrash:
     command: ClassVar[str] = "trash empty"
     report: ClassVar[type[TrashEmptied]] = TrashEmptied
     preempts: ClassVar[bool] = True
+    is_repeatable: ClassVar[bool] = True
 
     older_than_s: float = 0.0
 
@@ -145,6 +159,7 @@ class MakeRelease:
     command: ClassVar[str] = "publish"
     report: ClassVar[type[PublishReport]] = PublishReport
     preempts: ClassVar[bool] = False
+    is_repeatable: ClassVar[bool] = True
 
     dry_run: bool = False
 
@@ -156,6 +171,7 @@ class Pause:
     command: ClassVar[str] = "pause"
     report: ClassVar[type[PauseReport]] = PauseReport
     preempts: ClassVar[bool] = True
+    is_repeatable: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +181,7 @@ class Resume:
     command: ClassVar[str] = "resume"
     report: ClassVar[type[PauseReport]] = PauseReport
     preempts: ClassVar[bool] = False
+    is_repeatable: ClassVar[bool] = True
 
 
 Order = Union[Check, Apply, Rollback, Verify, Restore, EmptyTrash, MakeRelease, Pause, Resume]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _SHORTEST_HASH = 4
 _SHOWN = 5
@@ -27,6 +27,11 @@ class PastRelease(NamedTuple):
     info_hash: str
     name: str
     at_s: float
+
+
+def name_of(known: Iterable[PastRelease], digest: str) -> str:
+    """The name of a release that is known; empty if it is not."""
+    return next((release.name for release in known if release.digest == digest), "")
 
 
 def find_release(known: Sequence[PastRelease], wanted: str, *, current: str) -> PastRelease:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from torsync.model.status_json import status_as_json, status_values
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from torsync.model.events import Progress
 
 _COUNTED = ("added", "modified", "moved", "removed", "skipped")
 
@@ -84,11 +88,12 @@ class PublishReport:
 
 @dataclass(slots=True)
 class PublicationStatus:
-    """What is known of a publication from its state directory; times are Unix seconds."""
+    """What is known of a publication; times are Unix seconds. See ``StatusReport``."""
 
     name: str
     path: str
     stage: str
+    detail: str = ""
     torrent: str = ""
     release: str = ""
     info_hash: str = ""
@@ -96,10 +101,20 @@ class PublicationStatus:
     files: int = 0
     bytes_total: int = 0
     last_release_s: float | None = None
+    next_check_s: float | None = None
     last_error: str = ""
     last_error_hint: str = ""
+    paused: bool = False
     holder_pid: int | None = None
+    restarts: int = 0
+    live: bool = False
+    progress: Progress | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints, without its ``type``."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return status_as_json(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> PublicationStatus:
+        """Read what ``as_json`` gave; what is missing has its default."""
+        return cls(**status_values(cls, found))

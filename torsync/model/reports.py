@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torsync.model.status_json import status_as_json, status_values
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torsync.model.events import Progress
+    from torsync.model.history import UpdateRecord
     from torsync.model.past import PastRelease
 
 
@@ -75,6 +79,7 @@ class CheckReport:
     ``bytes_hashed`` is what was read from disk to be hashed, staged pieces included;
     ``bytes_total`` is the size of what is selected of the wanted release, ``bytes_reused`` what of
     it was in the tree, and ``bytes_hints`` what was read of hints to find some of that.
+    ``from_release`` is the one that the tree was at before; empty if it was never in sync.
 
     A dry run has three fields more: ``actions``, all but what is only counted, the release's in
     its order, then what would be removed; and the bytes that staging takes on the tree's file
@@ -84,6 +89,7 @@ class CheckReport:
     name: str
     release: str = ""
     info_hash: str = ""
+    from_release: str = ""
     changed: bool = False
     dry_run: bool = False
     actions: list[PlannedAction] = field(default_factory=list)
@@ -133,6 +139,7 @@ class CheckReport:
             "dry_run": self.dry_run,
             "info_hash": self.info_hash,
             "release": self.release,
+            "from_release": self.from_release,
             "kept": self.kept,
             "unselected": self.unselected,
             **_counts(self, _COUNTED_BY_CHECK),
@@ -152,7 +159,8 @@ class CheckReport:
         lists = {name: list(found.get(f"{name}_paths", ())) for name in _COUNTED_BY_CHECK}
         plain = {name: found[name] for name in _PLAIN_OF_CHECK}
         report = cls(**{**plain, **lists})
-        report.bytes_hints = found.get("bytes_hints", 0)  # older versions have neither
+        report.bytes_hints = found.get("bytes_hints", 0)  # older versions have none of these
+        report.from_release = found.get("from_release", "")
         report.bytes_reused = Reused(**found.get("bytes_reused", {}))
         if report.dry_run:
             report.space_needed = found.get("space_needed", 0)
@@ -271,8 +279,12 @@ class PastReport:
 
 @dataclass(slots=True)
 class StatusReport:
-    """What is known of a subscription from its state directory; times are Unix seconds.
+    """What is known of a subscription; times are Unix seconds.
 
+    With ``live``, the running service has told it; else it is from the state directory, which
+    knows nothing of ``progress`` and ``next_check_s``.
+    ``detail`` says more of the stage. ``newest`` is the release that the last poll got, where the
+    tree is not at it. ``restarts`` is how often its work has failed in a way that nobody foresaw.
     ``pinned`` tells that it was rolled back to ``release``, and stays there. ``between`` is the
     release that the tree is on its way to, where that is done in place, or was cut off while it was
     committed: until it is there, the tree is of no release. ``files`` and ``bytes_total`` are of
@@ -283,21 +295,46 @@ class StatusReport:
     url: str
     path: str
     stage: str
+    detail: str = ""
     release: str = ""
     info_hash: str = ""
     pinned: bool = False
     between: str = ""
+    newest: str = ""
     files: int = 0
     bytes_total: int = 0
     last_check_s: float | None = None
     last_update_s: float | None = None
+    next_check_s: float | None = None
     last_error: str = ""
     last_error_hint: str = ""
+    paused: bool = False
     holder_pid: int | None = None
+    restarts: int = 0
+    live: bool = False
+    progress: Progress | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints, without its ``type``."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return status_as_json(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> StatusReport:
+        """Read what ``as_json`` gave; what is missing has its default."""
+        return cls(**status_values(cls, found))
+
+
+@dataclass(slots=True)
+class HistoryReport:
+    """What updates a subscription, or releases a publication, has had; the newest first."""
+
+    name: str
+    is_publication: bool = False
+    updates: list[UpdateRecord] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the object that ``--json`` prints, without its ``type``."""
+        return {"name": self.name, "updates": [one.as_json() for one in self.updates]}
 
 
 def _counts(report: CheckReport | VerifyReport, names: tuple[str, ...]) -> dict[str, Any]:

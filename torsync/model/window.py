@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAY_S = 86_400
+_MOST_STEPS = 10
 
 
 class DailyWindow(NamedTuple):
@@ -30,3 +34,36 @@ class DailyWindow(NamedTuple):
 
     def __str__(self) -> str:
         return "-".join(f"{at // 3600:02}:{at % 3600 // 60:02}" for at in self)
+
+
+def next_opening_in_s(
+    window: DailyWindow, now_s: float, to_day_s: Callable[[float], float]
+) -> float:
+    """Seconds until a window opens, to the second; 0 if it is open.
+
+    The clock may be put forward or back meanwhile: hours that it leaves out do not come on that
+    day, and those that it repeats come twice.
+
+    Args:
+        window: that is waited for.
+        now_s: the time, in Unix seconds.
+        to_day_s: gives the seconds since local midnight for a time in Unix seconds.
+    """
+    closed_s = at_s = now_s
+    for _step in range(_MOST_STEPS):
+        day_s = to_day_s(at_s)
+        if window.is_open(day_s):
+            break
+        closed_s = at_s
+        at_s += window.opens_in_s(day_s)
+    else:
+        return at_s - now_s  # a zone that leaves these hours out for so many days: look again then
+    # Put forward in between, the clock is past the beginning already.
+    closed_s = max(closed_s, at_s - (to_day_s(at_s) - window.begins_s) % DAY_S - 1)
+    while at_s - closed_s > 1 and at_s > now_s:
+        middle_s = (closed_s + at_s) / 2
+        if window.is_open(to_day_s(middle_s)):
+            at_s = middle_s
+        else:
+            closed_s = middle_s
+    return at_s - now_s

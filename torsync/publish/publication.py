@@ -11,12 +11,13 @@ from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncEr
 from torsync.model.events import Stage, StageStarted
 from torsync.model.names import PRIVATE_FOLDER, in_private
 from torsync.model.patterns import matcher
+from torsync.publish.failing import note_failure
 from torsync.publish.gate import check_session, check_web_seeds
 from torsync.publish.hinting import Hinting
 from torsync.publish.hints.file import HintsFile
 from torsync.publish.output import Output
+from torsync.publish.recording import note_success
 from torsync.publish.releasing import Releasing
-from torsync.publish.request import Requests
 from torsync.publish.showing import Showing
 from torsync.publish.snapshots import Snapshots
 from torsync.publish.standing import Look, changed_of, look_at, look_at_all
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from torsync.model.publish_reports import PublishReport
     from torsync.publish.feed import Feed
     from torsync.publish.releasing import Prepared
-    from torsync.publish.request import Request
     from torsync.publish.seeding import SeededRelease
     from torsync.publish.state import PublishedRelease
     from torsync.subscribe.surroundings import Surroundings
@@ -80,11 +80,10 @@ class Publication:
         with ExitStack() as opened:
             self._state = PublicationState.of(config, folder)
             self._voice = voice = Voice(config.name, self._note_and_tell)
-            self.requests = Requests(folder)
             try:
                 self._tree = self._open_tree()
             except TorsyncError as error:
-                self._state.note_error(error.message, error.hint)
+                note_failure(config, self._state, around, error)
                 raise
             opened.callback(self._tree.close)
             output = Output(config.torrent) if config.torrent is not None else None
@@ -184,7 +183,7 @@ class Publication:
         return self._showing.release
 
     def rest(self) -> None:
-        """Say that nothing is done until the next edit, look or request."""
+        """Say that nothing is done until the next edit, look or order."""
         self._voice.stage(Stage.SEEDING if self._showing.is_seeding else Stage.WAITING)
 
     # --- release ----------------------------------------------------------------------------
@@ -192,8 +191,7 @@ class Publication:
     def release_now(self, *, dry_run: bool = False, unsettled: bool = False) -> PublishReport:
         """Make a release of the folder as it is, if anything has changed.
 
-        It becomes public only when it can be fetched. A failure leaves the release before public
-        and seeded.
+        Public only when it can be fetched; a failure leaves the release before public and seeded.
 
         Args:
             dry_run: only tell what it would be; files may be hashed, and nothing is published.
@@ -211,26 +209,14 @@ class Publication:
             raise
         except TorsyncError as error:
             if not dry_run:
-                self._state.note_error(error.message, error.hint)
+                note_failure(self.config, self._state, self._around, error)
                 self._showing.go_on()
             raise
         report.seconds = time.monotonic() - started
         if not dry_run:
-            self._state.note_error("")
-        return report
-
-    def answer(self, request: Request) -> PublishReport:
-        """Do what another process asked for, and leave word of it.
-
-        Raises:
-            TorsyncError: it could not be done.
-        """
-        try:
-            report = self.release_now(dry_run=request.dry_run)
-        except TorsyncError as error:
-            self.requests.fail(request, error)
-            raise
-        self.requests.fulfil(request, report)
+            note_success(self._state, report, self._around.now_s(), self._voice)
+            if report.changed:
+                self._around.hooks.released(self.config, report)
         return report
 
     def _foretell(self) -> PublishReport:

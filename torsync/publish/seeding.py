@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import SwarmError, TorsyncError, TreeError
 from torsync.model.events import Level
 from torsync.subscribe.fetch import tell_failures
+from torsync.subscribe.sharing_meter import SharingMeter
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -57,6 +58,7 @@ class SeededRelease:
         self._super_seeding = False
         self._is_sent_once = False
         self._sent = self._idle_calls = 0
+        self._sharing = SharingMeter(voice)
 
     @property
     def torrent(self) -> Torrent | None:
@@ -158,6 +160,7 @@ class SeededRelease:
         if self._torrent is None:
             return None
         tell_failures(self._voice, self._torrent)
+        self._sharing.tell(self._torrent)
         try:
             self._torrent.raise_failure()
         except TreeError as error:

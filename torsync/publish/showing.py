@@ -129,6 +129,7 @@ class Showing:
 
     def _serve(self, release: PublishedRelease, missing: frozenset[str]) -> None:
         before, self.release = self.release, release
+        self._voice.topic.release = str(release.facts.number)
         was_missing, self._withdrawn = self._withdrawn, missing
         is_same = before is not None and (before.facts, before.stamps) == (
             release.facts,

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from torsync.model.events import Notice, Progress, StageStarted
+from torsync.model.events import IDLE_STAGES, Progress, Stage, StageStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from torsync.model.events import Event, EventSink, Stage
+    from torsync.model.events import Event, EventSink
 
 _MOST_UNHEARD = 1000
 
@@ -27,6 +27,7 @@ class Live:
         stage: that it is in; None before its first one.
         detail: what was said with it.
         progress: how far the stage is; None if that was not said.
+        release: that it was about last; empty if that was never said.
         since_s: when the stage began, by the hub's clock.
         moved_s: when ``bytes_done`` or ``files_done`` grew last, or the stage began.
     """
@@ -34,6 +35,7 @@ class Live:
     stage: Stage | None = None
     detail: str = ""
     progress: Progress | None = None
+    release: str = ""
     since_s: float = 0.0
     moved_s: float = 0.0
 
@@ -90,8 +92,8 @@ class Hub:
         self._listeners: tuple[Listener, ...] = ()
 
     def sink(self, event: Event) -> None:
-        """Tell everyone."""
-        self._note(event)
+        """Tell everyone; what names no release is about the one that was named last."""
+        event = self._note(event)
         for sink in self._sinks:
             sink(event)
         for listener in self._listeners:
@@ -116,6 +118,11 @@ class Hub:
             with self._lock:
                 self._listeners = tuple(one for one in self._listeners if one is not listener)
 
+    def add_sink(self, sink: EventSink) -> None:
+        """Tell one more from now on, in the thread that says it."""
+        with self._lock:
+            self._sinks = (*self._sinks, sink)
+
     def live(self, name: str) -> Live:
         """What a subscription or publication is doing."""
         return self._live.get(name, Live())
@@ -129,21 +136,35 @@ class Hub:
         with self._lock:
             self._live.pop(name, None)
 
-    def _note(self, event: Event) -> None:
-        if isinstance(event, Notice) or not event.subscription:
-            return
-        now_s = self._clock()
+    def _note(self, event: Event) -> Event:
+        name = event.subscription
+        if not name:
+            return event
         with self._lock:
-            before = self._live.get(event.subscription)
+            before = self._live.get(name) or Live()
+            if isinstance(event, Progress):
+                self._live[name] = _advanced(before, event, self._clock())
+                return event
+            if before.release and not event.release:
+                event = replace(event, release=before.release)
             if isinstance(event, StageStarted):
-                self._live[event.subscription] = Live(event.stage, event.detail, None, now_s, now_s)
-                return
-            if before is None or before.stage is not event.stage:
-                before = Live(event.stage, "", None, now_s, now_s)
-            known = before.progress
-            moved = known is None or (
-                known.bytes_done < event.bytes_done or known.files_done < event.files_done
-            )
-            self._live[event.subscription] = replace(
-                before, progress=event, moved_s=now_s if moved else before.moved_s
-            )
+                now_s = self._clock()
+                self._live[name] = Live(
+                    event.stage, event.detail, None, event.release, now_s, now_s
+                )
+            elif event.release != before.release:
+                self._live[name] = replace(before, release=event.release)
+        return event
+
+
+def _advanced(before: Live, progress: Progress, now_s: float) -> Live:
+    is_idle = before.stage is None or before.stage in IDLE_STAGES
+    if progress.stage is Stage.SEEDING and is_idle:
+        return replace(before, progress=progress)  # it seeds, whatever it waits for
+    if before.stage is not progress.stage:
+        before = Live(progress.stage, "", None, before.release, now_s, now_s)
+    known = before.progress
+    moved = known is None or (
+        known.bytes_done < progress.bytes_done or known.files_done < progress.files_done
+    )
+    return replace(before, progress=progress, moved_s=now_s if moved else before.moved_s)

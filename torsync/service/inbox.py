@@ -34,6 +34,8 @@ class Pending:
         self._report: Report | None = None
         self._error: TorsyncError | None = None
         self._is_cancelled = False
+        self._lock = threading.Lock()
+        self._on_end: Callable[[], None] | None = None
 
     @property
     def is_begun(self) -> bool:
@@ -57,18 +59,31 @@ class Pending:
     def fulfil(self, report: Report) -> None:
         """End it with what was done."""
         self._report = report
-        self._begun.set()
-        self._ended.set()
+        self._end()
 
     def fail(self, error: TorsyncError) -> None:
         """End it with why it was not done."""
         self._error = error
-        self._begun.set()
-        self._ended.set()
+        self._end()
 
     def cancel(self) -> None:
         """Say that nobody waits for it any more: what only reports is given up."""
         self._is_cancelled = True
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Have something called once there is an outcome, in the thread that brings it."""
+        with self._lock:
+            if not self._ended.is_set():
+                self._on_end = call
+                return
+        call()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._begun.set()
+            self._ended.set()
+        if self._on_end is not None:
+            self._on_end()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the outcome; whether there is one."""
@@ -117,9 +132,9 @@ class Inbox:
 
     @property
     def terms(self) -> Terms:
-        """Those of the order that is being carried out; the defaults between orders."""
+        """Those of the order that is being carried out; between orders, those of its own work."""
         current = self._current
-        return Terms() if current is None else current.terms
+        return Terms(automatic=True) if current is None else current.terms
 
     def is_interrupted(self) -> bool:
         """Whether the work that is being done shall end, to go on later.

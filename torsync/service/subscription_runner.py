@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.surroundings import Surroundings
 
 _JITTER = 0.1
-_HEED_S = 1.0
+_HEED_S = 3.0
 
 
 class SubscriptionRunner(Runner):
@@ -93,8 +93,8 @@ class SubscriptionRunner(Runner):
             self._tell(report, "run")
         except InterruptedByUserError:
             return  # still due, once the order is carried out
-        except PostponedError:
-            self._failures += 1
+        except PostponedError as error:
+            self._failures = 0 if error.is_timed else self._failures + 1
         except TorsyncError as error:
             self._failures += 1
             self._tell_failure(error)
@@ -138,7 +138,14 @@ class SubscriptionRunner(Runner):
             self._subscription.rest()
         now_s = self._clock()
         self._due_s = now_s + self._delay_s()
+        self._see_to_hours(now_s)
         self._heeds_s = now_s + (retry_delay_s(self._alarms) if self._alarms else 0.0)
+
+    def _see_to_hours(self, now_s: float) -> None:
+        """Have the next check when the hours begin for which an update waits, if one does."""
+        opens_in_s = None if self._subscription is None else self._subscription.opens_in_s
+        if opens_in_s is not None:
+            self._due_s = min(self._due_s, now_s + opens_in_s)
 
     def _delay_s(self) -> float:
         """The interval, give or take a tenth; after a failure less, growing with each."""
@@ -154,6 +161,7 @@ class SubscriptionRunner(Runner):
 
     def _heed(self) -> None:
         now_s = self._clock()
+        self._see_to_hours(now_s)
         if self._news.take_news():
             self._due_s, self._alarms = now_s, 0
         elif now_s >= self._due_s:

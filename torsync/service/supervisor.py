@@ -64,6 +64,7 @@ class Ties:
         load: reads the configuration anew; None: it never changes.
         open_control: opens the control API; None: there is none.
         notifier: tells systemd.
+        is_alone: whether there is to be one such service for a state directory.
         jitter: gives numbers in [0, 1), so that subscribers don't poll in step.
         clock: gives seconds that only grow.
     """
@@ -73,6 +74,7 @@ class Ties:
     hooks: Hooks = NoHooks()  # noqa: RUF009 - it has no state
     load: Callable[[], Config] | None = None
     open_control: Callable[[Desk, ServiceConfig], Closable] | None = None
+    is_alone: bool = True
     notifier: Notifier = Notifier()  # noqa: RUF009 - it tells nobody
     jitter: Callable[[], float] = random.random
     clock: Callable[[], float] = awake_or_not_s
@@ -119,8 +121,9 @@ class Supervisor:
             TorsyncError: the state directory cannot be used, or the control API not opened.
         """
         with ExitStack() as opened:
-            folder = self._state_dir / "service"
-            opened.enter_context(hold_tree(folder, name="the service", command=SERVICE_COMMAND))
+            if self._ties.is_alone:
+                folder = self._state_dir / "service"
+                opened.enter_context(hold_tree(folder, name="the service", command=SERVICE_COMMAND))
             opened.callback(self._close)
             with self._changing:
                 self._feed = self._start_feed(self._config)
@@ -325,7 +328,7 @@ class Supervisor:
             wait=inbox.sleep,
             seed=True,
             terms=lambda: inbox.terms,
-            hooks=self._ties.hooks,
+            hooks=self._ties.hooks.interruptible(inbox.is_interrupted),
         )
 
     # --- what is told -----------------------------------------------------------------------

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torsync.model.config import SubscriptionConfig
-    from torsync.model.errors import TorsyncError
     from torsync.model.guard import Allowance
     from torsync.model.reports import CheckReport
     from torsync.subscribe.release import Release, Releases
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 _LOOK_FOR_APPROVAL_S = 1.0
 
 
-class _BringTo(Protocol):
+class BringTo(Protocol):
     """Makes the tree equal to a release; ``look_out`` may end that while it is fetched."""
 
     def __call__(
@@ -33,7 +32,8 @@ class _BringTo(Protocol):
         *,
         look_out: Callable[[], None] | None = None,
         every_s: float | None = None,
-    ) -> CheckReport: ...
+    ) -> CheckReport:
+        """Do it; ``look_out`` is called every so many seconds."""
 
 
 class Superseded(Exception):  # noqa: N818 - not an error: there is another thing to do
@@ -58,6 +58,7 @@ class Asking:
         voice: Voice,
         *,
         glance: Callable[[Release], None],
+        on_mended: Callable[[CheckReport], None],
     ) -> None:
         """Prepare.
 
@@ -67,19 +68,16 @@ class Asking:
             releases: that are known.
             voice: tells the person.
             glance: raises ``Superseded`` if a newer release than the given one is there.
+            on_mended: told what was done to the synced release while another one waits.
         """
         self._config = config
         self._state = state
         self._releases = releases
         self._voice = voice
         self._glance = glance
+        self._on_mended = on_mended
         self._approvals = Approvals(state)
         self._waiting: tuple[str, CheckReport] | None = None
-
-    @property
-    def is_approved(self) -> bool:
-        """Whether there is an approval that nobody has acted on."""
-        return self._approvals.is_waiting
 
     @property
     def idle_stage(self) -> Stage:
@@ -102,7 +100,7 @@ class Asking:
         release: Release,
         *,
         preview: Callable[[Release], CheckReport],
-        bring_to: _BringTo,
+        bring_to: BringTo,
     ) -> CheckReport:
         """Tell what a new release would do, and mend the synced one meanwhile.
 
@@ -130,7 +128,8 @@ class Asking:
             look_out = self._look_out(release)
             mended = bring_to(synced, look_out=look_out, every_s=_LOOK_FOR_APPROVAL_S)
             if mended.changed:
-                self._tell_mended(synced, mended)
+                tell_mended(self._voice, synced, mended)
+                self._on_mended(mended)
                 report = preview(release)
                 report.bytes_fetched = mended.bytes_fetched
                 report.bytes_hashed += mended.bytes_hashed
@@ -143,30 +142,20 @@ class Asking:
         hint = f"`torsync plan {name}` shows what it would do"
         self._voice.notice(Level.INFO, "needs_approval", said, hint)
 
-    def _tell_mended(self, synced: Release, report: CheckReport) -> None:
-        count = len({*report.fetched, *report.patched, *report.trashed})
-        paths = "1 path was" if count == 1 else f"{count} paths were"
-        said = f"{paths} not as {synced.manifest.name} has it, and mended"
-        self._voice.notice(Level.INFO, "mended", said)
-
     def take(self, release: Release) -> bool:
         """Whether an approval is for ``release``, the newest; one for another is void."""
         approved = self._approvals.approved
         if approved and approved != release.digest:
-            self._approvals.void(release.manifest.name)
+            self._approvals.void()
         return approved == release.digest
 
     def fulfil(self, report: CheckReport) -> None:
-        """Note how a check or an apply ended; word is left if an approved release is in place."""
+        """Note how a check or an apply ended; an approval of what is in place is done with."""
         if not report.dry_run:
             self._waiting = None
         synced = self._state.synced
         if synced and self._approvals.approved == synced:
-            self._approvals.fulfil(report)
-
-    def fail(self, error: TorsyncError) -> None:
-        """Note that an approved release could not be put in place."""
-        self._approvals.fail_if_waiting(error)
+            self._approvals.void()
 
     def _look_out(self, waiting: Release) -> Callable[[], None]:
         """Give what looks out while the synced release is mended and another one waits."""
@@ -181,3 +170,11 @@ class Asking:
                 self._glance(waiting)
 
         return look_out
+
+
+def tell_mended(voice: Voice, synced: Release, report: CheckReport) -> None:
+    """Say that the synced release was mended while another one waits."""
+    count = len({*report.fetched, *report.patched, *report.trashed})
+    paths = "1 path was" if count == 1 else f"{count} paths were"
+    said = f"{paths} not as {synced.manifest.name} has it, and mended"
+    voice.notice(Level.INFO, "mended", said)

@@ -25,9 +25,10 @@ from torsync.subscribe.spelling import respell
 from torsync.subscribe.trash import NoHardLinks, Trash, remove_emptied_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torsync.model.journal import Gone, Identity, Journal, Kept, Placed
+    from torsync.model.plan import Plan
 
 _NOT_AS_IT_WAS = {errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP}
 """What it means that others put a folder, a file or a link where none was."""
@@ -61,6 +62,22 @@ class CommitOutcome:
     locked: list[str] = field(default_factory=list)
     kept_local: list[str] = field(default_factory=list)
     respelled: frozenset[str] = frozenset()
+
+    def right(self, plan: Plan) -> bytes:
+        """One byte per file of the release, 1 if the tree has it now."""
+        right = bytearray(plan.right)
+        for path in (*self.locked, *self.kept_local):
+            if path in plan.wanted.by_path:
+                right[plan.wanted.by_path[path]] = 0
+        return bytes(right)
+
+    def content_in_trash(self, ledger: Mapping[str, LedgerRow]) -> dict[str, LedgerRow]:
+        """What is known of old releases' files that were moved to the trash, by path there."""
+        return {
+            at: row._replace(digest=ledger[path].digest)
+            for at, (path, row) in self.kept_content.items()
+            if path in ledger
+        }
 
 
 class Commit:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncError
 from torsync.model.events import Level, Progress, Stage
+from torsync.model.secrets import Redactor, mask_tracker, secrets_of_tracker
 from torsync.model.units import format_duration
 from torsync.subscribe.remote.rules import mask_url
 from torsync.swarm.claims import WrongClaimError
@@ -271,6 +272,8 @@ class _Meter:
                 upload_rate=now.upload_rate,
                 peers=now.peers,
                 eta_s=left / now.download_rate if now.download_rate else None,
+                bytes_received=now.payload_downloaded,
+                bytes_sent=now.payload_uploaded,
             )
         )
 
@@ -293,7 +296,8 @@ def tell_failures(voice: Voice, torrent: Torrent) -> None:
     """Say what trackers and web seeds failed with since the last call."""
     for event in torrent.fresh_failures():
         if isinstance(event, TrackerFailed):
-            said = f"the tracker {mask_url(event.url)} said: {event.message}"
+            message = Redactor(secrets_of_tracker(event.url)).text(event.message)
+            said = f"the tracker {mask_tracker(event.url)} said: {message}"
             voice.notice(Level.WARNING, "tracker_failed", said)
         elif isinstance(event, WebSeedFailed):
             said = f"the web seed {mask_url(event.url)} failed: {event.message}"

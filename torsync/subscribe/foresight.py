@@ -25,6 +25,7 @@ def foresee(
     keep: Matcher,
     find: Callable[[Plan], Shifts],
     fits: Callable[[Plan], bool],
+    from_release: str,
     dry_run: bool = False,
 ) -> tuple[Plan, CheckReport]:
     """Plan an update, and begin its report.
@@ -35,6 +36,7 @@ def foresee(
         keep: its patterns.
         find: looks for content that a plan would fetch at other places of the tree.
         fits: whether there is room to stage a plan.
+        from_release: the name of the release that the tree is at.
         dry_run: the plan is not carried out now: report each action.
 
     Raises:
@@ -49,6 +51,7 @@ def foresee(
         if plan.shifted and not fits(plan):  # what has shifted needs a copy; the rest does not
             plan = plan_reuse(whole).patching_in_place(look.is_edited)
     report = forecast(config.name, plan, dry_run=dry_run)
+    report.from_release = from_release
     report.bytes_hashed = look.hashed.bytes_hashed + shifts.bytes_read
     report.bytes_hints = shifts.hint_bytes
     report.unreadable += _withholding(config, look)

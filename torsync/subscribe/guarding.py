@@ -66,30 +66,47 @@ class Guard:
         self._reflinks: dict[int, bool] = {}  # by device
 
     def check_update(
-        self, tree: Tree, release: Release, plan: Plan, look: Look, synced: Synced
+        self,
+        tree: Tree,
+        release: Release,
+        plan: Plan,
+        look: Look,
+        synced: Synced,
+        *,
+        agree: Callable[[], None],
     ) -> None:
         """Refuse to bring a tree to a release unless that is harmless, or allowed.
 
-        With that its first sync begins, so it gets its marker.
+        With that its first sync begins, so it gets its marker. ``agree`` is called before
+        anything is changed, if nothing is refused; it may raise, to end that.
 
         Raises:
             RefusedError: it is refused; nothing was changed.
             TorsyncError: tree or state cannot be used.
         """
         refusals = self._refuse_update(plan, look, synced)
-        self._check(tree, plan, refusals, release.digest)
+        self._check(tree, plan, refusals, release.digest, agree)
 
     def check_mending(
-        self, tree: Tree, release: Release, plan: Plan, look: Look, *, clean: bool
+        self,
+        tree: Tree,
+        release: Release,
+        plan: Plan,
+        look: Look,
+        *,
+        clean: bool,
+        agree: Callable[[], None],
     ) -> None:
         """Refuse to repair or clean a tree unless that is harmless, or allowed.
+
+        ``agree`` is called as by ``check_update``.
 
         Raises:
             RefusedError: it is refused; nothing was changed.
             TorsyncError: tree or state cannot be used.
         """
         refusals = self._refuse_deletes(plan, look, mirror=clean)
-        self._check(tree, plan, refusals, release.digest)
+        self._check(tree, plan, refusals, release.digest, agree)
 
     def foretell(
         self,
@@ -126,12 +143,23 @@ class Guard:
         short = stage_bytes(plan, room) - room.free_bytes
         return short <= 0 or short <= self._spare(_sources(plan))
 
-    def _check(self, tree: Tree, plan: Plan, refusals: list[Refusal], digest: str) -> None:
+    def _check(
+        self,
+        tree: Tree,
+        plan: Plan,
+        refusals: list[Refusal],
+        digest: str,
+        agree: Callable[[], None],
+    ) -> None:
         room = self._measure(tree, plan)
         short = stage_bytes(plan, room) - room.free_bytes
-        in_vain = self._override.refused(refusals, digest) is not None
-        if short > 0 and not in_vain and self._make_room(short, _sources(plan)):
-            room = self._measure(tree, plan)
+        spare = self._spare(_sources(plan)) if short > 0 else 0
+        possible = replace(room, free_bytes=room.free_bytes + spare)
+        in_vain = [*refusals, *self._refuse_space(plan, possible)]
+        if self._override.refused(in_vain, digest) is None:
+            agree()
+            if short > 0 and self._make_room(short, _sources(plan)):
+                room = self._measure(tree, plan)
         refused = self._override.refused([*refusals, *self._refuse_space(plan, room)], digest)
         if refused is not None:
             raise refused

@@ -13,6 +13,7 @@ from torsync.disk.scan import NO_ROWS
 from torsync.disk.tree import Tree
 from torsync.model.events import Stage
 from torsync.model.known import NEVER_SYNCED
+from torsync.model.past import name_of
 from torsync.model.patterns import matcher, selector
 from torsync.model.tree_index import DiskIndex
 from torsync.subscribe.admission import Admission, is_there
@@ -198,6 +199,7 @@ def _preview(
         keep=keep,
         find=ShiftFinder(config, tree, state, voice, around.stopping).find,
         fits=partial(guard.fits, tree),
+        from_release="" if admission.is_foreign else name_of(state.past_releases(), state.synced),
         dry_run=True,
     )
     guard.foretell(tree, release, plan, look, synced, report, voice)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
 from torsync.model.patterns import nothing, selector
+from torsync.subscribe.sharing_meter import SharingMeter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,6 +53,7 @@ class Seeding:
         self._right = b""
         self._looks_s = 0.0
         self._met = _load_peers(state.get("peers"))
+        self._sharing = SharingMeter(voice)
 
     def peers(self, manifest: Manifest) -> tuple[tuple[str, int], ...]:
         """Peers to try: those met in earlier swarms of this subscription, and the configured.
@@ -96,6 +98,7 @@ class Seeding:
         from torsync.subscribe.fetch import tell_failures  # noqa: PLC0415 - not needed where nothing has changed
 
         tell_failures(self._voice, self._torrent)
+        self._sharing.tell(self._torrent)
         try:
             self._torrent.raise_failure()
             began = time.monotonic()
@@ -156,6 +159,7 @@ class Seeding:
         if not self._is_wanted():
             return
         manifest = release.manifest
+        self._voice.topic.release = manifest.name
         if not manifest.num_pieces:
             return
         if self._torrent is not None and self._seeded is not None:

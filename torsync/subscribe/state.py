@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torsync.disk.database import Database
 from torsync.disk.durable import write_durably
+from torsync.disk.history import add_update, read_history, read_last_s
 from torsync.model.errors import StateError
 from torsync.model.journal import Journal
 from torsync.model.past import PastRelease
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from torsync.model.history import Totals, UpdateRecord
 
 _NOTHING_TRASHED: Mapping[str, LedgerRow] = {}
 _KEPT_RELEASES = 10
@@ -60,10 +63,6 @@ def state_folder(state_dir: Path, tree: Path) -> Path:
     return state_dir / "trees" / f"{os.path.basename(real)[:40]}-{key}"
 
 
-def _say_nothing(_message: str, _hint: str) -> None:
-    pass
-
-
 class TreeState:
     """The state of one tree. One thread uses it; SQLite lets other processes read along."""
 
@@ -71,7 +70,7 @@ class TreeState:
         self,
         folder: Path,
         *,
-        on_new: Callable[[str, str], None] = _say_nothing,
+        on_new: Callable[[str, str], None] = lambda _message, _hint: None,
         read_only: bool = False,
     ) -> None:
         """Open or make the state in ``folder``.
@@ -336,7 +335,7 @@ class TreeState:
         Args:
             rows: the whole ledger.
             synced: the body's digest.
-            history: time (Unix seconds), info-hash, release and report; None if nothing changed.
+            history: see ``add_update``; None if nothing changed.
             release: the synced one, to be kept among the last ones.
             trashed: path in the trash → what is known of the content there.
             seal: if the ledger covers the release.
@@ -368,17 +367,17 @@ class TreeState:
                 database.execute("INSERT OR REPLACE INTO releases VALUES (?, ?, ?, ?)", release)
                 database.execute(_FORGET_RELEASES, (_KEPT_RELEASES,))
             if history is not None:
-                *what, report = history
-                row = (*what, json.dumps(report))
-                database.execute("INSERT INTO history VALUES (?, ?, ?, ?)", row)
+                add_update(database, *history)
 
         self._db.transact(write)
 
     def last_update_s(self) -> float | None:
         """When the tree last changed, in Unix seconds."""
-        query = "SELECT max(at_s) FROM history"
-        row = self._db.run(lambda database: database.execute(query).fetchone())
-        return None if row[0] is None else float(row[0])
+        return self._db.run(read_last_s)
+
+    def history(self, limit: int) -> tuple[list[UpdateRecord], Totals]:
+        """The newest updates, the newest first; and what all come to."""
+        return self._db.run(lambda database: read_history(database, limit))
 
 
 def _has_table(database: sqlite3.Connection, name: str) -> bool:

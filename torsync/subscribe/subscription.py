@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from torsync.model.config import UpdateMode
-from torsync.model.errors import InterruptedByUserError, RefusedError, TorsyncError
+from torsync.model.errors import (
+    InterruptedByUserError,
+    PostponedError,
+    RefusedError,
+    TorsyncError,
+)
 from torsync.model.events import Level, Stage, StageStarted
-from torsync.model.patterns import matcher, selector
+from torsync.model.patterns import matcher
 from torsync.subscribe.admission import Admission, open_tree
-from torsync.subscribe.approval import Approvals
 from torsync.subscribe.asking import Asking, Superseded
+from torsync.subscribe.consent import Consent, idle_stage
+from torsync.subscribe.failing import note_failure
+from torsync.subscribe.outlook import Outlook
 from torsync.subscribe.override import Override
 from torsync.subscribe.release import not_polled, open_releases
-from torsync.subscribe.remote.poll import Validators
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.seeding import Seeding
 from torsync.subscribe.state import TreeState
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
     from torsync.model.trash_reports import TrashEmptied, TrashRestored
     from torsync.subscribe.release import Release
     from torsync.subscribe.remote.long_poll import LongPoll
-    from torsync.subscribe.state import PollState
     from torsync.subscribe.syncing import Syncing
     from torsync.subscribe.trash_keeper import TrashKeeper
 
@@ -66,7 +71,6 @@ class Subscription:
             TorsyncError: state or tree cannot be used.
         """
         self.config = config
-        self._news = news
         self._keep = matcher(config.keep)
         with ExitStack() as opened:
             tell = partial(Voice(config.name, around.sink).notice, Level.WARNING, "state_rebuilt")
@@ -77,20 +81,26 @@ class Subscription:
             try:
                 self._tree = open_tree(config.path, self._admission)
             except TorsyncError as error:
-                with suppress(TorsyncError):
-                    self._note(error)
-                    Approvals(self._state).fail_if_waiting(error)
+                note_failure(config, self._state, around, error)
                 raise
             opened.callback(self._tree.close)
             self._unnoted = around.sink
             self._around = replace(around, sink=noting_stages(self._state, around.sink))
             self._voice = Voice(config.name, self._around.sink)
+            self._outlook = Outlook(config.interval_s, self._state, self._voice, news)
             self._releases = open_releases(
-                config, around.wait, self._state, self._voice, self._await_next
+                config, around.wait, self._state, self._voice, self._outlook.await_next
             )
+            self._outlook.releases = self._releases
+            self._consent = Consent(config, self._state, self._releases, self._around, self._voice)
             self._staying = Staying(config.name, self._state, self._releases, self._voice)
             self._asking = Asking(
-                config, self._state, self._releases, self._voice, glance=self._look_out
+                config,
+                self._state,
+                self._releases,
+                self._voice,
+                glance=self._outlook.glance,
+                on_mended=partial(around.hooks.updated, config),
             )
             self._seeding = Seeding(
                 config, self._tree, self._state, self._releases, self._around, self._voice
@@ -122,15 +132,15 @@ class Subscription:
 
     def rest(self) -> None:
         """Say that nothing is done until the next check, or until a release is approved."""
-        stage = self._asking.idle_stage
+        stage, detail = idle_stage(self._consent, self._asking.idle_stage)
         if stage is not Stage.WAITING:  # ``status`` goes on to say that it seeds
             self._state.note_stage(stage.value)
-        self._unnoted(StageStarted(self.config.name, stage))
+        self._unnoted(StageStarted(self.config.name, stage, detail))
 
     @property
-    def is_approved(self) -> bool:
-        """Whether another process left an approval: ``apply_approved`` is to be called."""
-        return self._asking.is_approved
+    def opens_in_s(self) -> float | None:
+        """Seconds until the update that waits for its hours may be done; None if none waits."""
+        return self._consent.opens_in_s
 
     # --- check ------------------------------------------------------------------------------
 
@@ -144,9 +154,14 @@ class Subscription:
             force: ignore what the last poll left: fetch the ``.torrent`` anew.
 
         Raises:
+            PostponedError: it may not be done now; nothing was changed.
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
-        report = self._carry_out(lambda: self._check(force=force))
+        try:
+            report = self._carry_out(lambda: self._check(force=force))
+        except PostponedError:
+            self._state.put(last_check_s=str(self._around.now_s()))
+            raise
         self._state.put(last_check_s=str(self._around.now_s()))
         return report
 
@@ -213,25 +228,8 @@ class Subscription:
         self._state.put(pinned=pinned)  # now: should it be cut off, it is the next check's goal
         try:
             return self._syncing.bring_to(release)
-        except RefusedError:
+        except (RefusedError, PostponedError):
             self._state.put(pinned=before)
-            raise
-
-    def apply_approved(self) -> CheckReport:
-        """Do what another process approved, and leave word; check if that is out of date.
-
-        Raises:
-            TorsyncError: it could not be done; the tree has each path's old or new content.
-        """
-        release = self._releases.polled()
-        if release is None or not self._asking.take(release):
-            return self.check_now()
-        try:
-            return self._carry_out(lambda: self._follow(release))
-        except InterruptedByUserError:
-            raise
-        except TorsyncError as error:
-            self._asking.fail(error)
             raise
 
     def _carry_out(self, work: Callable[[], CheckReport]) -> CheckReport:
@@ -239,40 +237,40 @@ class Subscription:
         try:
             finished = self._finish_cut_off()
             report = work()
-            if finished is not None:
-                report.add_finished(finished)
         except InterruptedByUserError:
             raise
-        except TorsyncError as error:
-            with suppress(TorsyncError):
-                self._note(error)
+        except PostponedError:
+            self._state.put(last_error="", last_error_hint="")
             raise
+        except TorsyncError as error:
+            note_failure(self.config, self._state, self._around, error)
+            raise
+        is_updated = report.changed and not report.dry_run
+        if finished is not None:
+            report.add_finished(finished)
         report.seconds = time.monotonic() - started
         self._state.put(last_error="", last_error_hint="")
+        self._consent.settle()
         self._asking.fulfil(report)
+        if is_updated:
+            self._around.hooks.updated(self.config, report)
         return report
-
-    def _note(self, error: TorsyncError) -> None:
-        """Leave word of a failure for ``status``."""
-        self._state.put(last_error=error.message, last_error_hint=error.hint)
 
     def _finish_cut_off(self) -> CheckReport | None:
         """Finish a commit that was cut off, if there was one; that needs no network."""
-        return self._syncing.recover() if self._state.has_journal else None
+        finished = self._syncing.recover() if self._state.has_journal else None
+        if finished is not None and finished.changed:
+            self._around.hooks.updated(self.config, finished)
+        return finished
 
     def _check(self, *, force: bool) -> CheckReport:
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
         release = self._staying.stay(self._releases.poll(force=force))
         if not force and not self._admission.is_foreign:
-            unchanged = find_unchanged(
-                self._tree, self._state, release.digest, self.config, self._keep, self._voice
-            )
+            unchanged = self._find_unchanged(release)
             if unchanged is not None:
-                self._seeding.keep_up(release)
                 return unchanged
-        bytes_fetched = bytes_hashed = bytes_hints = (
-            0  # for releases that were superseded meanwhile
-        )
+        bytes_fetched = bytes_hashed = bytes_hints = 0  # of releases that were superseded
         while True:
             self._asking.take(release)
             try:
@@ -282,9 +280,16 @@ class Subscription:
                     )
                 elif self.config.update is UpdateMode.ASK:
                     report = self._syncing.bring_to(release)
+                elif self._consent.is_held(release):
+                    self._consent.hold_back(
+                        release,
+                        is_unchanged=lambda synced: self._find_unchanged(synced) is not None,
+                        bring_to=self._syncing.bring_to,
+                        look_out=self._outlook.beyond(release),
+                    )
                 else:
                     report = self._syncing.bring_to(
-                        release, look_out=self._outlook(release), every_s=_HEED_NEWS_S
+                        release, look_out=self._outlook.beyond(release), every_s=_HEED_NEWS_S
                     )
             except Superseded as newer:
                 bytes_fetched += newer.bytes_fetched
@@ -297,64 +302,30 @@ class Subscription:
                 report.bytes_hints += bytes_hints
                 return report
 
-    def _await_next(self, poll: PollState) -> None:
-        """Have the server tell of the next release, if it does such things."""
-        if self._news is not None:
-            self._news.arm(Validators(poll.etag, poll.last_modified), poll.sha256)
-
-    def _outlook(self, current: Release) -> Callable[[], None]:
-        """Look for a newer release at the interval, or when the server tells of one."""
-        glances_s = time.monotonic() + self.config.interval_s
-
-        def look_out() -> None:
-            nonlocal glances_s
-            if time.monotonic() > glances_s or (self._news is not None and self._news.take_news()):
-                glances_s = time.monotonic() + self.config.interval_s
-                self._look_out(current)
-
-        return look_out
-
-    def _look_out(self, current: Release) -> None:
-        """See whether the release that is being fetched is still the newest."""
-        if self._state.pinned == current.digest:
-            return
-        try:
-            newest = self._releases.glance()
-        except TorsyncError as error:
-            self._voice.notice(Level.DEBUG, error.code, error.message, error.hint)
-            return
-        if not newest.is_same_content(current):
-            label = newest.manifest.name
-            self._voice.notice(Level.INFO, "superseded", f"a newer release is there: {label}")
-            raise Superseded(newest)
+    def _find_unchanged(self, release: Release) -> CheckReport | None:
+        """Give the report of a check that has nothing to do, if stat tells that; keep seeding."""
+        unchanged = find_unchanged(
+            self._tree, self._state, release.digest, self.config, self._keep, self._voice
+        )
+        if unchanged is not None:
+            self._seeding.keep_up(release)
+        return unchanged
 
     @cached_property
     def _syncing(self) -> Syncing:
         """What does the work; not imported where nothing has changed."""
-        from torsync.subscribe.guarding import Guard  # noqa: PLC0415 - costs start-up time
-        from torsync.subscribe.syncing import Syncing  # noqa: PLC0415 - costs start-up time
-        from torsync.subscribe.trash_content import (  # noqa: PLC0415 - costs start-up time
-            make_room,
-            room_in_trash,
-        )
+        from torsync.subscribe.workings import make_syncing  # noqa: PLC0415 - costs start-up time
 
-        return Syncing(
+        return make_syncing(
             self.config,
             self._keep,
-            selector(self.config.select),
             self._tree,
             self._state,
             self._admission,
-            Guard(
-                self.config,
-                self._admission,
-                self._override,
-                keep=self._keep,
-                make_room=partial(make_room, self._tree),
-                spare=partial(room_in_trash, self._tree),
-            ),
+            self._override,
             self._releases,
             self._seeding,
+            self._consent,
             self._around,
             self._voice,
             self._keeper,
@@ -391,6 +362,7 @@ class Subscription:
         """Bring back what is in the trash, or remove it for good; see ``carry_out_in``."""
         from torsync.subscribe.trash_orders import carry_out_in  # noqa: PLC0415 - when it is asked for
 
+        self._syncing.recover()
         self._seeding.stop()  # what is replaced is neither read nor sent any more
         try:
             now_s, folder = self._around.now_s(), self._state.folder

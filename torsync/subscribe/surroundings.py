@@ -49,6 +49,9 @@ class Hooks(Protocol):
     def publication_failed(self, config: PublicationConfig, error: TorsyncError) -> None:
         """Be told of a failure of a publication; of the same one only once in a row."""
 
+    def interruptible(self, interrupted: Callable[[], bool]) -> Hooks:
+        """The same for one tree, where the asking ends once ``interrupted`` says so."""
+
 
 class NoHooks:
     """Nobody is told anything."""
@@ -68,6 +71,16 @@ class NoHooks:
     def publication_failed(self, config: PublicationConfig, error: TorsyncError) -> None:
         """Do nothing."""
 
+    def interruptible(self, interrupted: Callable[[], bool]) -> NoHooks:  # noqa: ARG002
+        """Give itself: nobody is asked."""
+        return self
+
+
+def local_day_s(moment_s: float) -> float:
+    """Seconds since midnight by the clock on the wall, at a time in Unix seconds."""
+    local = time.localtime(moment_s)
+    return local.tm_hour * 3600 + local.tm_min * 60 + local.tm_sec + moment_s % 1
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -80,6 +93,7 @@ class Surroundings:
         wait: sleeps so many seconds, True if the work shall stop.
         seed: keep torrents in the session after an update (the service does).
         now_s: the time in Unix seconds.
+        day_s: gives the seconds since local midnight at such a time.
         terms: those of the command that is being carried out.
         hooks: are told of updates and failures, and asked before an update.
     """
@@ -90,6 +104,7 @@ class Surroundings:
     wait: Callable[[float], bool]
     seed: bool = False
     now_s: Callable[[], float] = time.time
+    day_s: Callable[[float], float] = local_day_s
     terms: Callable[[], Terms] = Terms
     hooks: Hooks = field(default_factory=NoHooks)
 
@@ -105,20 +120,28 @@ def noting_stages(state: TreeState, sink: EventSink) -> EventSink:
     return note
 
 
+@dataclass
+class Topic:
+    """What is being talked about: the name of a release, or its number; empty: none yet."""
+
+    release: str = ""
+
+
 @dataclass(frozen=True)
 class Voice:
     """Says what one subscription does, to a sink."""
 
     name: str
     sink: EventSink
+    topic: Topic = field(default_factory=Topic)
 
     def stage(self, stage: Stage, detail: str = "") -> None:
         """Say that a stage begins."""
-        self.sink(StageStarted(self.name, stage, detail))
+        self.sink(StageStarted(self.name, stage, detail, self.topic.release))
 
     def notice(self, level: Level, code: str, message: str, hint: str = "") -> None:
         """Say something that a person may want to know."""
-        self.sink(Notice(self.name, level, code, message, hint))
+        self.sink(Notice(self.name, level, code, message, hint, self.topic.release))
 
     def bytes_meter(self, stage: Stage, bytes_total: int) -> Callable[[int], None]:
         """Give a function that is told how many bytes were done since the last call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ from torsync.model.config import LockedMode
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED
-from torsync.model.past import PastRelease
+from torsync.model.past import PastRelease, name_of
 from torsync.model.patterns import nothing
 from torsync.model.reports import CheckReport
 from torsync.model.retention import TRASH
@@ -22,6 +23,7 @@ from torsync.subscribe.fetch import Fetcher
 from torsync.subscribe.foresight import foresee
 from torsync.subscribe.look import Look, look_further, rows_learned, take_look
 from torsync.subscribe.patience import Patience
+from torsync.subscribe.recording import history_of
 from torsync.subscribe.recovery import rescue_held
 from torsync.subscribe.shifts.finder import ShiftFinder, distrust_hints
 from torsync.subscribe.stage import Stage
@@ -30,7 +32,7 @@ from torsync.subscribe.unchanged import seal_tree
 from torsync.subscribe.update import Update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from torsync.disk.tree import Tree
     from torsync.model.assess import Matcher
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from torsync.model.tree_index import LedgerRow
     from torsync.subscribe.admission import Admission
     from torsync.subscribe.commit import CommitOutcome
+    from torsync.subscribe.consent import Consent
     from torsync.subscribe.guarding import Guard
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.seeding import Seeding
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
 
 _DAY_S = 24 * 3600.0
+_HEED_HOURS_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Syncing:
     state: TreeState
     admission: Admission
     guard: Guard
+    consent: Consent
     releases: Releases
     seeding: Seeding
     around: Surroundings
@@ -82,12 +87,15 @@ class Syncing:
         Raises:
             Superseded: ``look_out`` said so.
             RefusedError: a guard wants a person to say that it is meant.
+            PostponedError: it may not be done now.
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
         self.recover()
+        self.voice.topic.release = release.manifest.name
         look = self.look(release.manifest)
         plan, report = self._foresee(look)
-        self.guard.check_update(self.tree, release, plan, look, self._synced())
+        agree = partial(self.consent.ask, release, report)
+        self.guard.check_update(self.tree, release, plan, look, self._synced(), agree=agree)
         self.apply(release, plan, look, report, look_out=look_out, every_s=every_s)
         return report
 
@@ -111,8 +119,16 @@ class Syncing:
             keep=self.keep,
             find=finder.find,
             fits=partial(self.guard.fits, self.tree),
+            from_release=self.from_release,
             dry_run=dry_run,
         )
+
+    @property
+    def from_release(self) -> str:
+        """The name of the release that the tree is at; empty if it was never in sync."""
+        if self.admission.is_foreign:
+            return ""
+        return name_of(self.state.past_releases(), self.state.synced)
 
     def recover(self) -> CheckReport | None:
         """Finish a commit that was cut off, so that the tree is of one release.
@@ -130,17 +146,16 @@ class Syncing:
         outcome = None
         if journal is not None:
             self.seeding.stop()
-            outcome = self._finish(journal)
+            report = CheckReport.from_json(journal.report)
+            outcome = self._finish(journal, report)
         rescue_held(self.tree, Trash(self.tree, trash_stamp(self.around.now_s())))
         if journal is None or outcome is None:
             return None
         if not (outcome.lost or outcome.locked):
             Stage(self.tree, journal.stage).remove()
-        report = CheckReport.from_json(journal.report)
-        _fill(report, outcome)
         return report
 
-    def _finish(self, journal: Journal) -> CommitOutcome:
+    def _finish(self, journal: Journal, report: CheckReport) -> CommitOutcome:
         """Carry out the journal of a commit that was cut off, and record what came of it."""
         release = self.releases.load(journal.release)
         digest = release.manifest.digest if release is not None else (lambda _index: "")
@@ -148,6 +163,7 @@ class Syncing:
         outcome = Commit(
             self.tree, journal, trash, digest=digest, patience=self._patience, again=True
         ).run()
+        _fill(report, outcome)
         ledger = self.state.load_ledger()
         rows = dict(ledger)
         for path in journal.vacated():
@@ -159,14 +175,9 @@ class Syncing:
         self.state.record_sync(
             rows,
             synced=journal.release if is_whole else self.state.synced,
-            history=(
-                journal.at_s,
-                journal.report["info_hash"],
-                journal.report["release"],
-                journal.report,
-            ),
+            history=history_of(self.state, report, journal.at_s),
             release=self._past(release, journal.at_s) if release and is_whole else None,
-            trashed=_content_in_trash(outcome, ledger),
+            trashed=outcome.content_in_trash(ledger),
         )
         name = journal.report["release"]
         said = f"the update to {name} had been cut off while it was put in place; it is finished"
@@ -250,6 +261,7 @@ class Syncing:
             Superseded: ``look_out`` said so.
             TorsyncError: it could not be done; the tree has each path's old or new content.
         """
+        began_s = time.monotonic()
         synced = self.releases.synced()
         if not plan.is_empty or synced is None or not synced.is_same_content(release):
             self.seeding.stop()
@@ -273,7 +285,7 @@ class Syncing:
                 try:
                     update.build(
                         release.read,
-                        self._fetcher(look_out, every_s or self.config.interval_s),
+                        self._fetcher(release, look_out, every_s),
                         peers=self.seeding.peers(release.manifest),
                         web_seeds=self.config.web_seeds,
                     )
@@ -281,6 +293,7 @@ class Syncing:
                     if update.fetched.refused_claims and plan.shifted:
                         distrust_hints(self.state, plan.wanted.info_hash)
                 report.bytes_reused = update.bytes_reused
+            self.consent.check_hours(release)
             outcome = self._commit(release, update, now_s, report)
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched
@@ -293,6 +306,7 @@ class Syncing:
             raise
         report.bytes_fetched += update.fetched.bytes_fetched
         report.bytes_hashed += update.bytes_hashed
+        report.seconds = time.monotonic() - began_s
         rows = look.rows_to_carry(
             {*outcome.trashed, *outcome.respelled, *plan.moved}, settled=plan.settled
         )
@@ -302,7 +316,7 @@ class Syncing:
             rescue_held(self.tree, Trash(self.tree, trash_stamp(now_s)))
         update.clear_stage()
         self.seeding.remember_peers(update.fetched.peers)
-        self.seeding.start(release, _right(plan, outcome))
+        self.seeding.start(release, outcome.right(plan))
         if report.changed:
             self.keeper.after_update(trash.added_bytes)
             oldest = trash_stamp(now_s - self.config.trash_age_s - _DAY_S)
@@ -320,14 +334,21 @@ class Syncing:
         report.kept += len(preparation.unchanged)
         return outcome
 
-    def _fetcher(self, look_out: Callable[[], None] | None, every_s: float) -> Fetcher:
+    def _fetcher(
+        self, release: Release, look_out: Callable[[], None] | None, every_s: float | None
+    ) -> Fetcher:
+        def look_out_for_both() -> None:
+            self.consent.check_hours(release)
+            if look_out is not None:
+                look_out()
+
         return Fetcher(
             self.around.pool,
             self.voice,
             stopping=self.around.stopping,
             patience_s=self.around.terms().patience_s,
-            look_out=look_out or (lambda: None),
-            look_out_every_s=every_s,
+            look_out=look_out_for_both,
+            look_out_every_s=every_s or _HEED_HOURS_S,
         )
 
     def _record(
@@ -346,39 +367,18 @@ class Syncing:
             return
         history = None
         if report.changed:
-            now_s = self.around.now_s()
-            history = (now_s, report.info_hash, report.release, report.as_json())
+            history = history_of(self.state, report, self.around.now_s())
         self.state.record_sync(
             rows,
             synced=release.digest,
             history=history,
             release=self._past(release, self.around.now_s()),
-            trashed=_content_in_trash(outcome, look.ledger),
+            trashed=outcome.content_in_trash(look.ledger),
             seal=seal,
             before=look.ledger,
         )
         polled = self.state.load_poll()
         self.state.forget_bodies(keep={release.digest, polled.sha256 if polled else ""})
-
-
-def _right(plan: Plan, outcome: CommitOutcome) -> bytes:
-    """One byte per file of the release, 1 if the tree has it now."""
-    right = bytearray(plan.right)
-    for path in (*outcome.locked, *outcome.kept_local):
-        if path in plan.wanted.by_path:
-            right[plan.wanted.by_path[path]] = 0
-    return bytes(right)
-
-
-def _content_in_trash(
-    outcome: CommitOutcome, ledger: Mapping[str, LedgerRow]
-) -> dict[str, LedgerRow]:
-    """What is known of old releases' files that a commit moved to the trash, by path there."""
-    return {
-        at: row._replace(digest=ledger[path].digest)
-        for at, (path, row) in outcome.kept_content.items()
-        if path in ledger
-    }
 
 
 def _fill(report: CheckReport, outcome: CommitOutcome) -> None:

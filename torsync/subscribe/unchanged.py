@@ -98,6 +98,7 @@ def find_unchanged(
         name=config.name,
         release=seal.release,
         info_hash=seal.info_hash,
+        from_release=seal.release,
         kept=seal.files,
         unselected=seal.unselected,
         bytes_reused=Reused(kept=seal.bytes_total),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.config import ApplyMode, CleanMode
@@ -46,6 +47,7 @@ class Verifying:
         Raises:
             NotSyncedError: there is no synced manifest yet.
             RefusedError: a guard wants a person to say that it is meant.
+            PostponedError: the tree may not be mended now.
             TorsyncError: it could not be done.
         """
         started = time.monotonic()
@@ -111,9 +113,13 @@ class Verifying:
         elif self._syncing.config.apply is ApplyMode.IN_PLACE:
             plan = plan.patching_in_place(look.is_edited)
         syncing = self._syncing
-        syncing.guard.check_mending(syncing.tree, release, plan, look, clean=clean)
         done = forecast(self._name, plan)
+        done.from_release = syncing.from_release
+        agree = partial(syncing.consent.ask, release, done)
+        syncing.guard.check_mending(syncing.tree, release, plan, look, clean=clean, agree=agree)
         self._syncing.apply(release, plan, look, done)
+        if done.changed:
+            syncing.around.hooks.updated(syncing.config, done)
         replaced = {*done.moved, *done.copied, *done.patched, *done.fetched}
         report.repaired = sorted(replaced)
         report.cleaned = [path for path in done.trashed if path not in replaced]

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import libtorrent as lt
 
 from torsync.model.errors import DiskFullError, SwarmError, TreeError
+from torsync.model.secrets import Redactor, mask_tracker, secrets_of_tracker
 from torsync.swarm.claims import WrongClaimError
 from torsync.swarm.events import (
     AlertsDropped,
@@ -98,9 +99,16 @@ class SwarmNews:
     web_seeds: dict[str, str] = field(default_factory=dict)
     hash_failures: int = 0
 
-    def reasons(self, show_url: Callable[[str], str]) -> list[str]:
-        """Why nothing may be arriving, one sentence each; ``show_url`` hides secrets in URLs."""
-        found = [f"the tracker {show_url(url)} said: {said}" for url, said in self.trackers.items()]
+    def reasons(
+        self,
+        show_url: Callable[[str], str],
+        show_tracker: Callable[[str], str] = mask_tracker,
+    ) -> list[str]:
+        """Why nothing may be arriving, one sentence each; URLs are shown without secrets."""
+        found = []
+        for url, message in self.trackers.items():
+            said = Redactor(secrets_of_tracker(url)).text(message)
+            found.append(f"the tracker {show_tracker(url)} said: {said}")
         found += [
             f"the web seed {show_url(url)} failed: {said}" for url, said in self.web_seeds.items()
         ]

@@ -17,9 +17,19 @@ if TYPE_CHECKING:
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
+    from torsync.model.log_records import LogRecord
     from torsync.model.publish_reports import PublicationStatus, PublishReport
-    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.reports import (
+        CheckReport,
+        HistoryReport,
+        PastReport,
+        PauseReport,
+        StatusReport,
+        VerifyReport,
+    )
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
+    from torsync.service.desk import ReloadReport
 
 
 class Renderer(Protocol):
@@ -39,6 +49,17 @@ class Renderer(Protocol):
     ) -> None:
         """Show what is known of the subscriptions and publications."""
 
+    def watch(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
+    ) -> None:
+        """Show the same as it is now, where it was shown before, or what has changed of it."""
+
+    def history(self, report: HistoryReport) -> None:
+        """Show what updates, or releases, have changed."""
+
+    def log(self, record: LogRecord) -> None:
+        """Show a line of the log."""
+
     def publication(self, report: PublishReport, command: str) -> None:
         """Show what a release of a publication did, or ``plan`` foretells."""
 
@@ -48,6 +69,12 @@ class Renderer(Protocol):
     def trash(self, report: TrashReport) -> None:
         """Show what is in the trash of a subscription, came back from it, or was removed."""
 
+    def paused(self, report: PauseReport, kind: str) -> None:
+        """Show that a ``kind``, subscription or publication, is paused, or not any more."""
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Show what a reload of the service's configuration led to."""
+
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Show that ``init`` added a subscription to the configuration file ``config``."""
 
@@ -56,6 +83,9 @@ class Renderer(Protocol):
 
     def checkup(self, findings: Sequence[Finding]) -> None:
         """Show what ``doctor`` found."""
+
+    def service(self, report: ServiceReport) -> None:
+        """Show what ``service install`` or ``service uninstall`` did."""
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Show a failure, of one subscription or of the whole command."""

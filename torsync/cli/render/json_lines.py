@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torsync.cli.render.output import LineWriter, Throttle, is_wanted
 from torsync.model.errors import ConfigError, ExitCode
-from torsync.model.events import Notice, Progress, StageStarted
+from torsync.model.events import Notice, Progress, Stage, StageStarted
+from torsync.service.clock import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,9 +20,19 @@ if TYPE_CHECKING:
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
+    from torsync.model.log_records import LogRecord
     from torsync.model.publish_reports import PublicationStatus, PublishReport
-    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.reports import (
+        CheckReport,
+        HistoryReport,
+        PastReport,
+        PauseReport,
+        StatusReport,
+        VerifyReport,
+    )
+    from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
+    from torsync.service.desk import ReloadReport
 
 PROGRESS_INTERVAL_S = 0.5
 
@@ -40,11 +51,14 @@ class JsonRenderer:
         quiet: bool = False,
         verbose: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._out = LineWriter(stdout)
         self._err = LineWriter(stderr)
         self._quiet = quiet
         self._verbose = verbose
+        self._wall_clock = wall_clock
+        self._watched: dict[str, dict[str, Any]] = {}
         self._throttle = Throttle(PROGRESS_INTERVAL_S, clock)
 
     def event(self, event: Event) -> None:
@@ -55,6 +69,8 @@ class JsonRenderer:
             return
         elif isinstance(event, StageStarted):
             self._progress(Progress(event.subscription, event.stage), event.detail)
+        elif event.stage is Stage.SEEDING:
+            return  # it never ends; `status` tells
         elif self._throttle.allows((event.subscription, event.stage)):
             self._progress(event, "")
 
@@ -75,6 +91,30 @@ class JsonRenderer:
         for publication in publications:
             self._publication("status", publication.as_json())
 
+    def watch(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
+    ) -> None:
+        """Write the same for each that has changed."""
+        for report in reports:
+            if self._has_changed(report.name, found := report.as_json()):
+                self._subscription("status", found)
+        for publication in publications:
+            if self._has_changed(publication.name, found := publication.as_json()):
+                self._publication("status", found)
+
+    def _has_changed(self, name: str, found: dict[str, Any]) -> bool:
+        before, self._watched[name] = self._watched.get(name), found
+        return before != found
+
+    def history(self, report: HistoryReport) -> None:
+        """Write a ``subscription`` or ``publication`` object."""
+        write = self._publication if report.is_publication else self._subscription
+        write("history", report.as_json())
+
+    def log(self, record: LogRecord) -> None:
+        """Write a ``log`` object."""
+        self._write(self._out, {"type": "log", **record.as_json()})
+
     def publication(self, report: PublishReport, command: str) -> None:
         """Write a ``publication`` object."""
         self._publication(command, report.as_json())
@@ -86,6 +126,15 @@ class JsonRenderer:
     def trash(self, report: TrashReport) -> None:
         """Write a ``subscription`` object."""
         self._subscription(report.command, report.as_json())
+
+    def paused(self, report: PauseReport, kind: str) -> None:
+        """Write a ``subscription`` or ``publication`` object."""
+        command = "pause" if report.paused else "resume"
+        self._write(self._out, {"type": kind, "command": command, **report.as_json()})
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """Write a ``reload`` object."""
+        self._write(self._out, {"type": "reload", **report.as_json()})
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
         """Write a ``subscription`` object."""
@@ -99,6 +148,10 @@ class JsonRenderer:
         """Write a ``check`` object for each."""
         for found in findings:
             self._write(self._out, {"type": "check", "command": "doctor", **found.as_json()})
+
+    def service(self, report: ServiceReport) -> None:
+        """Write a ``service`` object."""
+        self._write(self._out, {"type": "service", **report.as_json()})
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
         """Write an ``error`` object, to standard error."""
@@ -131,7 +184,9 @@ class JsonRenderer:
             return
         found = {
             "type": "notice",
+            "time": iso_time(self._wall_clock()),
             "name": notice.subscription,
+            "release": notice.release,
             "level": notice.level.value,
             "code": notice.code,
             "message": notice.message,
@@ -156,6 +211,8 @@ class JsonRenderer:
             "eta_s": None if eta_s is None or not math.isfinite(eta_s) else round(eta_s, 1),
             "rate": progress.rate,
             "path": progress.path,
+            "bytes_received": progress.bytes_received,
+            "bytes_sent": progress.bytes_sent,
         }
         self._write(self._out, found)
 

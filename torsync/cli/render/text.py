@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ConfigError
+from torsync.model.printable import printable as printable  # noqa: PLC0414 - others have it from here
 from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -20,31 +21,7 @@ if TYPE_CHECKING:
 
 PATHS_SHOWN = 10
 _RELEASE_LENGTH = 80
-# Joiners shape Persian and Indic words and emoji; spaces of other widths are but spaces.
-_HARMLESS = frozenset("\u200c\u200d\u00a0\u1680\u202f\u205f\u3000") | {
-    chr(space) for space in range(0x2000, 0x200B)
-}
 _PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")
-
-
-def printable(text: str) -> str:
-    r"""Show ``text`` on one line, with what could steer a terminal escaped.
-
-    Control characters, line breaks, bidirectional overrides, invisible and private characters
-    become ``\n``, ``\x1b``, ``\u202e``; bytes of a name that is not UTF-8 become ``\xff``.
-    Square brackets stay: the renderer never parses markup.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char in _HARMLESS else _escaped(char) for char in text
-    )
-
-
-def _escaped(char: str) -> str:
-    if "\udc80" <= char <= "\udcff":  # a byte that os.fsdecode could not decode
-        return f"\\x{ord(char) - 0xDC00:02x}"
-    return char.encode("unicode_escape").decode("ascii")
 
 
 def shortened(text: str, length: int = _RELEASE_LENGTH) -> str:

@@ -69,15 +69,18 @@ def examine(
         return [*tell_problems(error, config_path), *check_state_dir(state_dir)]
     subscriptions, publications = choose(config)
     holders = find_holders(
+        state_dir,
         [
             *(state_folder(state_dir, one.path) for one in config.subscriptions.values()),
             *(publication_folder(state_dir, one.path) for one in config.publications.values()),
-        ]
+        ],
     )
     jobs = [
         Job("configuration.file", partial(check_configuration, config, config_path)),
         Job("state_dir.access", partial(check_state_dir, state_dir)),
-        Job("service.running", partial(check_service, config.service, state_dir, holders)),
+        Job(
+            "service.running", partial(check_service, config.service, state_dir, holders, stopping)
+        ),
         Job("service.unit", check_unit),
         Job("listen.port", partial(check_listening, config.session, holders.service)),
         Job("dht.nodes", partial(check_dht, config.session, stopping)),

@@ -1,0 +1,36 @@
+"""What the running service was asked for, in words: what all renderers for people say. Pure.
+
+Every text given is ``printable`` already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torsync.cli.render.text import counted, printable
+
+if TYPE_CHECKING:
+    from torsync.model.reports import PauseReport
+    from torsync.service.desk import ReloadReport
+
+
+def summarise_paused(report: PauseReport) -> str:
+    """Say in a few words whether the service leaves a tree alone, and did before."""
+    if report.paused:
+        return "paused" if report.changed else "was paused already"
+    return "resumed" if report.changed else "was not paused"
+
+
+def reload_lines(report: ReloadReport) -> list[str]:
+    """Say what a reload led to: a line for each thing that was done, or that nothing was."""
+    done = {
+        "stopped": report.stopped,
+        "restarted": report.restarted,
+        "started": report.started,
+    }
+    lines = [f"{what}: {', '.join(map(printable, names))}" for what, names in done.items() if names]
+    unchanged = len(report.unchanged)
+    if not lines:
+        return [f"reloaded: nothing changed, {unchanged:,} go on as they are"]
+    others = f", and {counted(unchanged, 'other')} left alone" if unchanged else ""
+    return [*lines, f"reloaded{others}"]

@@ -1,0 +1,39 @@
+"""Leaving word of a failure: in the state for ``status``, and with whoever wants to be told."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from torsync.model.errors import TorsyncError, is_same_failure
+from torsync.model.secrets import Redactor, secrets_of, secrets_of_environment
+
+if TYPE_CHECKING:
+    from torsync.model.config import PublicationConfig, SubscriptionConfig
+    from torsync.subscribe.state import TreeState
+    from torsync.subscribe.surroundings import Surroundings
+
+
+def note_failure(
+    config: SubscriptionConfig, state: TreeState, around: Surroundings, error: TorsyncError
+) -> None:
+    """Note a failure as the last one; of the same one people are told only once in a row.
+
+    What is secret goes out of the error itself.
+
+    A state that cannot be written is no further failure.
+    """
+    redact(config, error)
+    before = ""
+    with suppress(TorsyncError):
+        before = state.get("last_error")
+        state.put(last_error=error.message, last_error_hint=error.hint)
+    if not is_same_failure(before, error.message):
+        around.hooks.failed(config, error)
+
+
+def redact(config: SubscriptionConfig | PublicationConfig, error: TorsyncError) -> None:
+    """Take what is secret, by the configuration or the environment, out of an error's text."""
+    secrets = secrets_of(config, os.environ) | secrets_of_environment(os.environ)
+    Redactor(secrets).hide_in(error)
