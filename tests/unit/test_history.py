@@ -83,14 +83,14 @@ def test_a_release_is_recorded_like_an_update() -> None:
     published = PublishReport("maps", number=3, added=["a"], modified=["b", "c"], seconds=0.5)
     record = record_of_release(published, 7.0)
     assert (record.number, record.added, record.changed, record.removed) == (3, 1, 2, 0)
-    assert record.paths.changed == ["b", "c"]
+    assert record.paths.changed == ("b", "c")
 
 
 def test_of_many_paths_the_first_are_kept_and_all_are_counted() -> None:
     many = [f"{number:05}" for number in range(MOST_PATHS + 10)]
     record = record_of_update(report(fetched=many), 7.0)
     assert record.added == MOST_PATHS + 10 + 1
-    assert record.paths.added == many[:MOST_PATHS]
+    assert record.paths.added == tuple(many[:MOST_PATHS])
 
 
 def test_the_newest_come_first(database: sqlite3.Connection) -> None:

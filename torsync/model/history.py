@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from torsync.model.changes import NO_CHANGES, Changes, changes_of
 from torsync.model.reports import CheckReport
-from torsync.model.update_report import Changes, changes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +20,6 @@ MOST_PATHS = 1000
 KINDS = ("added", "changed", "moved", "removed")
 DURATION_BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 _SUMMED = (*KINDS, "bytes_fetched", "bytes_reused", "bytes_hashed")
-
-
-NO_PATHS = Changes([], [], [], [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class UpdateRecord:
     bytes_hashed: int = 0
     bytes_total: int = 0
     seconds: float = 0.0
-    paths: Changes = NO_PATHS
+    paths: Changes = NO_CHANGES
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints; it is also what is stored."""
@@ -73,7 +70,7 @@ class UpdateRecord:
     def from_json(cls, found: Mapping[str, Any]) -> UpdateRecord:
         """Read what ``as_json`` gave; what is missing has its default."""
         known = {name: found[name] for name in cls.__slots__ if name in found}
-        paths = Changes(*(list(found.get(f"{kind}_paths", ())) for kind in KINDS))
+        paths = Changes(*(tuple(found.get(f"{kind}_paths", ())) for kind in KINDS))
         return cls(**{"at_s": 0.0, **known, "paths": paths})
 
 
@@ -101,7 +98,8 @@ def record_of_update(report: CheckReport, at_s: float, *, from_info_hash: str = 
 
 def record_of_release(report: PublishReport, at_s: float) -> UpdateRecord:
     """What to remember of a release of a publication."""
-    changes = Changes(report.added, report.modified, report.moved, report.removed)
+    kinds = (report.added, report.modified, report.moved, report.removed)
+    changes = Changes(*(tuple(paths) for paths in kinds))
     return UpdateRecord(
         at_s,
         report.release,

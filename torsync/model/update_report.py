@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torsync.model.history import Changes, changes_of
+from torsync.model.changes import Changes, changes_of
 from torsync.model.printable import printable
 from torsync.model.units import format_duration, format_size
 

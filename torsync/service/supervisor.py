@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -67,6 +68,7 @@ class Ties:
         is_alone: whether there is to be one such service for a state directory.
         jitter: gives numbers in [0, 1), so that subscribers don't poll in step.
         clock: gives seconds that only grow.
+        now_s: the time in Unix seconds.
     """
 
     on_report: Callable[[Report, str], None] = _say_nothing
@@ -78,6 +80,7 @@ class Ties:
     notifier: Notifier = Notifier()  # noqa: RUF009 - it tells nobody
     jitter: Callable[[], float] = random.random
     clock: Callable[[], float] = awake_or_not_s
+    now_s: Callable[[], float] = time.time
 
 
 class Supervisor:
@@ -327,6 +330,7 @@ class Supervisor:
             stopping=inbox.is_interrupted,
             wait=inbox.sleep,
             seed=True,
+            now_s=self._ties.now_s,
             terms=lambda: inbox.terms,
             hooks=self._ties.hooks.interruptible(inbox.is_interrupted),
         )

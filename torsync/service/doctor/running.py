@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync import __version__
 from torsync.disk.lock import holder_command, holder_pid
 from torsync.model.checkup import Finding, failed, failure, ok, skipped, warning
-from torsync.model.errors import InterruptedByUserError, TorsyncError, UsageError
+from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError
 from torsync.service.control.credentials import service_pid
 
 if TYPE_CHECKING:
@@ -106,11 +106,11 @@ def _check_control(state_dir: Path, stopping: Callable[[], bool]) -> Finding:
             said = f"the service has no control API in {str(state_dir)!r}: it takes no orders"
             return warning(check, said, _AGAIN)
         told = client.ask("GET", "/api/v1/status", silence_s=_ANSWER_S)
-    except UsageError:  # an older one answers, and knows no status
-        return judge_version("")
     except InterruptedByUserError:
         return failed(check, f"the service did not answer within {_ANSWER_S:g} s", _AGAIN)
     except TorsyncError as error:
+        if error.exit_code is ExitCode.USAGE:  # one that answers, and knows no status
+            return judge_version("")
         return failure(check, error, _AGAIN)
     return judge_version(str(told.get("version", "")))
 
