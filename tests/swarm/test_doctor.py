@@ -115,8 +115,10 @@ def test_a_pending_update_is_planned_for_its_space(
         torsync.run("apply", "pack").assert_ok()
         newer = write_tree(tmp_path / "newer" / "content", {"a": 50_000, "b": 70_000})
         publisher.publish(make_libtorrent(newer), newer)
+        unpolled = checks(torsync.run("doctor").assert_ok())
         torsync.run("check-now")
         outcome = torsync.run("doctor").assert_ok()
+    assert "torsync check-now --dry-run pack" in unpolled["disk.space"]["hint"]
     found = checks(outcome)
     assert found["disk.space"]["verdict"] == "ok"
     assert found["disk.space"]["message"].startswith("the update to 'content': ")
@@ -212,7 +214,7 @@ def test_without_a_network(tmp_path: Path) -> None:
             subprocess.run(
                 ["ip", "-n", machines[0].namespace, "link", "set", "eth0", "down"], check=True
             )
-            torsync.session = {"listen": ["0.0.0.0:6881", "[::]:6881"], "lsd": False}
+            torsync.session = {"listen": ["0.0.0.0:6881", "[::]:6881"], "dht": False, "lsd": False}
             torsync.subscribe(url="https://mods.example/a.torrent", peers=["192.0.2.1:6881"])
             with machines[0].entered():
                 running = torsync.start("doctor")
@@ -224,7 +226,7 @@ def test_without_a_network(tmp_path: Path) -> None:
     assert found["url.resolve"]["verdict"] == "failed"
     assert found["listen.port"]["verdict"] == "ok"
     assert found["listen.reach"]["verdict"] == "warning"
-    assert found["dht.nodes"]["verdict"] == "warning"
+    assert found["sources.all"]["verdict"] == "skipped"
 
 
 def test_for_people_it_is_a_line_for_each(tmp_path: Path) -> None:
