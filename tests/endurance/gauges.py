@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
-import tracemalloc
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +24,7 @@ class Sample(NamedTuple):
     Attributes:
         polls, releases: so far.
         rss_bytes: resident memory.
-        traced_bytes: what Python's allocators have handed out.
+        blocks: that Python's allocator has handed out: one for each small object.
         objects: that the garbage collector knows.
         threads, descriptors: of the process.
         files, file_bytes: of state and trash; SQLite's logs are left out, which are cut at 4 MiB.
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     polls: int
     releases: int
     rss_bytes: int
-    traced_bytes: int
+    blocks: int
     objects: int
     threads: int
     descriptors: int
@@ -50,7 +50,7 @@ def take_sample(polls: int, releases: int, folders: Iterable[Path]) -> Sample:
         polls,
         releases,
         rss_bytes=_status("VmRSS") * _KIB,
-        traced_bytes=tracemalloc.get_traced_memory()[0],
+        blocks=sys.getallocatedblocks(),
         objects=len(gc.get_objects()),
         threads=_status("Threads"),
         descriptors=len(os.listdir("/proc/self/fd")),

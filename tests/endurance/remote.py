@@ -8,12 +8,13 @@ import struct
 import threading
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.processes import HOST
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
 
 MOOD_FILE = "mood"
@@ -48,7 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(200, body, etag)
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _answer(self, status: int, body: bytes, etag: str = "", length: int = -1) -> None:
         self.send_response(status)
