@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from torsync.model.events import Progress, Stage
+from torsync.model.events import Level, Progress, Stage
+from torsync.model.history import record_of_release, record_of_update, without_paths
+from torsync.model.log_records import LogRecord
 from torsync.model.publish_reports import PublicationStatus, PublishReport
-from torsync.model.reports import CheckReport, PlannedAction, StatusReport, VerifyReport
+from torsync.model.reports import (
+    CheckReport,
+    HistoryReport,
+    PlannedAction,
+    StatusReport,
+    VerifyReport,
+)
 from torsync.model.retention import Trashed
 from torsync.model.trash_reports import TrashEmptied, TrashListed, TrashReport, TrashRestored
 from torsync.model.tree_index import Kind
@@ -108,6 +116,39 @@ def status_reports() -> list[StatusReport]:
             last_error="wiki.example answered 503",
             last_error_hint="torsync tries again by itself",
         ),
+    ]
+
+
+def live_status() -> StatusReport:
+    """What the service tells of a subscription that it works on."""
+    report = status_reports()[0]
+    report.stage, report.detail, report.newest = "downloading", "from peers", "pack-1.4"
+    report.next_check_s, report.live, report.restarts = NOW_S + 200, True, 1
+    report.progress = downloading()
+    return report
+
+
+def history_reports() -> list[HistoryReport]:
+    first = record_of_update(check_report(), NOW_S - 500, from_info_hash="cd" * 20)
+    mended = dataclasses.replace(first, from_release="pack-1.3", from_info_hash="ab" * 20)
+    named = dataclasses.replace(first, from_release="pack-1.3")
+    changed = dataclasses.replace(first, from_release=HOSTILE)
+    updates = [mended, named, changed, without_paths(first)]
+    releases = [record_of_release(one, NOW_S) for one in publish_reports()[1::-1]]
+    return [
+        HistoryReport("skyrim", updates=updates),
+        HistoryReport("maps", is_publication=True, updates=releases),
+        HistoryReport("empty"),
+        HistoryReport("unpublished", is_publication=True),
+    ]
+
+
+def log_records() -> list[LogRecord]:
+    time = "2027-01-15T08:00:00.000Z"
+    return [
+        LogRecord(time, Level.WARNING, "skyrim", "pack-1.3", "stalled", HOSTILE, "wait\n"),
+        LogRecord(time, Level.INFO, "maps", "maps", "released", "published"),
+        LogRecord(time, Level.INFO, "", "", "reloaded", "nothing changed"),
     ]
 
 

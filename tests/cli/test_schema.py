@@ -15,6 +15,9 @@ from tests.cli.render_samples import (
     HOSTILE,
     check_report,
     downloading,
+    history_reports,
+    live_status,
+    log_records,
     plan_report,
     publication_statuses,
     publish_reports,
@@ -38,7 +41,8 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 LINE_TYPES = (
     *("progress", "notice", "check", "plan", "verify", "status", "added", "result", "error"),
     *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
-    *("key", "service", "paused", "reload", "api_stage", "api_begun", "api_report", "api_error"),
+    *("key", "history", "publication_history", "log"),
+    *("service", "paused", "reload", "api_stage", "api_begun", "api_report", "api_error"),
 )
 
 
@@ -58,7 +62,7 @@ def samples() -> list[dict[str, Any]]:
     renderer.verify(verify_report())
     renderer.verify(VerifyReport("empty"))
     renderer.status(
-        [*status_reports(), StatusReport("empty", "", "", "")],
+        [*status_reports(), live_status(), StatusReport("empty", "", "", "")],
         [*publication_statuses(), PublicationStatus("empty", "", "")],
     )
     for published in publish_reports():
@@ -70,6 +74,9 @@ def samples() -> list[dict[str, Any]]:
         for paused in (True, False):
             renderer.paused(PauseReport("skyrim", paused, changed=paused), kind_of)
     renderer.reloaded(ReloadReport(("new",), ("gone",), ("other",), ("same", "too")))
+    for history in history_reports():
+        renderer.history(history)
+    renderer.log(log_records()[0])
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
     renderer.key(KeyReport("0A1B", "RWQ", "/k.pub", "/k", encrypted=False))
     for command in ("service install", "service uninstall"):
@@ -108,6 +115,9 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         "subscription plan",
         "subscription verify",
         "subscription status",
+        "subscription history",
+        "publication history",
+        "log",
         "subscription init",
         "publication publish",
         "publication check-now",
@@ -170,6 +180,8 @@ def test_every_field_is_required_described_and_nothing_else_allowed(line_type: s
         ("status", status_reports()[0].as_json()),
         ("release", publish_reports()[0].as_json()),
         ("publication_status", publication_statuses()[0].as_json()),
+        ("history", history_reports()[0].as_json()),
+        ("publication_history", history_reports()[1].as_json()),
         *((report.command.replace(" ", "_"), report.as_json()) for report in trash_reports()),
     ],
 )

@@ -66,7 +66,12 @@ def test_what_has_shifted_is_built_as_a_copy_unless_there_is_no_room_and_it_may_
 ) -> None:
     config = SubscriptionConfig("pack", "file:///pack.torrent", tmp_path / "tree", apply=apply)
     plan, report = foresee(
-        config, look, keep=nothing, find=lambda _plan: SHIFTS, fits=lambda _plan: has_room
+        config,
+        look,
+        keep=nothing,
+        find=lambda _plan: SHIFTS,
+        fits=lambda _plan: has_room,
+        from_release="",
     )
     assert plan.files[0].action is Action.PATCH
     assert plan.shifted == ({0} if is_shifted else set())

@@ -10,25 +10,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from torsync.disk.history import add_update, read_history, read_last_s
-from torsync.model.config import PublicationConfig
-from torsync.model.errors import StateError
 from torsync.model.events import Event, Notice
 from torsync.model.history import (
     DURATION_BUCKETS_S,
     KEPT_PATHS_OF,
     KEPT_UPDATES,
     MOST_PATHS,
-    Changes,
     Totals,
     UpdateRecord,
-    changes_of,
     record_of_release,
     record_of_update,
     without_paths,
 )
 from torsync.model.publish_reports import PublishReport
 from torsync.model.reports import CheckReport, Reused
-from torsync.publish.recording import note_failure, note_success, past_releases
+from torsync.publish.recording import note_success, past_releases
 from torsync.publish.state import PublicationState
 from torsync.subscribe.state import TreeState
 from torsync.subscribe.surroundings import Voice
@@ -75,17 +71,8 @@ def add(database: sqlite3.Connection, record: UpdateRecord) -> None:
     add_update(database, record.at_s, record.info_hash, record.release, record.as_json())
 
 
-def test_each_path_of_an_update_was_added_changed_moved_or_removed() -> None:
-    assert changes_of(report()) == Changes(
-        added=("again", "new"),
-        changed=("large", "over", "whole"),
-        moved=("here",),
-        removed=("gone",),
-    )
-
-
 def test_a_record_has_counts_paths_and_costs() -> None:
-    record = record_of_update(report(), 7.0, from_release="pack-1", from_info_hash="cd")
+    record = record_of_update(report(from_release="pack-1"), 7.0, from_info_hash="cd")
     assert (record.added, record.changed, record.moved, record.removed) == (2, 3, 1, 1)
     assert (record.bytes_fetched, record.bytes_reused, record.bytes_hashed) == (100, 10, 50)
     assert (record.from_release, record.release, record.seconds) == ("pack-1", "pack-2", 2.5)
@@ -163,7 +150,7 @@ def test_damaged_totals_begin_anew(damaged: str) -> None:
 
 def test_a_state_tells_its_history_to_who_only_reads(tmp_path: Path) -> None:
     state = TreeState(tmp_path)
-    record = record_of_update(report(), 7.0, from_release="pack-1")
+    record = record_of_update(report(from_release="pack-1"), 7.0)
     state.record_sync({}, synced="x", history=(7.0, "ab" * 20, "pack-2", record.as_json()))
     state.close()
     reader = TreeState(tmp_path, read_only=True)
@@ -198,14 +185,3 @@ def test_a_history_that_cannot_be_written_is_told_and_harms_nothing(tmp_path: Pa
     (notice,) = said
     assert isinstance(notice, Notice)
     assert notice.code == "history_lost"
-
-
-def test_a_failure_of_a_publication_is_noted_without_its_secrets(tmp_path: Path) -> None:
-    state = PublicationState(tmp_path)
-    config = PublicationConfig(
-        "maps", tmp_path, trackers=("http://t.example/0123456789ab/announce",)
-    )
-    error = StateError("0123456789ab is not registered", hint="register 0123456789ab")
-    note_failure(state, config, error)
-    assert state.noted_error() == ("*** is not registered", "register ***")
-    assert error.message == "*** is not registered"

@@ -143,7 +143,7 @@ class Context:
     def hooks(self, notify: NotifyConfig | None, *, check: bool = False) -> Iterator[CommandHooks]:
         """Give what runs the commands of the configuration, and notifies.
 
-        At the end of the block it is waited for notifications that are being sent.
+        At the end of the block it is waited for commands that run, and what is being sent.
 
         Args:
             notify: who is notified; None: nobody.
@@ -154,18 +154,20 @@ class Context:
         """
         from torsync.service.hooks import CommandHooks
 
-        if notify is None:
-            yield CommandHooks(self.renderer.event, self.stop.is_set)
-            return
-        from torsync.service.notify import Notifications
+        notifications = None
+        if notify is not None and (notify.urls or check):
+            from torsync.service.notify import Notifications
 
-        notifications = Notifications(notify.urls, self.renderer.event)
-        if check:
-            notifications.check()
+            notifications = Notifications(notify.urls, self.renderer.event)
+            if check:
+                notifications.check()
+        hooks = CommandHooks(self.renderer.event, self.stop.is_set, notifications=notifications)
         try:
-            yield CommandHooks(self.renderer.event, self.stop.is_set, notifications=notifications)
+            yield hooks
         finally:
-            notifications.close(stopping=self.stop.is_set)
+            hooks.close()
+            if notifications is not None:
+                notifications.close(self.stop.is_set)
 
 
 def allowances(arguments: argparse.Namespace) -> frozenset[Allowance]:

@@ -34,6 +34,8 @@ _COMMANDS = {
     "apply": ("torsync.cli.apply", "run_apply"),
     "verify": ("torsync.cli.verify", "run_verify"),
     "status": ("torsync.cli.status", "run_status"),
+    "history": ("torsync.cli.history", "run_history"),
+    "logs": ("torsync.cli.logs", "run_logs"),
     "rollback": ("torsync.cli.rollback", "run_rollback"),
     "trash": ("torsync.cli.trash", "run_trash"),
     "pause": ("torsync.cli.pause", "run_pause"),

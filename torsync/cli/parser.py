@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from torsync import __version__
+from torsync.model.events import Level
 from torsync.model.guard import ALLOWABLE, Allowance
 from torsync.model.units import parse_duration_s
 
@@ -103,6 +104,24 @@ def make_parser() -> argparse.ArgumentParser:
 
     status = add_command("status", "what is going on")
     _add_names(status, "subscriptions or publications")
+    status.add_argument(
+        "-w", "--watch", action="store_true", help="go on, each second, until Ctrl-C"
+    )
+
+    history = add_command("history", "what updates and releases have changed")
+    _add_names(history, "subscriptions or publications")
+    _add_number(history, 10, "updates of each")
+
+    logs = add_command("logs", "what the service has said")
+    _add_names(logs, "subscriptions or publications")
+    _add_number(logs, 100, "lines")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on, until Ctrl-C")
+    logs.add_argument(
+        "--level",
+        choices=[level.value for level in Level],
+        default=Level.INFO.value,
+        help="leave out what matters less (default: info)",
+    )
 
     doctor = add_command("doctor", "find out why nothing moves; nothing is changed")
     _add_names(doctor, "subscriptions or publications")
@@ -290,6 +309,23 @@ def _add_keygen(keygen: argparse.ArgumentParser) -> None:
 
 def _add_names(parser: argparse.ArgumentParser, what: str = "subscriptions") -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{what} (default: all)")
+
+
+def _add_number(parser: argparse.ArgumentParser, default: int, what: str) -> None:
+    parser.add_argument(
+        "-n",
+        dest="number",
+        type=_number,
+        default=default,
+        metavar="N",
+        help=f"the newest N {what} (default: {default})",
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number such as 20, found {text!r}")
+    return int(text)
 
 
 def _add_allowances(parser: argparse.ArgumentParser) -> None:

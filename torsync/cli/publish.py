@@ -34,7 +34,7 @@ def run_publish(context: Context, arguments: argparse.Namespace) -> ExitCode:
     if arguments.seed and not arguments.dry_run:
         from torsync.cli.run import serve
 
-        return serve(context, config)
+        return serve(context, config, one_off=True)
     with context.surroundings(config.session) as around:
         jobs = release_jobs(context, [publication], around, "publish", dry_run=arguments.dry_run)
         code = run_jobs(context, jobs)

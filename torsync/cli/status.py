@@ -4,120 +4,106 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.model.config import UpdateMode
-from torsync.model.errors import ExitCode, StateError
-from torsync.model.events import Stage
+from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError
+from torsync.model.events import Level, Notice
 from torsync.model.publish_reports import PublicationStatus
 from torsync.model.reports import StatusReport
+from torsync.service.overview import Overview
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from torsync.cli.context import Context
     from torsync.model.config import PublicationConfig, SubscriptionConfig
-    from torsync.subscribe.state import TreeState
+
+    Reports = tuple[list[StatusReport], list[PublicationStatus]]
+
+_EVERY_S = 1.0
+_SILENCE_S = 5.0
 
 
 def run_status(context: Context, arguments: argparse.Namespace) -> ExitCode:
-    """Tell what the state directory knows of each subscription and publication."""
-    config = context.load_config()
-    subscriptions, publications = context.chosen_of_both(config, arguments.names)
-    context.renderer.status(
-        [_status(context, subscription) for subscription in subscriptions],
-        [_publication(context, publication) for publication in publications],
-    )
+    """Tell what each subscription and publication does, once or until it is stopped."""
+    subscriptions, publications = context.chosen_of_both(context.load_config(), arguments.names)
+    looking = Looking(context, subscriptions, publications)
+    if not arguments.watch:
+        context.renderer.status(*looking.look())
+        return ExitCode.OK
+    try:
+        while not context.stop.is_set():
+            context.renderer.watch(*looking.look())
+            context.stop.wait(_EVERY_S)
+    except InterruptedByUserError:
+        pass  # that is how one ends it
     return ExitCode.OK
 
 
-def _publication(context: Context, config: PublicationConfig) -> PublicationStatus:
-    from torsync.disk.lock import holder_pid
-    from torsync.publish.state import PublicationState, publication_folder
+class Looking:
+    """Asks the service, and reads the states of what that does not tell of."""
 
-    folder = publication_folder(context.state_dir, config.path)
-    report = PublicationStatus(config.name, str(config.path), "never published")
-    report.torrent = str(config.torrent or "")
-    if not folder.is_dir():
-        return report
-    report.holder_pid = holder_pid(folder)
-    try:
-        state = PublicationState(folder, read_only=True)
-        facts = state.facts()
-    except StateError as error:
-        report.stage = "unknown"
-        report.last_error, report.last_error_hint = error.message, error.hint
-        return report
-    if facts.number:
-        report.stage = "stopped"
-        report.release, report.info_hash, report.number = facts.name, facts.info_hash, facts.number
-        report.files, report.bytes_total = facts.files, facts.bytes_total
-        report.last_release_s = float(facts.time_s)
-    if report.holder_pid:
-        report.stage = state.noted_stage() or report.stage
-    report.last_error, report.last_error_hint = state.noted_error()
-    return report
+    def __init__(
+        self,
+        context: Context,
+        subscriptions: Sequence[SubscriptionConfig],
+        publications: Sequence[PublicationConfig],
+    ) -> None:
+        self._context = context
+        self._subscriptions = subscriptions
+        self._publications = publications
+        self._overview = Overview(context.state_dir)
+        self._is_silence_told = False
 
+    def look(self) -> Reports:
+        """Give a report on each.
 
-def _status(context: Context, config: SubscriptionConfig) -> StatusReport:
-    from torsync.disk.lock import holder_pid
-    from torsync.subscribe.remote.rules import mask_url
-    from torsync.subscribe.state import TreeState, state_folder
+        Raises:
+            InterruptedByUserError: a signal came while the service was asked.
+        """
+        told = self._ask()
+        subscriptions, publications = self._overview.status(
+            [one for one in self._subscriptions if (one.name, str(one.path)) not in told],
+            [one for one in self._publications if (one.name, str(one.path)) not in told],
+        )
+        for report in _both(subscriptions, publications):
+            told[report.name, report.path] = report
+        found = [told[one.name, str(one.path)] for one in self._subscriptions]
+        published = [told[one.name, str(one.path)] for one in self._publications]
+        return (
+            [report for report in found if isinstance(report, StatusReport)],
+            [report for report in published if isinstance(report, PublicationStatus)],
+        )
 
-    folder = state_folder(context.state_dir, config.path)
-    report = StatusReport(config.name, mask_url(config.url), str(config.path), "never checked")
-    if not (folder / "state.sqlite").exists():
-        return report
-    report.holder_pid = holder_pid(folder)
-    try:
-        state = TreeState(folder, read_only=True)
+    def _ask(self) -> dict[tuple[str, str], StatusReport | PublicationStatus]:
+        """What the service tells, by name and path; nothing if there is none, or it is silent."""
+        from torsync.service.control.client import find_service
+
         try:
-            _fill(report, config, state)
-        finally:
-            state.close()
-    except StateError as error:
-        report.stage = "unknown"
-        report.last_error, report.last_error_hint = error.message, error.hint
-    return report
+            service = find_service(self._context.state_dir, self._context.stop.wait)
+            if service is None:
+                return {}
+            found = service.ask("GET", "/api/v1/status", silence_s=_SILENCE_S)
+        except InterruptedByUserError:
+            raise
+        except TorsyncError as error:
+            self._tell_silence(error)
+            return {}
+        self._is_silence_told = False
+        reports = _both(
+            [StatusReport.from_json(one) for one in found["subscriptions"]],
+            [PublicationStatus.from_json(one) for one in found["publications"]],
+        )
+        return {(report.name, report.path): report for report in reports}
+
+    def _tell_silence(self, error: TorsyncError) -> None:
+        if self._is_silence_told:
+            return
+        self._is_silence_told = True
+        said = f"{error.message}; what follows is from its files"
+        self._context.renderer.event(Notice("", Level.WARNING, error.code, said, error.hint))
 
 
-def _fill(report: StatusReport, config: SubscriptionConfig, state: TreeState) -> None:
-    from torsync.model.metainfo import parse_metainfo
-    from torsync.model.patterns import selector
-    from torsync.model.selection import selected_bytes, unselected_files
-
-    journal = state.load_journal()
-    report.between = journal.report["release"] if journal else state.between()[0]
-    is_held = bool(report.holder_pid)
-    report.stage = state.noted_stage() if is_held else _stage_at_rest(config, state, report)
-    report.pinned = bool(state.pinned)
-    synced, seal = state.synced, state.load_seal()
-    if seal is not None and seal.body == synced:
-        report.release, report.info_hash = seal.release, seal.info_hash
-        report.files, report.bytes_total = seal.files, seal.bytes_total
-    elif synced and (body := state.load_body(synced)) is not None:
-        manifest = parse_metainfo(body)
-        report.release, report.info_hash = manifest.name, manifest.info_hash
-        unselected = unselected_files(manifest, selector(config.select))
-        report.files = len(manifest.files) - len(unselected)
-        report.bytes_total = selected_bytes(manifest, unselected)
-    checked = state.get("last_check_s")
-    report.last_check_s = float(checked) if checked else None
-    report.last_update_s = state.last_update_s()
-    report.last_error = state.get("last_error")
-    report.last_error_hint = state.get("last_error_hint")
-
-
-def _stage_at_rest(config: SubscriptionConfig, state: TreeState, report: StatusReport) -> str:
-    """What may be said of a tree that nobody works on."""
-    from torsync.subscribe.consent import postponed_reason
-
-    if report.between:
-        return "between releases"
-    poll = state.load_poll()
-    waits = poll is not None and poll.url == config.url and poll.sha256 != state.synced
-    if config.update is UpdateMode.ASK and waits:
-        return Stage.NEEDS_APPROVAL.value
-    if postponed_reason(state):
-        return Stage.POSTPONED.value
-    if state.pinned:
-        return "rolled back"
-    return "stopped"
+def _both(
+    subscriptions: list[StatusReport], publications: list[PublicationStatus]
+) -> list[StatusReport | PublicationStatus]:
+    return [*subscriptions, *publications]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from torsync.model.changes import NO_CHANGES, Changes, changes_of
 from torsync.model.reports import CheckReport
 
 if TYPE_CHECKING:
@@ -19,29 +20,6 @@ MOST_PATHS = 1000
 KINDS = ("added", "changed", "moved", "removed")
 DURATION_BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 _SUMMED = (*KINDS, "bytes_fetched", "bytes_reused", "bytes_hashed")
-
-
-class Changes(NamedTuple):
-    """Paths by what became of them; each is in one list."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    moved: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-
-
-def changes_of(report: CheckReport) -> Changes:
-    """Tell what an update did to a tree, whichever way it did that."""
-    replaced = set(report.trashed)
-    new = (*report.fetched, *report.copied)
-    changed = {*report.patched, *(path for path in new if path in replaced)}
-    placed = {*new, *report.patched, *report.moved}
-    return Changes(
-        added=tuple(sorted(path for path in set(new) if path not in changed)),
-        changed=tuple(sorted(changed)),
-        moved=tuple(sorted(report.moved)),
-        removed=tuple(sorted(replaced - placed)),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +52,7 @@ class UpdateRecord:
     bytes_hashed: int = 0
     bytes_total: int = 0
     seconds: float = 0.0
-    paths: Changes = field(default_factory=Changes)
+    paths: Changes = NO_CHANGES
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints; it is also what is stored."""
@@ -96,16 +74,14 @@ class UpdateRecord:
         return cls(**{"at_s": 0.0, **known, "paths": paths})
 
 
-def record_of_update(
-    report: CheckReport, at_s: float, *, from_release: str = "", from_info_hash: str = ""
-) -> UpdateRecord:
+def record_of_update(report: CheckReport, at_s: float, *, from_info_hash: str = "") -> UpdateRecord:
     """What to remember of an update of a subscription."""
     changes = changes_of(report)
     return UpdateRecord(
         at_s,
         report.release,
         report.info_hash,
-        from_release=from_release,
+        from_release=report.from_release,
         from_info_hash=from_info_hash,
         added=len(changes.added),
         changed=len(changes.changed),
@@ -122,9 +98,8 @@ def record_of_update(
 
 def record_of_release(report: PublishReport, at_s: float) -> UpdateRecord:
     """What to remember of a release of a publication."""
-    changes = Changes(
-        *(tuple(paths) for paths in (report.added, report.modified, report.moved, report.removed))
-    )
+    kinds = (report.added, report.modified, report.moved, report.removed)
+    changes = Changes(*(tuple(paths) for paths in kinds))
     return UpdateRecord(
         at_s,
         report.release,
@@ -144,7 +119,7 @@ def record_of_release(report: PublishReport, at_s: float) -> UpdateRecord:
 def read_stored(at_s: float, info_hash: str, release: str, stored: str) -> UpdateRecord:
     """Read what is in a history, also one of an older torsync, which stored whole reports."""
     found = json.loads(stored)
-    if "from_release" not in found and "fetched" in found:
+    if "added" not in found and "fetched" in found:
         return record_of_update(CheckReport.from_json(found), at_s)
     known = {**found, "at_s": at_s, "info_hash": info_hash, "release": release}
     return UpdateRecord.from_json(known)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torsync.model.changes import Changes, changes_of
 from torsync.model.printable import printable
 from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torsync.model.config import PublicationConfig, SubscriptionConfig
     from torsync.model.errors import TorsyncError
@@ -24,42 +25,12 @@ _MOST_VALUE = 4096
 _PREFIX = "TORSYNC_"
 
 
-class Changes(NamedTuple):
-    """What an update did to files, by path; those that are kept are in none of the lists.
-
-    Attributes:
-        added: paths where nothing was.
-        changed: paths that have other content, or another kind of file, than before.
-        moved: paths where a file is now that was at another one.
-        removed: paths where nothing of the release is any more.
-    """
-
-    added: list[str]
-    changed: list[str]
-    moved: list[str]
-    removed: list[str]
-
-
 class Message(NamedTuple):
     """A notification: a title without markup, and a body in Markdown."""
 
     title: str
     body: str
     is_failure: bool = False
-
-
-def changes_of(report: CheckReport) -> Changes:
-    """Sort what an update did by what it means to who uses the files."""
-    moved = set(report.moved)
-    old = set(report.trashed) | set(report.patched)
-    new = [*report.patched, *report.fetched, *report.copied]
-    placed = moved.union(new)
-    return Changes(
-        added=sorted(path for path in new if path not in old),
-        changed=sorted(path for path in new if path in old),
-        moved=sorted(moved),
-        removed=sorted(path for path in report.trashed if path not in placed),
-    )
 
 
 # --- objects ---------------------------------------------------------------------------------
@@ -125,11 +96,11 @@ def _begin(event: str, config: SubscriptionConfig | PublicationConfig) -> dict[s
     return {"event": event, "name": config.name, "path": str(config.path)}
 
 
-def _listed(paths: dict[str, list[str]]) -> dict[str, Any]:
+def _listed(paths: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, listed in paths.items():
         found[name] = len(listed)
-        found[f"{name}_paths"] = listed
+        found[f"{name}_paths"] = list(listed)
     return found
 
 

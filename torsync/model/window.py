@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400
 _MOST_STEPS = 10
+_EXACT_S = 0.5
 
 
 class DailyWindow(NamedTuple):
@@ -49,21 +50,27 @@ def next_opening_in_s(
         now_s: the time, in Unix seconds.
         to_day_s: gives the seconds since local midnight for a time in Unix seconds.
     """
-    closed_s = at_s = now_s
+    at_s = now_s
     for _step in range(_MOST_STEPS):
         day_s = to_day_s(at_s)
-        if window.is_open(day_s):
-            break
-        closed_s = at_s
-        at_s += window.opens_in_s(day_s)
-    else:
-        return at_s - now_s  # a zone that leaves these hours out for so many days: look again then
-    # Put forward in between, the clock is past the beginning already.
-    closed_s = max(closed_s, at_s - (to_day_s(at_s) - window.begins_s) % DAY_S - 1)
-    while at_s - closed_s > 1 and at_s > now_s:
-        middle_s = (closed_s + at_s) / 2
-        if window.is_open(to_day_s(middle_s)):
-            at_s = middle_s
-        else:
-            closed_s = middle_s
+        opens_s = at_s + window.opens_in_s(day_s)
+        if not _drift_s(at_s, day_s, opens_s, to_day_s):
+            return opens_s - now_s
+        # The clock is put forward or back before that: see what it says then.
+        before_s, at_s = at_s, opens_s
+        since_s = before_s
+        while at_s - before_s > _EXACT_S:
+            middle_s = (before_s + at_s) / 2
+            if _drift_s(since_s, day_s, middle_s, to_day_s):
+                at_s = middle_s
+            else:
+                before_s = middle_s
     return at_s - now_s
+
+
+def _drift_s(
+    then_s: float, then_day_s: float, now_s: float, to_day_s: Callable[[float], float]
+) -> float:
+    """By how much the clock has been put forward, or back below 0, between two times."""
+    drift_s = (to_day_s(now_s) - then_day_s - (now_s - then_s) + DAY_S / 2) % DAY_S - DAY_S / 2
+    return drift_s if abs(drift_s) > _EXACT_S / 2 else 0.0

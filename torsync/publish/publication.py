@@ -191,8 +191,7 @@ class Publication:
     def release_now(self, *, dry_run: bool = False, unsettled: bool = False) -> PublishReport:
         """Make a release of the folder as it is, if anything has changed.
 
-        It becomes public only when it can be fetched. A failure leaves the release before public
-        and seeded.
+        Public only when it can be fetched; a failure leaves the release before public and seeded.
 
         Args:
             dry_run: only tell what it would be; files may be hashed, and nothing is published.

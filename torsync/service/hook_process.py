@@ -11,9 +11,10 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from torsync.model.printable import printable
+from torsync.service.hook_outcome import HookOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _LOOK_EVERY_S = 0.05
-_GRACE_S = 2.0
+_GRACE_S = 1.0
 _MOST_OUTPUT_BYTES = 16 * 1024
 _READ_BYTES = 64 * 1024
 _LINE_SHOWN = 300
@@ -43,27 +44,6 @@ except OSError as error:
     os.write(report, str(error.errno).encode())
     os._exit(127)
 """
-
-
-class HookOutcome(NamedTuple):
-    """What became of a command.
-
-    Attributes:
-        exit_code: negative for the signal that ended it; None if it did not begin, or was ended.
-        last_line: that it printed; empty if none.
-        problem: why it did not begin or was ended, in a few words.
-        is_cut_off: whether it was ended as the work shall stop.
-    """
-
-    exit_code: int | None
-    last_line: str = ""
-    problem: str = ""
-    is_cut_off: bool = False
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it ended by itself, and with 0."""
-        return self.exit_code == 0
 
 
 def run_command(

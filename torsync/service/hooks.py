@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Union
 
 from torsync.model.config import PublicationConfig, SubscriptionConfig
@@ -24,6 +25,8 @@ from torsync.model.update_report import (
     release_details,
     update_details,
 )
+from torsync.service.errands import Errands
+from torsync.service.hook_outcome import HookOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from torsync.model.events import EventSink
     from torsync.model.publish_reports import PublishReport
     from torsync.model.reports import CheckReport
-    from torsync.service.hook_process import HookOutcome
     from torsync.service.notify import Notifications
 
     Config = Union[SubscriptionConfig, PublicationConfig]
@@ -68,6 +70,9 @@ def _never() -> bool:
 class CommandHooks:
     """``Hooks`` that run the commands of the configuration, and notify. For any thread.
 
+    What is only told runs beside the work, which goes on to look after what is seeded; for each
+    name one after the other, and before ``before_update`` is asked again.
+
     Attributes:
         sink: is told how commands ended.
         stopping: whether the program ends: a command is ended with it.
@@ -81,6 +86,7 @@ class CommandHooks:
     interrupted: Callable[[], bool] = _never
     notifications: Notifications | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _errands: dict[str, Errands] = field(default_factory=dict)
     _broken: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -99,12 +105,10 @@ class CommandHooks:
         """
         if not config.before_update:
             return
-        outcome = self._run(
-            config,
-            config.before_update,
-            update_details(BEFORE_UPDATE, config, report),
-            lambda: self.stopping() or self.interrupted(),
-        )
+        details = update_details(BEFORE_UPDATE, config, report)
+        outcome = HookOutcome(None, is_cut_off=True)
+        if self._errands_of(config.name).wait(stopping=self._is_asking_over):
+            outcome = self._run(config, config.before_update, details, self._is_asking_over)
         if outcome.is_cut_off:
             raise InterruptedByUserError("stopped while `before_update` was asked")
         if outcome.problem:
@@ -120,6 +124,9 @@ class CommandHooks:
             reason=reason,
             hint="`before_update` said so, and is asked again at the next check",
         )
+
+    def _is_asking_over(self) -> bool:
+        return self.stopping() or self.interrupted()
 
     def _cannot_ask(self, config: SubscriptionConfig, outcome: HookOutcome) -> PostponedError:
         """Tell of a command that does not work, once in a row: nothing is updated without it."""
@@ -158,8 +165,23 @@ class CommandHooks:
         if self.notifications is not None:
             self.notifications.send(config.name, message_of(details))
         if command:
-            outcome = self._run(config, command, details, self.stopping)
-            self._say_ended(config.name, details["event"], outcome)
+            run = partial(self._run_and_say, config, command, details)
+            if not self._errands_of(config.name).add(run):
+                said = f"`{details['event']}` was not run, as too many others wait"
+                self._warn(config.name, said)
+
+    def _run_and_say(self, config: Config, command: Command, details: dict[str, Any]) -> None:
+        outcome = self._run(config, command, details, self.stopping)
+        self._say_ended(config.name, details["event"], outcome)
+
+    def _errands_of(self, name: str) -> Errands:
+        with self._lock:
+            return self._errands.setdefault(name, Errands(f"hooks of {name}"))
+
+    def close(self) -> None:
+        """Wait until all commands have ended; those that run end when ``stopping`` says so."""
+        for errands in tuple(self._errands.values()):
+            errands.wait()
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -195,8 +217,10 @@ class CommandHooks:
             said = f"`{event}` has been run{line}"
             self.sink(Notice(name, Level.DEBUG, "hook", said))
             return
-        hint = "what it was told of is done all the same; correct the command"
-        said = f"`{event}` {outcome.problem or _ended(outcome)}{line}"
+        self._warn(name, f"`{event}` {outcome.problem or _ended(outcome)}{line}")
+
+    def _warn(self, name: str, said: str) -> None:
+        hint = "what it was to be told of is done all the same; correct the command"
         self.sink(Notice(name, Level.WARNING, HookFailedError.code, said, hint))
 
 

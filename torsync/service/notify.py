@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-import time
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from torsync.model.errors import ConfigError
 from torsync.model.events import Level, Notice
+from torsync.service.errands import Errands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,21 +19,14 @@ if TYPE_CHECKING:
     from torsync.model.events import EventSink
     from torsync.model.update_report import Message
 
-_MOST_WAITING = 100
-_TIMEOUT_S = 30.0
-_LOOK_EVERY_S = 0.1
+_PATIENCE_S = 30.0
 _HINT = "`apprise -vv -b test URL` tells what is wrong with one"
 
 
-class _Waiting(NamedTuple):
-    name: str
-    message: Message
-
-
 class Notifications:
-    """Sends messages to the ``[notify]`` URLs, in a thread of its own that starts with the first.
+    """Sends messages to the ``[notify]`` URLs, one after the other, beside the work.
 
-    No message of its own has a URL: they hold passwords and tokens.
+    Nothing that it says has a URL in it: they hold passwords and tokens.
     """
 
     def __init__(self, urls: Sequence[str], sink: EventSink) -> None:
@@ -47,17 +39,10 @@ class Notifications:
         Raises:
             ConfigError: there are URLs, and apprise is not installed.
         """
-        if urls and find_spec("apprise") is None:
-            raise ConfigError(
-                "`[notify] urls` needs apprise, which is not installed",
-                hint="run `pip install torsync[notify]` where torsync is installed, or take the "
-                "urls out of the configuration",
-            )
-        self._urls = tuple(urls)
+        self._urls = _possible(urls)
         self._sink = sink
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(_MOST_WAITING)
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._errands = Errands("notify")
+        self._opened: tuple[tuple[str, ...], list[Apprise | None]] = ((), [])
 
     def configure(self, urls: Sequence[str]) -> None:
         """Send to other URLs from now on.
@@ -75,12 +60,10 @@ class Notifications:
         Raises:
             ConfigError: some are not.
         """
-        if not self._urls:
-            return
         problems = [
             f"notify.urls[{index}]: expected a URL of a service that apprise knows, with all that "
             f"it needs, found other text; {_HINT}"
-            for index, service in enumerate(self._services())
+            for index, service in enumerate(_open(self._urls))
             if service is None
         ]
         if problems:
@@ -97,74 +80,62 @@ class Notifications:
             name: of the subscription or publication that it is about.
             message: to send.
         """
-        if not self._urls:
-            return
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
-                self._thread.start()
-        try:
-            self._queue.put_nowait(_Waiting(name, message))
-        except queue.Full:
-            said = f"a notification was not sent, as {_MOST_WAITING} others wait: {message.title}"
+        if self._urls and not self._errands.add(partial(self._send, name, message)):
+            said = f"a notification was not sent, as too many others wait: {message.title}"
             self._warn(name, said, "")
 
-    def close(
-        self, patience_s: float = _TIMEOUT_S, stopping: Callable[[], bool] = lambda: False
-    ) -> None:
+    def close(self, stopping: Callable[[], bool], patience_s: float = _PATIENCE_S) -> None:
         """Wait until all is sent, so long at most, or until ``stopping`` says so."""
-        thread = self._thread
-        if thread is None:
-            return
-        ends_s = time.monotonic() + patience_s
-        try:
-            self._queue.put(None, timeout=_LOOK_EVERY_S)
-        except queue.Full:
-            return
-        while thread.is_alive() and time.monotonic() < ends_s:
-            thread.join(_LOOK_EVERY_S)
-            if stopping():
-                return
+        self._errands.wait(patience_s, stopping)
 
-    def _work(self) -> None:
-        urls, services = self._urls, self._services()
-        while (waiting := self._queue.get()) is not None:
-            if urls != self._urls:
-                urls, services = self._urls, self._services()
-            for index, service in enumerate(services):
-                self._send_to(service, index, waiting)
-
-    def _send_to(self, service: Apprise | None, index: int, waiting: _Waiting) -> None:
+    def _send(self, name: str, message: Message) -> None:
         from apprise import NotifyFormat, NotifyType  # noqa: PLC0415 - costs start-up time
 
-        title, body, is_failure = waiting.message
-        which = f"notify.urls[{index}]"
-        if service is None:
-            self._warn(waiting.name, f"{which} is no URL of a service that apprise knows", _HINT)
-            return
-        is_sent = service.notify(
-            body=body,
-            title=title,
-            notify_type=NotifyType.FAILURE if is_failure else NotifyType.INFO,
-            body_format=NotifyFormat.MARKDOWN,
-        )
-        if not is_sent:
-            what = ", ".join(str(one.service_name) for one in service)
-            self._warn(waiting.name, f"{which} ({what}) could not be sent: {title}", _HINT)
-
-    def _services(self) -> list[Apprise | None]:
-        """What sends to each URL; None where apprise does not know what to make of one."""
-        from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - costs start-up time
-
-        log = logging.getLogger("apprise")  # it names URLs
-        log.addHandler(logging.NullHandler())
-        log.propagate = False
-        asset = AppriseAsset(app_id="torsync", app_desc="torsync", app_url="")
-        found: list[Apprise | None] = []
-        for url in self._urls:
-            service = Apprise(asset=asset)
-            found.append(service if service.add(url) else None)
-        return found
+        urls = self._urls
+        if self._opened[0] != urls:
+            self._opened = (urls, _open(urls))
+        for index, service in enumerate(self._opened[1]):
+            which = f"notify.urls[{index}]"
+            if service is None:
+                self._warn(name, f"{which} is no URL of a service that apprise knows", _HINT)
+                continue
+            is_sent = service.notify(
+                body=message.body,
+                title=message.title,
+                notify_type=NotifyType.FAILURE if message.is_failure else NotifyType.INFO,
+                body_format=NotifyFormat.MARKDOWN,
+            )
+            if not is_sent:
+                what = ", ".join(str(one.service_name) for one in service)
+                said = f"{which} ({what}) could not be sent: {message.title}"
+                self._warn(name, said, _HINT)
 
     def _warn(self, name: str, said: str, hint: str) -> None:
         self._sink(Notice(name, Level.WARNING, "not_notified", said, hint))
+
+
+def _possible(urls: Sequence[str]) -> tuple[str, ...]:
+    if urls and find_spec("apprise") is None:
+        raise ConfigError(
+            "`[notify] urls` needs apprise, which is not installed",
+            hint="run `pip install 'torsync[notify]'` where torsync is installed, or take the "
+            "urls out of the configuration",
+        )
+    return tuple(urls)
+
+
+def _open(urls: Sequence[str]) -> list[Apprise | None]:
+    """What sends to each URL; None where apprise does not know what to make of one."""
+    if not urls:
+        return []
+    from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - costs start-up time
+
+    log = logging.getLogger("apprise")  # it names URLs
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
+    asset = AppriseAsset(app_id="torsync", app_desc="torsync", app_url="")
+    found: list[Apprise | None] = []
+    for url in urls:
+        service = Apprise(asset=asset)
+        found.append(service if service.add(url) else None)
+    return found

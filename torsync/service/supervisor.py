@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -64,8 +65,10 @@ class Ties:
         load: reads the configuration anew; None: it never changes.
         open_control: opens the control API; None: there is none.
         notifier: tells systemd.
+        is_alone: whether there is to be one such service for a state directory.
         jitter: gives numbers in [0, 1), so that subscribers don't poll in step.
         clock: gives seconds that only grow.
+        now_s: the time in Unix seconds.
     """
 
     on_report: Callable[[Report, str], None] = _say_nothing
@@ -73,9 +76,11 @@ class Ties:
     hooks: Hooks = NoHooks()  # noqa: RUF009 - it has no state
     load: Callable[[], Config] | None = None
     open_control: Callable[[Desk, ServiceConfig], Closable] | None = None
+    is_alone: bool = True
     notifier: Notifier = Notifier()  # noqa: RUF009 - it tells nobody
     jitter: Callable[[], float] = random.random
     clock: Callable[[], float] = awake_or_not_s
+    now_s: Callable[[], float] = time.time
 
 
 class Supervisor:
@@ -119,8 +124,9 @@ class Supervisor:
             TorsyncError: the state directory cannot be used, or the control API not opened.
         """
         with ExitStack() as opened:
-            folder = self._state_dir / "service"
-            opened.enter_context(hold_tree(folder, name="the service", command=SERVICE_COMMAND))
+            if self._ties.is_alone:
+                folder = self._state_dir / "service"
+                opened.enter_context(hold_tree(folder, name="the service", command=SERVICE_COMMAND))
             opened.callback(self._close)
             with self._changing:
                 self._feed = self._start_feed(self._config)
@@ -324,6 +330,7 @@ class Supervisor:
             stopping=inbox.is_interrupted,
             wait=inbox.sleep,
             seed=True,
+            now_s=self._ties.now_s,
             terms=lambda: inbox.terms,
             hooks=self._ties.hooks.interruptible(inbox.is_interrupted),
         )

@@ -1,4 +1,4 @@
-"""What a tree's state remembers of an update, and of a failure."""
+"""What a tree's state remembers of an update."""
 
 from __future__ import annotations
 
@@ -17,10 +17,5 @@ def history_of(
     """Give what ``record_sync`` takes; the state is that of before the update."""
     synced = state.synced
     before = next((past for past in state.past_releases() if past.digest == synced), None)
-    record = record_of_update(
-        report,
-        at_s,
-        from_release=before.name if before else "",
-        from_info_hash=before.info_hash if before else "",
-    )
+    record = record_of_update(report, at_s, from_info_hash=before.info_hash if before else "")
     return at_s, report.info_hash, report.release, record.as_json()

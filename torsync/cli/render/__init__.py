@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from torsync.model.errors import ExitCode, TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
+    from torsync.model.log_records import LogRecord
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import (
         CheckReport,
+        HistoryReport,
         PastReport,
         PauseReport,
         StatusReport,
@@ -46,6 +48,17 @@ class Renderer(Protocol):
         self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus] = ()
     ) -> None:
         """Show what is known of the subscriptions and publications."""
+
+    def watch(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
+    ) -> None:
+        """Show the same as it is now, where it was shown before, or what has changed of it."""
+
+    def history(self, report: HistoryReport) -> None:
+        """Show what updates, or releases, have changed."""
+
+    def log(self, record: LogRecord) -> None:
+        """Show a line of the log."""
 
     def publication(self, report: PublishReport, command: str) -> None:
         """Show what a release of a publication did, or ``plan`` foretells."""

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
+    from torsync.model.log_records import LogRecord
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import (
         CheckReport,
+        HistoryReport,
         PastReport,
         PauseReport,
         StatusReport,
@@ -56,6 +58,7 @@ class JsonRenderer:
         self._quiet = quiet
         self._verbose = verbose
         self._wall_clock = wall_clock
+        self._watched: dict[str, dict[str, Any]] = {}
         self._throttle = Throttle(PROGRESS_INTERVAL_S, clock)
 
     def event(self, event: Event) -> None:
@@ -87,6 +90,30 @@ class JsonRenderer:
             self._subscription("status", report.as_json())
         for publication in publications:
             self._publication("status", publication.as_json())
+
+    def watch(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
+    ) -> None:
+        """Write the same for each that has changed."""
+        for report in reports:
+            if self._has_changed(report.name, found := report.as_json()):
+                self._subscription("status", found)
+        for publication in publications:
+            if self._has_changed(publication.name, found := publication.as_json()):
+                self._publication("status", found)
+
+    def _has_changed(self, name: str, found: dict[str, Any]) -> bool:
+        before, self._watched[name] = self._watched.get(name), found
+        return before != found
+
+    def history(self, report: HistoryReport) -> None:
+        """Write a ``subscription`` or ``publication`` object."""
+        write = self._publication if report.is_publication else self._subscription
+        write("history", report.as_json())
+
+    def log(self, record: LogRecord) -> None:
+        """Write a ``log`` object."""
+        self._write(self._out, {"type": "log", **record.as_json()})
 
     def publication(self, report: PublishReport, command: str) -> None:
         """Write a ``publication`` object."""

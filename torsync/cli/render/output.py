@@ -8,9 +8,10 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from torsync.model.events import Level
+from torsync.model.log_records import SYSLOG_PRIORITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
     from typing import TextIO
 
 
@@ -21,6 +22,15 @@ def is_wanted(level: Level, *, quiet: bool, verbose: bool) -> bool:
     return level is not Level.INFO or not quiet
 
 
+def leads_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether a stream is the one that systemd connects with its journal (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # it is no file, or closed
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 class LineWriter:
     """Writes whole lines to a stream, each flushed.
 
@@ -29,14 +39,23 @@ class LineWriter:
     again, and Python itself complains at exit if something is left in the buffer.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, is_journal: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            stream: to write to.
+            is_journal: whether it leads to systemd's journal, which is told each line's level.
+        """
         self._stream = stream
+        self._is_journal = is_journal
         # Reentrant: a signal handler may have something to say while a line is being written.
         self._lock = RLock()
         self._reader_gone = False
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, level: Level = Level.INFO) -> None:
         """Write ``text`` and a newline; what the stream cannot encode is escaped."""
+        if self._is_journal:
+            text = f"<{SYSLOG_PRIORITIES[level]}>{text}"
         with self._lock:
             if self._reader_gone:
                 return

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torsync.cli.render.checkup import summarise_checkup, worth_showing
+from torsync.cli.render.histories import history_lines, log_lines
 from torsync.cli.render.order_lines import reload_lines, summarise_paused
-from torsync.cli.render.output import LineWriter, Throttle, is_wanted
+from torsync.cli.render.output import LineWriter, Throttle, is_wanted, leads_to_journal
 from torsync.cli.render.plans import plan_lines, plan_remarks, plan_rows
 from torsync.cli.render.publications import (
     publication_remarks,
@@ -18,6 +21,7 @@ from torsync.cli.render.publications import (
 from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
+    advice,
     check_sections,
     hint_added,
     hint_verify,
@@ -35,10 +39,12 @@ from torsync.cli.render.text import (
     describe_progress,
     error_lines,
     printable,
+    shortened,
 )
 from torsync.cli.render.trash_lines import summarise_trash, trash_lines
 from torsync.model.errors import ExitCode
 from torsync.model.events import Level, Notice, Stage, StageStarted
+from torsync.model.reports import StatusReport
 from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -49,12 +55,13 @@ if TYPE_CHECKING:
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event, Progress
     from torsync.model.key_report import KeyReport
+    from torsync.model.log_records import LogRecord
     from torsync.model.publish_reports import PublicationStatus, PublishReport
     from torsync.model.reports import (
         CheckReport,
+        HistoryReport,
         PastReport,
         PauseReport,
-        StatusReport,
         VerifyReport,
     )
     from torsync.model.service_report import ServiceReport
@@ -62,6 +69,7 @@ if TYPE_CHECKING:
     from torsync.service.desk import ReloadReport
 
 PROGRESS_INTERVAL_S = 10.0
+_RELEASE_LENGTH = 40
 # What every poll passes through, several times an hour, and what never ends.
 _ROUTINE_STAGES = frozenset({Stage.WAITING, Stage.CHECKING_REMOTE, Stage.LOOKING})
 _ENDLESS_STAGES = frozenset({Stage.WAITING, Stage.NEEDS_APPROVAL, Stage.POSTPONED, Stage.SEEDING})
@@ -85,12 +93,13 @@ class PlainRenderer:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._out = LineWriter(stdout)
-        self._err = LineWriter(stderr)
+        self._err = LineWriter(stderr, is_journal=leads_to_journal(stderr, os.environ))
         self._quiet = quiet
         self._verbose = verbose
         self._throttle = Throttle(PROGRESS_INTERVAL_S, clock)
         self._wall_clock = wall_clock
         self._told_stage: dict[str, Stage] = {}
+        self._watched: dict[str, StatusReport | PublicationStatus] = {}
 
     def event(self, event: Event) -> None:
         """Write a line if the event is worth one."""
@@ -144,8 +153,40 @@ class PlainRenderer:
         self._say(self._out, report.name, summary)
         if report.last_error:
             self._say(self._out, report.name, "last error", printable(report.last_error))
-        if report.last_error_hint:
-            self._say(self._out, report.name, "hint", printable(report.last_error_hint))
+        if hint := advice(report):
+            self._say(self._out, report.name, "hint", hint)
+
+    def watch(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
+    ) -> None:
+        """Write a line for each that has changed; of mere progress, one now and then."""
+        now_s = self._wall_clock()
+        both: list[StatusReport | PublicationStatus] = [*reports, *publications]
+        for report in both:
+            seen = replace(report, progress=None, next_check_s=None)
+            if isinstance(seen, StatusReport):
+                seen.last_check_s = None
+            key = (report.name, "watched")
+            if self._watched.get(report.name) == seen:
+                is_busy = report.progress and report.progress.stage not in _ENDLESS_STAGES
+                if not is_busy or not self._throttle.allows(key):
+                    continue
+            self._watched[report.name] = seen
+            self._throttle.begin(key)
+            if isinstance(report, StatusReport):
+                self._status(report, summarise_status(report, now_s))
+            else:
+                self._status(report, summarise_publication_status(report, now_s))
+
+    def history(self, report: HistoryReport) -> None:
+        """Write a line for each update; with ``verbose``, one for each path as well."""
+        for line in history_lines(report, verbose=self._verbose):
+            self._say(self._out, report.name, line)
+
+    def log(self, record: LogRecord) -> None:
+        """Write a line of the log."""
+        for line in log_lines(record):
+            self._out.line(line)
 
     def past(self, report: PastReport) -> None:
         """Write a line for each release."""
@@ -202,9 +243,9 @@ class PlainRenderer:
         """Write the error, each of its problems and the hint on a line of its own."""
         for label, text in error_lines(error):
             if label:
-                self._say(self._err, subscription, label, text)
+                self._say(self._err, subscription, label, text, level=Level.ERROR)
             else:
-                self._say(self._err, subscription, f"  {text}")
+                self._say(self._err, subscription, f"  {text}", level=Level.ERROR)
 
     def result(self, exit_code: ExitCode, seconds: float) -> None:
         """Write how the command ended, if asked to be verbose: the reports told the rest."""
@@ -219,9 +260,10 @@ class PlainRenderer:
         words = [printable(notice.message)]
         if notice.level is not Level.INFO:
             words.insert(0, notice.level.value)
-        self._say(self._err, notice.subscription, *words)
+        subject = _subject(notice)
+        self._say(self._err, subject, *words, level=notice.level)
         if notice.hint:
-            self._say(self._err, notice.subscription, "hint", printable(notice.hint))
+            self._say(self._err, subject, "hint", printable(notice.hint), level=notice.level)
 
     def _stage(self, event: StageStarted) -> None:
         self._throttle.begin((event.subscription, event.stage))
@@ -232,7 +274,8 @@ class PlainRenderer:
         if event.stage in _ENDLESS_STAGES and is_told and not self._verbose:
             return  # back to seeding after a poll that found nothing
         words = [event.stage.value, *([printable(event.detail)] if event.detail else [])]
-        self._say(self._err, event.subscription, *words)
+        level = Level.ERROR if event.stage is Stage.FAILED else Level.INFO
+        self._say(self._err, _subject(event), *words, level=level)
 
     def _progress(self, progress: Progress) -> None:
         key = (progress.subscription, progress.stage)
@@ -267,5 +310,13 @@ class PlainRenderer:
             self._say(self._out, name, "hint", hint)
 
     @staticmethod
-    def _say(writer: LineWriter, name: str, *words: str) -> None:
-        writer.line(": ".join([printable(name), *words] if name else words))
+    def _say(writer: LineWriter, name: str, *words: str, level: Level = Level.INFO) -> None:
+        writer.line(": ".join([printable(name), *words] if name else words), level)
+
+
+def _subject(event: StageStarted | Notice) -> str:
+    """What an event is about; a release that is called like its subscription says nothing more."""
+    name, release = event.subscription, event.release
+    if not (name and release) or release == name:
+        return name
+    return f"{name} ({shortened(release, _RELEASE_LENGTH)})"

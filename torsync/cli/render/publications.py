@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torsync.cli.render.summaries import Section, ago
+from torsync.cli.render.summaries import Section, activity, ago
 from torsync.cli.render.text import counted, printable, printable_url, shortened
 from torsync.model.units import format_duration, format_size
 
@@ -74,10 +74,12 @@ def publication_remarks(report: PublishReport) -> list[tuple[str, str]]:
 def summarise_publication_status(report: PublicationStatus, now_s: float) -> str:
     """Say in one line what is known of a publication; ``now_s`` in Unix seconds."""
     files = f"{counted(report.files, 'file')}, {format_size(report.bytes_total)}"
-    parts = [printable(report.stage)]
+    parts = [f"{report.stage} ({report.detail})" if report.detail else report.stage]
+    parts = [printable(parts[0])]
     if report.number:
         parts[0] += f", release {report.number} of {shortened(report.release)} ({files})"
         parts.append(f"published {ago(report.last_release_s, now_s)}")
+    parts += activity(report, now_s)
     if report.holder_pid is not None:
         parts.append(f"held by process {report.holder_pid}")
     return " · ".join(parts)

@@ -15,6 +15,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from torsync.cli.render.histories import history_lines, log_lines
 from torsync.cli.render.output import is_wanted
 from torsync.cli.render.publications import (
     publication_remarks,
@@ -25,7 +26,16 @@ from torsync.cli.render.rich_checkup import checkup_view
 from torsync.cli.render.rich_orders import RichOrders
 from torsync.cli.render.rich_plan import plan_view
 from torsync.cli.render.rich_rows import Row, live_lines
-from torsync.cli.render.rich_status import publications_view, status_view
+from torsync.cli.render.rich_status import both_view
+from torsync.cli.render.rich_watch import Screen
+from torsync.cli.render.rich_words import (
+    LEVEL_STYLES,
+    error_view,
+    hint_line,
+    notice_view,
+    summary_line,
+    unbroken,
+)
 from torsync.cli.render.service_lines import service_lines
 from torsync.cli.render.summaries import (
     Section,
@@ -39,10 +49,10 @@ from torsync.cli.render.summaries import (
     summarise_verify,
     verify_sections,
 )
-from torsync.cli.render.text import PATHS_SHOWN, error_lines, printable
+from torsync.cli.render.text import PATHS_SHOWN, printable
 from torsync.cli.render.trash_lines import summarise_trash, trash_lines
 from torsync.model.errors import ExitCode
-from torsync.model.events import IDLE_STAGES, Level, Notice, Stage, StageStarted
+from torsync.model.events import IDLE_STAGES, Notice, Stage, StageStarted
 from torsync.model.units import format_duration
 
 if TYPE_CHECKING:
@@ -55,20 +65,20 @@ if TYPE_CHECKING:
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.key_report import KeyReport
+    from torsync.model.log_records import LogRecord
     from torsync.model.publish_reports import PublicationStatus, PublishReport
-    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.reports import (
+        CheckReport,
+        HistoryReport,
+        PastReport,
+        StatusReport,
+        VerifyReport,
+    )
     from torsync.model.service_report import ServiceReport
     from torsync.model.trash_reports import TrashReport
 
 REFRESH_S = 0.25
 _TELLING_STAGES = IDLE_STAGES - {Stage.WAITING}  # they say more than that it seeds as well
-_LEVEL_STYLES = {
-    "debug": "dim",
-    "info": "",
-    "warning": "yellow",
-    "error": "bold red",
-    "hint": "cyan",
-}
 
 
 class RichRenderer(RichOrders):
@@ -108,6 +118,7 @@ class RichRenderer(RichOrders):
         self._rows: dict[str, Row] = {}
         self._live: Live | None = None
         self._drawn: list[Text] = []
+        self._screen: Screen | None = None
         self._closing = ThreadEvent()
         self._refresher: Thread | None = None
 
@@ -141,7 +152,7 @@ class RichRenderer(RichOrders):
         summary = summarise_check(report)
         if report.dry_run:
             self._print(
-                _summary(report.name, summary, "yellow"),
+                summary_line(report.name, summary, "yellow"),
                 *plan_view(report, verbose=self._verbose),
             )
             return
@@ -166,7 +177,7 @@ class RichRenderer(RichOrders):
         sections, style = publication_sections(report), "yellow" if report.dry_run else "green"
         self._report(report.name, summarise_publication(report), style, sections)
         for label, text in publication_remarks(report):
-            self._print(_unbroken(Text(f"  {label}: {text}", style="dim")))
+            self._print(unbroken(Text(f"  {label}: {text}", style="dim")))
 
     def status(
         self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus] = ()
@@ -176,10 +187,40 @@ class RichRenderer(RichOrders):
             self._report_lines.status(reports, publications)
             return
         width, now_s = self._console.width, self._wall_clock()
-        if reports or not publications:
-            self._print(*status_view(reports, width, now_s))
-        if publications:
-            self._print(*publications_view(publications, width, now_s))
+        self._print(*both_view(reports, publications, width, now_s))
+
+    def watch(
+        self, reports: Sequence[StatusReport], publications: Sequence[PublicationStatus]
+    ) -> None:
+        """Draw the tables anew in their place."""
+        if self._report_lines is not None:
+            self._report_lines.watch(reports, publications)
+            return
+        with self._lock:
+            if self._screen is None:
+                self._screen = Screen(self._console)
+            try:
+                width, now_s = self._console.width, self._wall_clock()
+                self._screen.show(both_view(reports, publications, width, now_s))
+            except OSError:  # the terminal is gone
+                self._closing.set()
+
+    def history(self, report: HistoryReport) -> None:
+        """Print a line for each update, and with ``verbose`` one for each path."""
+        if self._report_lines is not None:
+            self._report_lines.history(report)
+            return
+        self._print(Text(printable(report.name), "bold"))
+        for line in history_lines(report, verbose=self._verbose):
+            self._print(unbroken(Text(f"  {line}")))
+
+    def log(self, record: LogRecord) -> None:
+        """Print a line of the log."""
+        if self._report_lines is not None:
+            self._report_lines.log(record)
+            return
+        style = LEVEL_STYLES[record.level.value]
+        self._print(*(unbroken(Text(line, style)) for line in log_lines(record)))
 
     def past(self, report: PastReport) -> None:
         """Print a line for each release."""
@@ -188,7 +229,7 @@ class RichRenderer(RichOrders):
             return
         lines = past_lines(report, self._wall_clock())
         self._print(
-            Text(printable(report.name), "bold"), *(_unbroken(Text(f"  {line}")) for line in lines)
+            Text(printable(report.name), "bold"), *(unbroken(Text(f"  {line}")) for line in lines)
         )
 
     def trash(self, report: TrashReport) -> None:
@@ -199,7 +240,7 @@ class RichRenderer(RichOrders):
         lines = trash_lines(report, verbose=self._verbose)
         self._print(
             Text.assemble((printable(report.name), "bold"), "  ", summarise_trash(report)),
-            *(_unbroken(Text(f"  {line}")) for line in lines),
+            *(unbroken(Text(f"  {line}")) for line in lines),
         )
 
     def added(self, name: str, url: str, path: str, config: str) -> None:
@@ -209,7 +250,7 @@ class RichRenderer(RichOrders):
             return
         self._print(
             Text.assemble((printable(name), "bold"), "  ", summarise_added(url, path, config)),
-            _hint(hint_added(name)),
+            hint_line(hint_added(name)),
         )
 
     def key(self, report: KeyReport) -> None:
@@ -219,7 +260,7 @@ class RichRenderer(RichOrders):
             return
         self._print(
             *(
-                _unbroken(Text.assemble((label, "bold"), f"  {text}"))
+                unbroken(Text.assemble((label, "bold"), f"  {text}"))
                 for label, text in key_lines(report)
             )
         )
@@ -239,9 +280,9 @@ class RichRenderer(RichOrders):
         lines = []
         for label, text in service_lines(report):
             if label == "hint":
-                lines.append(_hint(text))
+                lines.append(hint_line(text))
             else:
-                lines.append(_unbroken(Text.assemble((label, "bold"), "  " if label else "", text)))
+                lines.append(unbroken(Text.assemble((label, "bold"), "  " if label else "", text)))
         self._print(*lines)
 
     def error(self, error: TorsyncError, subscription: str = "") -> None:
@@ -251,15 +292,7 @@ class RichRenderer(RichOrders):
         if self._message_lines is not None:
             self._message_lines.error(error, subscription)
             return
-        lines = []
-        for label, text in error_lines(error):
-            if label == "hint":
-                lines.append(_hint(text))
-            elif label:
-                lines.append(_labelled(subscription, label, text))
-            else:
-                lines.append(Text(f"  {text}"))
-        self._print(*lines)
+        self._print(*error_view(error, subscription))
 
     def result(self, exit_code: ExitCode, seconds: float) -> None:
         """Clear the bars; print how the command ended if asked to be verbose."""
@@ -283,6 +316,9 @@ class RichRenderer(RichOrders):
         with self._lock:
             self._rows.clear()
             self.draw()
+            if self._screen is not None:
+                self._screen.close()
+                self._screen = None
 
     def draw(self) -> None:
         """Bring the bars on the screen up to date."""
@@ -333,11 +369,7 @@ class RichRenderer(RichOrders):
         if self._message_lines is not None:
             self._message_lines.event(notice)
             return
-        label = "" if notice.level is Level.INFO else notice.level.value
-        lines = [_labelled(notice.subscription, label, printable(notice.message))]
-        if notice.hint:
-            lines.append(_hint(printable(notice.hint)))
-        self._print(*lines)
+        self._print(*notice_view(notice))
 
     def _report(
         self,
@@ -347,13 +379,13 @@ class RichRenderer(RichOrders):
         sections: Iterable[Section],
         hint: str = "",
     ) -> None:
-        lines = [_summary(name, summary, style_of_differences)]
+        lines = [summary_line(name, summary, style_of_differences)]
         for section in sections:
             lines.append(Text(f"  {section.label}", style="red" if section.is_problem else ""))
             paths = section.lines(None if self._verbose else PATHS_SHOWN)
-            lines += [_unbroken(Text(f"    {path}", style="dim")) for path in paths]
+            lines += [unbroken(Text(f"    {path}", style="dim")) for path in paths]
         if hint:
-            lines.append(_hint(hint))
+            lines.append(hint_line(hint))
         self._print(*lines)
 
     def _print(self, *lines: RenderableType) -> None:
@@ -363,30 +395,3 @@ class RichRenderer(RichOrders):
                 self._console.print(Group(*lines), crop=False)
             except OSError:  # the terminal is gone; the work goes on
                 self._closing.set()
-
-
-def _summary(name: str, summary: str, style_of_differences: str) -> Text:
-    outcome, colon, rest = summary.partition(": ")
-    style = "green" if outcome.startswith("in sync") else style_of_differences
-    return Text.assemble((printable(name), "bold"), "  ", (outcome, style), colon, rest)
-
-
-def _unbroken(text: Text) -> Text:
-    """Leave a long line to the terminal, so that it can be copied whole."""
-    text.no_wrap, text.overflow = True, "ignore"
-    return text
-
-
-def _hint(text: str) -> Text:
-    line = _labelled("", "hint", text)
-    has_command = "torsync " in text
-    return _unbroken(line) if has_command else line
-
-
-def _labelled(name: str, label: str, text: str) -> Text:
-    line = Text()
-    if name:
-        line.append(printable(name), style="bold").append(": ")
-    if label:
-        line.append(f"{label}: ", style=_LEVEL_STYLES[label])
-    return line.append(text)

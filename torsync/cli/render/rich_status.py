@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from torsync.cli.render.publications import summarise_publication_status
-from torsync.cli.render.summaries import ago, release_of, summarise_status
-from torsync.cli.render.text import printable
+from torsync.cli.render.summaries import activity, advice, ago, release_of, summarise_status
+from torsync.cli.render.text import printable, shortened
+from torsync.model.reports import StatusReport
 from torsync.model.units import format_size
 
 if TYPE_CHECKING:
@@ -18,9 +19,23 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from torsync.model.publish_reports import PublicationStatus
-    from torsync.model.reports import StatusReport
 
 _TABLE_WIDTH = 72
+
+
+def both_view(
+    reports: Sequence[StatusReport],
+    publications: Sequence[PublicationStatus],
+    width: int,
+    now_s: float,
+) -> list[RenderableType]:
+    """Lay out subscriptions, then publications, for a terminal of ``width`` cells."""
+    view: list[RenderableType] = []
+    if reports or not publications:
+        view += status_view(reports, width, now_s)
+    if publications:
+        view += publications_view(publications, width, now_s)
+    return view
 
 
 def status_view(reports: Sequence[StatusReport], width: int, now_s: float) -> list[RenderableType]:
@@ -34,6 +49,8 @@ def status_view(reports: Sequence[StatusReport], width: int, now_s: float) -> li
         name = (printable(report.name), "bold")
         if width < _TABLE_WIDTH:
             view.append(Text.assemble(name, "  ", summarise_status(report, now_s)))
+        else:
+            view += _activity(report, now_s)
         view += _last_error(report)
     return view
 
@@ -49,6 +66,8 @@ def publications_view(
         if width < _TABLE_WIDTH:
             name = (printable(report.name), "bold")
             view.append(Text.assemble(name, "  ", summarise_publication_status(report, now_s)))
+        else:
+            view += _activity(report, now_s)
         view += _last_error(report)
     return view
 
@@ -58,9 +77,21 @@ def _last_error(report: StatusReport | PublicationStatus) -> list[RenderableType
     if report.last_error:
         said = ("last error: ", "red"), printable(report.last_error)
         lines.append(Text.assemble((printable(report.name), "bold"), ": ", *said))
-    if report.last_error_hint:
-        lines.append(Text.assemble(("hint: ", "cyan"), printable(report.last_error_hint)))
+    if hint := advice(report):
+        lines.append(Text.assemble(("hint: ", "cyan"), hint))
     return lines
+
+
+def _activity(report: StatusReport | PublicationStatus, now_s: float) -> list[RenderableType]:
+    """What a table has no column for."""
+    parts = [printable(report.detail)] if report.detail else []
+    parts += activity(report, now_s)
+    if isinstance(report, StatusReport) and report.newest and not report.between:
+        parts.append(f"{shortened(report.newest)} is there")
+    if not parts:
+        return []
+    name = (printable(report.name), "bold")
+    return [Text.assemble(name, ": ", (" · ".join(parts), "dim"))]
 
 
 def _new_table(name: str) -> Table:

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from torsync.cli.render.text import (
     PATHS_SHOWN,
     counted,
+    describe_progress,
     piece_ranges,
     printable,
     printable_url,
     shortened,
+    time_left,
 )
+from torsync.model.events import Stage
 from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from torsync.model.key_report import KeyReport
+    from torsync.model.publish_reports import PublicationStatus
     from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
 
 
@@ -195,14 +199,43 @@ def summarise_status(report: StatusReport, now_s: float) -> str:
     at = f"at {shortened(report.release)} ({files})" if report.release else "never synced"
     if report.between:
         at = f"on the way from {release_of(report)}"
+    elif report.newest:
+        at += f", {shortened(report.newest)} is there"
+    stage = f"{printable(report.stage)} ({printable(report.detail)})" if report.detail else None
     parts = [
-        f"{printable(report.stage)}, {at}",
+        f"{stage or printable(report.stage)}, {at}",
+        *activity(report, now_s),
         f"checked {ago(report.last_check_s, now_s)}",
         f"updated {ago(report.last_update_s, now_s)}",
     ]
     if report.holder_pid is not None:
         parts.append(f"held by process {report.holder_pid}")
     return " · ".join(parts)
+
+
+def activity(report: StatusReport | PublicationStatus, now_s: float) -> list[str]:
+    """What the running service says of progress, and of what comes next."""
+    parts = []
+    if report.progress is not None and (how_far := describe_progress(report.progress)):
+        parts.append(how_far)
+    if report.next_check_s is not None:
+        left_s = report.next_check_s - now_s
+        parts.append(f"next check in {time_left(left_s)}" if left_s >= 1 else "next check now")
+    if report.restarts:
+        parts.append(f"begun again {counted(report.restarts, 'time')}")
+    return parts
+
+
+def advice(report: StatusReport | PublicationStatus) -> str:
+    """What a person may do about it, if something waits for one; empty else."""
+    name = printable(shlex.quote(report.name))
+    if report.last_error_hint:
+        return printable(report.last_error_hint)
+    if report.stage == Stage.PAUSED:
+        return f"`torsync resume {name}` goes on"
+    if report.stage == Stage.NEEDS_APPROVAL:
+        return f"`torsync plan {name}` shows what it would do, `torsync apply {name}` does it"
+    return ""
 
 
 def past_lines(report: PastReport, now_s: float) -> list[str]:

@@ -22,7 +22,7 @@ from torsync.model.orders import MakeRelease, Terms, order_from_json
 from torsync.service.control.gate import BODY_BYTES, Gate, answer
 from torsync.service.control.lines import dump
 from torsync.service.control.planning import give_plan
-from torsync.service.control.streams import Ears, Stream, order_lines, sent_events
+from torsync.service.control.streams import Ears, Stream, at_work, order_lines, sent_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -102,10 +102,12 @@ class ControlApp:
         if isinstance(config, PublicationConfig):
             return await self._give(name, MakeRelease(dry_run=True), Terms())
         hub, pending, ears = give_plan(config, self._state_dir, self._is_closing)
-        return Stream(order_lines(name, pending, ears, hub), LINES)
+        return Stream(order_lines(name, pending, ears, hub, []), LINES)
 
     async def _give(self, name: str, order: Order, terms: Terms) -> Response:
-        ears = Ears(self._desk.hub, [name])  # before: nothing that is said of it is missed
+        hub = self._desk.hub
+        ears = Ears(hub, [name])  # before: nothing that is said of it is missed
+        before = at_work(hub, name)
         try:
             pending = await run_in_threadpool(self._desk.give, name, order, terms)
         except UsageError as error:
@@ -115,7 +117,7 @@ class ControlApp:
         except BaseException:
             ears.close()
             raise
-        return Stream(order_lines(name, pending, ears, self._desk.hub), LINES)
+        return Stream(order_lines(name, pending, ears, hub, before), LINES)
 
     def _config_of(self, name: str) -> Any:
         for worker in self._desk.workers():

@@ -120,7 +120,7 @@ def _continues(before: Event, event: Event) -> bool:
 
 
 async def order_lines(
-    name: str, pending: Pending, ears: Ears, hub: Hub
+    name: str, pending: Pending, ears: Ears, hub: Hub, before: list[dict[str, Any]]
 ) -> AsyncGenerator[bytes, None]:
     """Give what is said of a name until an order has its outcome, and that.
 
@@ -130,14 +130,15 @@ async def order_lines(
         name: of the subscription or publication.
         pending: the order.
         ears: that hear the name; they are closed at the end.
-        hub: knows what it does now.
+        hub: knows what it does.
+        before: what is given first; see ``at_work``.
     """
     pending.when_ended(ears.ring)
     loop = asyncio.get_running_loop()
     said_s = loop.time()
     is_begun = False
     try:
-        lines = _now(hub, name)
+        lines = before
         while True:
             is_ended = pending.is_ended  # before: all that was said until then is heard
             lines += map(event_line, ears.heard())
@@ -165,7 +166,7 @@ async def order_lines(
         ears.close()
 
 
-def _now(hub: Hub, name: str) -> list[dict[str, Any]]:
+def at_work(hub: Hub, name: str) -> list[dict[str, Any]]:
     """What a name is at, if it works on something that an order may have to wait for."""
     live = hub.live(name)
     if live.stage is None or live.stage in _AT_REST:

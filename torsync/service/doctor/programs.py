@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -56,6 +57,7 @@ def check_notify(notify: NotifyConfig) -> list[Finding]:
         return [failed(check, said, "run `pip install 'torsync[notify]'` where torsync is")]
     import apprise  # noqa: PLC0415 - optional, and slow
 
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would show the URLs
     wrong = [
         f"number {at} ({url.partition('://')[0]}://…)"
         for at, url in enumerate(notify.urls, 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torsync.disk.lock import holder_command, holder_pid
-from torsync.model.checkup import Finding, failure, ok, skipped, warning
+from torsync.model.checkup import Finding, failed, failure, ok, skipped, warning
 from torsync.model.config import UpdateMode
 from torsync.model.errors import ManifestError, StateError
 from torsync.model.metainfo import parse_metainfo
@@ -61,17 +61,20 @@ def recall(config: SubscriptionConfig, folder: Path, now_s: float) -> Remembered
         now_s: the time in Unix seconds.
     """
     hint = f"run `torsync check-now {config.name}`, or the service: `torsync run`"
-    if not (folder / "state.sqlite").exists():
-        return Remembered(findings=(skipped("state.last", "it was never checked yet", hint),))
+    where = "check the permissions of the state directory, and its disk"
     try:
+        if not (folder / "state.sqlite").exists():
+            return Remembered(findings=(skipped("state.last", "it was never checked yet", hint),))
         state = TreeState(folder, read_only=True)
         try:
             return _read(config, state, folder, now_s)
         finally:
             state.close()
     except StateError as error:
-        where = "check the permissions of the state directory, and its disk"
         return Remembered(findings=(failure("state.database", error, where),))
+    except OSError as error:
+        said = f"the state in {str(folder)!r} cannot be read: {error.strerror}"
+        return Remembered(findings=(failed("state.database", said, where),))
 
 
 def _read(config: SubscriptionConfig, state: TreeState, folder: Path, now_s: float) -> Remembered:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ UNIT = "torsync.service"
 _ANSWER_S = 4.0
 _SYSTEMCTL_S = 5.0
 _SYSTEMD = "/run/systemd/system"
+_LINGER = "/var/lib/systemd/linger"
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "NRestarts", "UnitFileState")
 _START = "run `torsync run`, or have it started: `torsync service install`"
 
@@ -48,9 +50,10 @@ def find_holders(folders: Iterable[Path]) -> Holders:
     pids, trees = [], 0
     for folder in folders:
         trees += 1
-        pid = holder_pid(folder)
-        if pid is not None and holder_command(folder) == SERVICE:
-            pids.append(pid)
+        with suppress(OSError):  # told by the check of the state directory
+            pid = holder_pid(folder)
+            if pid is not None and holder_command(folder) == SERVICE:
+                pids.append(pid)
     return Holders(frozenset(pids), len(pids), trees)
 
 
@@ -83,8 +86,8 @@ def _check_control(state_dir: Path) -> Finding:
         address = (state_dir / "control" / "address").read_text("utf-8").strip()
         token = (state_dir / "control" / "token").read_text("utf-8").strip()
     except OSError as error:
-        said = f"{error.filename!r} cannot be read: {error.strerror}"
-        return failed(check, said, f"run this as the user that the service runs as; else {again}")
+        said = f"{error.filename!r} cannot be read: {error.strerror}; no orders can be given"
+        return warning(check, said, f"run this as the user that the service runs as; else {again}")
     parts = urlsplit(address)
     # No proxy of the environment gets to see the token.
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_S)
@@ -154,22 +157,32 @@ def check_unit(run: Callable[[list[str]], str] = run_systemctl) -> list[Finding]
         unit = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
         if unit.get("LoadState") not in {None, "not-found"}:
             known[scope] = unit
-    return judge_units(known)
+    return judge_units(known, lingers=_lingers())
 
 
-def judge_units(known: Mapping[str, Mapping[str, str]]) -> list[Finding]:
+def _lingers() -> bool:
+    """Whether this user's services go on when they log out."""
+    import pwd  # noqa: PLC0415 - where there is systemd
+
+    with suppress(KeyError):
+        return os.path.exists(os.path.join(_LINGER, pwd.getpwuid(os.geteuid()).pw_name))
+    return False
+
+
+def judge_units(known: Mapping[str, Mapping[str, str]], *, lingers: bool) -> list[Finding]:
     """Decide what systemd says of torsync's units.
 
     Args:
         known: ``--user`` or ``--system`` → the unit's properties, where there is one.
+        lingers: whether a user's unit goes on when they log out.
     """
     if not known:
         hint = "to have it started with the system: `torsync service install`"
         return [skipped("service.unit", f"systemd has no {UNIT}", hint)]
-    return [_judge_unit(scope, unit) for scope, unit in known.items()]
+    return [_judge_unit(scope, unit, lingers=lingers) for scope, unit in known.items()]
 
 
-def _judge_unit(scope: str, unit: Mapping[str, str]) -> Finding:
+def _judge_unit(scope: str, unit: Mapping[str, str], *, lingers: bool) -> Finding:
     check = "service.unit"
     ctl = "systemctl --user" if scope == "--user" else "systemctl"
     log = f"journalctl {'--user ' if scope == '--user' else ''}-u {UNIT} -n 50"
@@ -188,5 +201,8 @@ def _judge_unit(scope: str, unit: Mapping[str, str]) -> Finding:
         return warning(check, shown, f"start it: `{ctl} enable --now {UNIT}`")
     if unit.get("UnitFileState") == "disabled":
         said = f"{shown}, and not started with the system"
-        return warning(check, said, f"`{ctl} enable {UNIT}`")
+        return warning(check, said, f"run `{ctl} enable {UNIT}`")
+    if scope == "--user" and not lingers:
+        said = f"{shown}, until you log out"
+        return warning(check, said, "run `loginctl enable-linger`: then it goes on")
     return ok(check, shown)

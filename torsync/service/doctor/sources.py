@@ -149,6 +149,8 @@ def judge_sources(
         is_needed: whether there is something to fetch.
     """
     ways = _other_ways(places, session)
+    if places.private:
+        findings = [*findings, _judge_private(places)]
     # Nobody can be asked about what is missing where another way leads to the content, too.
     if delivers or not is_needed:
         findings = [
@@ -166,6 +168,14 @@ def judge_sources(
         said = f"no source that was asked has all of the content; peers may be found by {ways}"
         return [*findings, warning("sources.all", said, _ASK)]
     return [*findings, failed("sources.all", "nobody who was asked has all of the content", _ASK)]
+
+
+def _judge_private(places: Places) -> Finding:
+    check = "sources.private"
+    if places.trackers:
+        return ok(check, "it is private: only its trackers make peers known (BEP 27)")
+    said = "it is private, and names no tracker: nobody makes peers known"
+    return failed(check, said, "the publisher has to name a tracker, or not to set private")
 
 
 def _other_ways(places: Places, session: SessionConfig) -> str:

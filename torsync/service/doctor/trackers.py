@@ -66,7 +66,8 @@ def judge_answers(shown: str, answers: Sequence[Announced]) -> Finding:
     peers = max((answer.peers for answer in answers), default=0)
     if seeds < 0:
         return ok("tracker", f"{shown} answers, with {peers} peers")
-    said = f"{shown} answers: {seeds} seeds, {max(leechers, 0)} others"
+    others = max(leechers - 1, 0)  # the one that asked has been counted
+    said = f"{shown} answers: {seeds} seeds, {others} others"
     if seeds == 0 and peers == 0:
         nobody = "start the publisher's seed, and see that it announces to this tracker"
         return warning("tracker", f"{said}: it knows nobody", nobody)

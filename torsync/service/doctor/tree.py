@@ -104,7 +104,10 @@ def check_access(path: Path) -> list[Finding]:
         ]
     findings = [judge_access(path, look_around(path), status.st_uid, os.geteuid())]
     private = path / PRIVATE_FOLDER
-    if private.is_dir() and private.stat().st_uid != status.st_uid:
+    if private.is_dir() and not os.access(private, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        said = f"user {os.geteuid()} may not use {str(private)!r}"
+        findings.append(failed("tree.owner", said, _mend(private)))
+    elif private.is_dir() and private.stat().st_uid != status.st_uid:
         owner, other = private.stat().st_uid, status.st_uid
         said = f"{str(private)!r} belongs to user {owner}, the folder around it to user {other}"
         fix = f"run torsync as one user always, and mend it: `chown -R {other} {private}`"
@@ -130,7 +133,7 @@ def look_around(path: Path) -> Access:
                     looked_at += 1
                     status = entry.stat(follow_symlinks=False)
                     foreign += status.st_uid != own
-                    if stat.S_ISDIR(status.st_mode):
+                    if stat.S_ISDIR(status.st_mode) and entry.name != PRIVATE_FOLDER:
                         waiting.append(entry.path)
                     elif stat.S_ISREG(status.st_mode) and not os.access(
                         entry.path, os.R_OK, effective_ids=True
