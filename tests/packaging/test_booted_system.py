@@ -168,9 +168,12 @@ def this_installation_can_have_a_second_service(system: Booted) -> None:
     assert refused.returncode == 2
     assert "a package has brought" in refused.stdout
     second = CONFIG.replace("/srv/copy", "/srv/second").replace("8080", "8081")
+    words = ("torsync", "service", "install", "--name", "second")
+    assert "enabled, not started" in system.run(*words).stdout
+    made = system.run("stat", "-c", "%a %U %G", "/etc/torsync/second.toml").stdout
+    assert made == "640 root torsync\n"
     system.write("/etc/torsync/second.toml", second)
     system.run("install", "-d", "-o", "torsync", "/srv/second")
-    words = ("torsync", "service", "install", "--name", "second")
     told = system.run(*words)
     assert "enabled and started" in told.stdout
     wait_for_copy(system, "island.txt", "an island", folder="/srv/second")
