@@ -85,6 +85,7 @@ def test_the_package_installs_and_its_service_does_as_the_unit_says(
         a_mistake_in_the_configuration_is_not_started_again(system)
         this_installation_can_have_a_second_service(system)
         a_user_can_have_a_service_too(system)
+        an_update_of_the_package_restarts_what_runs(system, package)
         the_package_can_be_removed(system)
 
 
@@ -207,8 +208,18 @@ def a_user_can_have_a_service_too(system: Booted) -> None:
     system.run("systemctl", "stop", "alice.service")
 
 
-def the_package_can_be_removed(system: Booted) -> None:
+def an_update_of_the_package_restarts_what_runs(system: Booted, package: Path) -> None:
+    again = ("dpkg", "--force-depends", "-i", f"/share/{package.name}")
+    system.run(*again, timeout_s=200)
+    assert not is_active(system)
     system.run("systemctl", "start", UNIT)
+    before = main_pid(system)
+    system.run(*again, timeout_s=200)
+    assert is_active(system)
+    assert main_pid(system) != before
+
+
+def the_package_can_be_removed(system: Booted) -> None:
     system.run("dpkg", "--remove", "torsync", timeout_s=100)
     assert not is_active(system)
     assert system.run("cat", "/etc/torsync/config.toml").stdout == CONFIG
