@@ -242,3 +242,36 @@ def test_for_people_it_is_a_line_for_each(tmp_path: Path) -> None:
     assert any(line.startswith("pack: url.content: failed: file:///nowhere") for line in lines)
     assert any(line.startswith("pack: url.content: hint: check the URL") for line in lines)
     assert ", 1 failed, " in lines[-1] or ", 2 failed, " in lines[-1]
+
+
+def test_a_publication_that_cannot_be_read_or_written(tmp_path: Path) -> None:
+    environment = unprivileged_environment(tmp_path / "site")
+    with Publishing(tmp_path / "publisher") as publishing:
+        publishing.publish(entries={"a": 1000, "b/c": 1000}, secret_key=str(tmp_path / "none.key"))
+        closed = publishing.content() / "b"
+        closed.chmod(0)
+        publishing.torrent().parent.chmod(0o500)
+        outcome = publishing.run("doctor", environment=environment)
+        closed.chmod(0o700)
+        publishing.torrent().parent.chmod(0o700)
+    found = checks(outcome)
+    assert outcome.exit_code == 1
+    for check, hint in (
+        ("tree.access", "ignore"),
+        ("publication.torrent", "folder"),
+        ("publication.key", "torsync keygen"),
+    ):
+        assert found[check]["verdict"] == "failed", found[check]
+        assert hint in found[check]["hint"]
+
+
+def test_a_publication_whose_last_look_failed(tmp_path: Path) -> None:
+    with Publishing(tmp_path / "publisher") as publishing:
+        publishing.publish(entries={"a": 1000}, web_seeds=[f"http://{HOST}:{free_port()}/"])
+        publishing.run("check-now")
+        publishing.run("pause", "pack").assert_ok()
+        outcome = publishing.run("doctor")
+    found = checks(outcome)
+    assert found["state.paused"]["verdict"] == "warning"
+    assert "torsync resume pack" in found["state.paused"]["hint"]
+    assert found["state.last"]["verdict"] in {"warning", "skipped"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.torrents import RawFile, link, make_raw
 from torsync import __version__
 from torsync.model.checkup import (
     CONFIGURATION,
@@ -22,6 +23,7 @@ from torsync.model.checkup import (
 )
 from torsync.model.config import SessionConfig, SubscriptionConfig, UpdateMode
 from torsync.model.errors import ExitCode
+from torsync.model.metainfo import parse_metainfo
 from torsync.model.window import DailyWindow
 from torsync.service.doctor.abilities import Abilities, judge_abilities
 from torsync.service.doctor.clock import judge_clock, judge_server_clock
@@ -233,6 +235,22 @@ class TestDisk:
     ) -> None:
         found = self.GOOD._replace(**changes)  # type: ignore[arg-type]
         assert verdicts(judge_abilities(found, None))[check] is verdict
+
+    @pytest.mark.parametrize(
+        ("changes", "check", "file"),
+        [
+            ({"longest_name": 143}, "disk.names", ("n" * 200, b"x")),
+            ({"links": False}, "disk.kinds", ("a", link("b"))),
+            ({"modes": False}, "disk.kinds", ("a", RawFile(b"x", {"attr": b"x"}))),
+        ],
+    )
+    def test_what_a_release_needs_of_a_file_system(
+        self, changes: dict[str, object], check: str, file: tuple[str, object]
+    ) -> None:
+        manifest = parse_metainfo(make_raw([("b", b"y"), file]))  # type: ignore[list-item]
+        found = self.GOOD._replace(**changes)  # type: ignore[arg-type]
+        assert verdicts(judge_abilities(self.GOOD, manifest))[check] is OK
+        assert verdicts(judge_abilities(found, manifest))[check] is WARNING
 
     @pytest.mark.parametrize(
         ("room", "need", "verdict"),
