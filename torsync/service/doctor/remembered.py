@@ -10,8 +10,8 @@ from torsync.model.checkup import Finding, failed, failure, ok, skipped, warning
 from torsync.model.config import UpdateMode
 from torsync.model.errors import ManifestError, StateError
 from torsync.model.metainfo import parse_metainfo
+from torsync.model.postponed import Postponed
 from torsync.model.units import format_duration
-from torsync.subscribe.consent import postponed_reason
 from torsync.subscribe.state import TreeState
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def _read(config: SubscriptionConfig, state: TreeState, folder: Path, now_s: flo
     polled = poll.sha256 if poll is not None and poll.url == config.url else ""
     is_held = holder_pid(folder) is not None
     checked = state.get("last_check_s")
+    waits = Postponed.load(state.get("postponed"))
     findings = judge_state(
         config,
         is_paused=bool(state.get("paused")),
@@ -90,7 +91,7 @@ def _read(config: SubscriptionConfig, state: TreeState, folder: Path, now_s: flo
         is_pending=bool(polled) and polled != state.synced,
         is_served=is_held and holder_command(folder) == "torsync run",
         between=state.between()[0],
-        postponed=postponed_reason(state),
+        postponed=waits.reason if waits is not None else "",
         last_error=(state.get("last_error"), state.get("last_error_hint")),
         checked_ago_s=now_s - float(checked) if checked else None,
     )
