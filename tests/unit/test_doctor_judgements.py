@@ -36,7 +36,7 @@ from torsync.service.doctor.running import Holders, judge_holders, judge_units, 
 from torsync.service.doctor.sockets import Owner
 from torsync.service.doctor.sources import Places, judge_sources
 from torsync.service.doctor.space import Need, Room, judge_space, judge_state_space
-from torsync.service.doctor.trackers import judge_answers, read_answer, scrape_url, show_tracker
+from torsync.service.doctor.trackers import judge_answers, read_answer, scrape_url
 from torsync.service.doctor.tree import Access, judge_access
 from torsync.service.doctor.url import Head, judge_conditional, judge_head
 from torsync.swarm.udp_tracker import Announced, TrackerError
@@ -439,10 +439,6 @@ class TestSources:
     )
     def test_where_a_tracker_is_scraped(self, announce: str, scrape: str | None) -> None:
         assert scrape_url(announce) == scrape
-
-    def test_no_passkey_is_shown(self) -> None:
-        url = "https://u:pw@t.example:8443/5ecre7/announce?key=5ecre7"
-        assert show_tracker(url) == "https://u:***@t.example:8443"
 
 
 class TestService:

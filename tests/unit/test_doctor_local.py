@@ -35,7 +35,7 @@ from torsync.model.config import (
 from torsync.model.errors import ConfigError, InterruptedByUserError, StateError
 from torsync.model.events import discard
 from torsync.service.control.credentials import held_control, make_token, write_address
-from torsync.service.control.reading import routes
+from torsync.service.control.reading import routes_for
 from torsync.service.control.server import ControlServer
 from torsync.service.doctor import running
 from torsync.service.doctor.abilities import check_abilities, try_all
@@ -505,7 +505,7 @@ class TestService:
         desk = ScriptedDesk(tmp_path)
         with (
             closing(Logbook(tmp_path)) as logbook,
-            serving(tmp_path, desk, routes(desk, tmp_path, logbook)),
+            serving(tmp_path, desk, routes_for(desk, tmp_path, logbook)),
         ):
             found = self.check(tmp_path)
         assert found.verdict is OK, found
