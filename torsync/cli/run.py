@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import ExitCode
@@ -38,7 +37,7 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
         one_off: whether it comes from a command line, and may run beside the service; otherwise
             it comes from the file, which is read anew when that is asked for.
     """
-    from torsync.service.control.server import open_control
+    from torsync.service.control.server import opener
     from torsync.service.hub import Hub
     from torsync.service.limits import allow_open_files
     from torsync.service.logbook import Logbook
@@ -73,7 +72,7 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
             on_order_failed=on_order_failed,
             hooks=hooks,
             load=None if one_off else load,
-            open_control=None if one_off else partial(open_control, context.state_dir),
+            open_control=None if logbook is None else opener(context.state_dir, logbook),
             is_alone=not one_off,
             notifier=Notifier.from_environ(os.environ),
         )
