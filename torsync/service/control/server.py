@@ -19,16 +19,15 @@ from torsync.service.control.credentials import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from starlette.routing import BaseRoute, Route
+    from starlette.routing import BaseRoute
 
     from torsync.model.config import ServiceConfig
     from torsync.model.events import EventSink
     from torsync.publish.serving import WebServer
     from torsync.service.desk import Desk
-    from torsync.service.logbook import Logbook
 
 _NAME = "control"
 _BACKLOG = 128
@@ -37,26 +36,14 @@ _HEADERS_S = 10.0
 _CLOSE_PATIENCE_S = 5.0
 
 
-def opener(state_dir: Path, logbook: Logbook) -> Callable[[Desk, ServiceConfig], ControlServer]:
-    """Give what opens the control API of a service as it is configured, one after the other.
-
-    Args:
-        state_dir: of the service.
-        logbook: of it.
-    """
-    routes: list[Route] = []
-
-    def open_control(desk: Desk, config: ServiceConfig) -> ControlServer:
-        from torsync.service.control import reading  # noqa: PLC0415 - costs start-up time
-
-        assert config.control is not None, "no control API is configured"
-        if not routes:  # its metrics count from now on, also where it moves to another port
-            routes.extend(reading.routes(desk, state_dir, logbook))
-        server = ControlServer(desk, state_dir, config.control, desk.hub.sink, routes)
-        server.start()
-        return server
-
-    return open_control
+def open_control(
+    state_dir: Path, desk: Desk, config: ServiceConfig, routes: Sequence[BaseRoute] = ()
+) -> ControlServer:
+    """Start the control API of a service, as it is configured; see ``ControlServer``."""
+    assert config.control is not None, "no control API is configured"
+    server = ControlServer(desk, state_dir, config.control, desk.hub.sink, routes)
+    server.start()
+    return server
 
 
 class ControlServer:
