@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from torsync import __version__
 from torsync.model.checkup import (
     CONFIGURATION,
     Finding,
@@ -29,11 +30,11 @@ from torsync.service.doctor.dht import judge_dht
 from torsync.service.doctor.listening import Bound, Listen, judge_bound, judge_reach
 from torsync.service.doctor.reach import Attempt, judge_attempts, judge_certificate
 from torsync.service.doctor.remembered import judge_state
-from torsync.service.doctor.running import Holders, judge_answer, judge_holders, judge_units
+from torsync.service.doctor.running import Holders, judge_holders, judge_units, judge_version
 from torsync.service.doctor.sockets import Owner
 from torsync.service.doctor.sources import Places, judge_sources
 from torsync.service.doctor.space import Need, Room, judge_space, judge_state_space
-from torsync.service.doctor.trackers import judge_answers, read_answer, show_tracker
+from torsync.service.doctor.trackers import judge_answers, read_answer, scrape_url, show_tracker
 from torsync.service.doctor.tree import Access, judge_access
 from torsync.service.doctor.url import Head, judge_conditional, judge_head
 from torsync.swarm.udp_tracker import Announced, TrackerError
@@ -167,6 +168,7 @@ class TestState:
             "is_pending": False,
             "is_served": True,
             "between": "",
+            "postponed": "",
             "last_error": ("", ""),
             "checked_ago_s": 30.0,
             **changes,
@@ -181,6 +183,7 @@ class TestState:
             ({"is_pinned": True}, "state.pinned", WARNING),
             ({"is_pending": True, "update": UpdateMode.ASK}, "state.approval", WARNING),
             ({"between": "v2", "is_served": False}, "state.between", WARNING),
+            ({"postponed": "the game runs"}, "state.postponed", WARNING),
             ({"last_error": ("no answer", "")}, "state.last", WARNING),
             ({"checked_ago_s": None}, "state.last", WARNING),
             ({"checked_ago_s": 4000.0}, "state.last", WARNING),
@@ -385,14 +388,14 @@ class TestSources:
             (Announced(3, 2, 5), OK),
             (Announced(0, 1, 1), OK),
             (Announced(-1, -1, 0), OK),
-            (Announced(0, 1, 0), WARNING),
+            (Announced(0, 0, 1), WARNING),
         ],
     )
     def test_a_tracker_that_knows_nobody(self, answer: Announced, verdict: Verdict) -> None:
         assert judge_answers("http://t.example", [answer]).verdict is verdict
 
     def test_an_answer_of_a_tracker_is_read(self) -> None:
-        assert read_answer(b"d8:completei2e10:incompletei1e5:peers6:abcdefe") == (2, 1, 1)
+        assert read_answer(b"d8:completei2e10:incompletei1e5:peers6:abcdefe") == (2, 0, 1)
         assert read_answer(b"d5:peersld2:ip1:14:porti1eeee") == (-1, -1, 1)
 
     @pytest.mark.parametrize(
@@ -406,6 +409,18 @@ class TestSources:
     def test_what_a_tracker_refuses_is_told(self, body: bytes, said: str) -> None:
         with pytest.raises(TrackerError, match=said):
             read_answer(body)
+
+    @pytest.mark.parametrize(
+        ("announce", "scrape"),
+        [
+            ("http://t.example/announce", "http://t.example/scrape"),
+            ("http://t.example/x/announce.php?key=1", "http://t.example/x/scrape.php?key=1"),
+            ("http://t.example/a", None),
+            ("http://t.example/announce/x", None),
+        ],
+    )
+    def test_where_a_tracker_is_scraped(self, announce: str, scrape: str | None) -> None:
+        assert scrape_url(announce) == scrape
 
     def test_no_passkey_is_shown(self) -> None:
         url = "https://u:pw@t.example:8443/5ecre7/announce?key=5ecre7"
@@ -425,11 +440,10 @@ class TestService:
         assert judge_holders(holders).verdict is verdict
 
     @pytest.mark.parametrize(
-        ("status", "version", "verdict"),
-        [(200, "", OK), (200, "0.0.1", WARNING), (401, "", FAILED), (500, "", FAILED)],
+        ("version", "verdict"), [(__version__, OK), ("0.0.1", WARNING), ("", WARNING)]
     )
-    def test_how_it_answers(self, status: int, version: str, verdict: Verdict) -> None:
-        assert judge_answer(status, version, "http://127.0.0.1:1").verdict is verdict
+    def test_a_service_of_another_version(self, version: str, verdict: Verdict) -> None:
+        assert judge_version(version).verdict is verdict
 
     @pytest.mark.parametrize(
         ("changes", "lingers", "verdict", "hint"),

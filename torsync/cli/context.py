@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SessionConfig,
         SubscriptionConfig,
     )
+    from torsync.model.events import EventSink
     from torsync.model.guard import Allowance
     from torsync.service.hooks import CommandHooks
     from torsync.subscribe.surroundings import Surroundings
@@ -146,7 +147,9 @@ class Context:
                 sessions.close()
 
     @contextmanager
-    def hooks(self, notify: NotifyConfig | None, *, check: bool = False) -> Iterator[CommandHooks]:
+    def hooks(
+        self, notify: NotifyConfig | None, *, check: bool = False, sink: EventSink | None = None
+    ) -> Iterator[CommandHooks]:
         """Give what runs the commands of the configuration, and notifies.
 
         At the end of the block it is waited for commands that run, and what is being sent.
@@ -154,20 +157,22 @@ class Context:
         Args:
             notify: who is notified; None: nobody.
             check: see first that this can be done, which takes a moment.
+            sink: for events; None: the renderer.
 
         Raises:
             ConfigError: there are notifications, and nothing that could send them.
         """
         from torsync.service.hooks import CommandHooks
 
+        sink = sink or self.renderer.event
         notifications = None
         if notify is not None and (notify.urls or check):
             from torsync.service.notify import Notifications
 
-            notifications = Notifications(notify.urls, self.renderer.event)
+            notifications = Notifications(notify.urls, sink)
             if check:
                 notifications.check()
-        hooks = CommandHooks(self.renderer.event, self.stop.is_set, notifications=notifications)
+        hooks = CommandHooks(sink, self.stop.is_set, notifications=notifications)
         try:
             yield hooks
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,11 +51,13 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
     from torsync.service.systemd.notify import Notifier
 
     allow_open_files()
-    # The log is the service's, and one process writes it.
-    with (
-        context.hooks(config.notify, check=True) as hooks,
-        nullcontext() if one_off else closing(Logbook(context.state_dir)) as logbook,
-    ):
+    with ExitStack() as opened:
+        logbook = None
+        if not one_off:  # the log is the service's, and one process writes it
+            logbook = opened.enter_context(closing(Logbook(context.state_dir)))
+        sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
+        hub = Hub(*sinks, edit=context.redactor.event)
+        hooks = opened.enter_context(context.hooks(config.notify, check=True, sink=hub.sink))
 
         def load() -> Config:
             found = context.load_config()
@@ -92,8 +94,6 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
             is_alone=not one_off,
             notifier=Notifier.from_environ(os.environ),
         )
-        sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
-        hub = Hub(*sinks, edit=context.redactor.event)
         service = Supervisor(config, context.state_dir, hub, ties)
         service.run(context.stop, context.reload)
     return ExitCode.OK
