@@ -83,7 +83,8 @@ def test_a_live_status_says_how_far_it_is_and_what_comes_next() -> None:
             "skyrim: downloading (from peers), at pack-1.3 (1,219 files, 2.1 GB), "
             "pack-1.4 is there · 45%, 945 MB of 2.1 GB, 12 of 345 files, "
             "12.3 MB/s down, 120 kB/s up, 8 peers, 1 m 34 s left"
-            " · next check in 3 m 20 s · begun again 1 time · checked 3 m 20 s ago · updated 2 d 7 h ago · held by process 4711"
+            " · next check in 3 m 20 s · begun again 1 time"
+            " · checked 3 m 20 s ago · updated 2 d 7 h ago · held by process 4711"
         )
     ]
 
