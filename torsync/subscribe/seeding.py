@@ -98,7 +98,7 @@ class Seeding:
         from torsync.subscribe.fetch import tell_failures  # noqa: PLC0415 - not needed where nothing has changed
 
         tell_failures(self._voice, self._torrent)
-        self._sharing.tell(self._torrent)
+        self.tell()
         try:
             self._torrent.raise_failure()
             began = time.monotonic()
@@ -117,6 +117,11 @@ class Seeding:
         except TorsyncError:
             self.stop()
             raise
+
+    def tell(self) -> None:
+        """Say how it is going, if anything is seeded."""
+        if self._torrent is not None:
+            self._sharing.tell(self._torrent)
 
     def _vouched(self, release: Release, ledger: Mapping[str, LedgerRow]) -> bytes:
         """One byte per file of a release, 1 where stat and ledger say that it is right."""

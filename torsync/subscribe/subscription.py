@@ -136,6 +136,7 @@ class Subscription:
         if stage is not Stage.WAITING:  # ``status`` goes on to say that it seeds
             self._state.note_stage(stage.value)
         self._unnoted(StageStarted(self.config.name, stage, detail))
+        self._seeding.tell()
 
     @property
     def opens_in_s(self) -> float | None:
