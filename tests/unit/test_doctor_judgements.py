@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from torsync import __version__
 from torsync.model.checkup import (
     CONFIGURATION,
     Finding,
@@ -29,7 +30,7 @@ from torsync.service.doctor.dht import judge_dht
 from torsync.service.doctor.listening import Bound, Listen, judge_bound, judge_reach
 from torsync.service.doctor.reach import Attempt, judge_attempts, judge_certificate
 from torsync.service.doctor.remembered import judge_state
-from torsync.service.doctor.running import Holders, judge_answer, judge_holders, judge_units
+from torsync.service.doctor.running import Holders, judge_holders, judge_units, judge_version
 from torsync.service.doctor.sockets import Owner
 from torsync.service.doctor.sources import Places, judge_sources
 from torsync.service.doctor.space import Need, Room, judge_space, judge_state_space
@@ -167,6 +168,7 @@ class TestState:
             "is_pending": False,
             "is_served": True,
             "between": "",
+            "postponed": "",
             "last_error": ("", ""),
             "checked_ago_s": 30.0,
             **changes,
@@ -181,6 +183,7 @@ class TestState:
             ({"is_pinned": True}, "state.pinned", WARNING),
             ({"is_pending": True, "update": UpdateMode.ASK}, "state.approval", WARNING),
             ({"between": "v2", "is_served": False}, "state.between", WARNING),
+            ({"postponed": "the game runs"}, "state.postponed", WARNING),
             ({"last_error": ("no answer", "")}, "state.last", WARNING),
             ({"checked_ago_s": None}, "state.last", WARNING),
             ({"checked_ago_s": 4000.0}, "state.last", WARNING),
@@ -437,11 +440,10 @@ class TestService:
         assert judge_holders(holders).verdict is verdict
 
     @pytest.mark.parametrize(
-        ("status", "version", "verdict"),
-        [(200, "", OK), (200, "0.0.1", WARNING), (401, "", FAILED), (500, "", FAILED)],
+        ("version", "verdict"), [(__version__, OK), ("0.0.1", WARNING), ("", WARNING)]
     )
-    def test_how_it_answers(self, status: int, version: str, verdict: Verdict) -> None:
-        assert judge_answer(status, version, "http://127.0.0.1:1").verdict is verdict
+    def test_a_service_of_another_version(self, version: str, verdict: Verdict) -> None:
+        assert judge_version(version).verdict is verdict
 
     @pytest.mark.parametrize(
         ("changes", "lingers", "verdict", "hint"),

@@ -69,15 +69,18 @@ def examine(
         return [*tell_problems(error, config_path), *check_state_dir(state_dir)]
     subscriptions, publications = choose(config)
     holders = find_holders(
+        state_dir,
         [
             *(state_folder(state_dir, one.path) for one in config.subscriptions.values()),
             *(publication_folder(state_dir, one.path) for one in config.publications.values()),
-        ]
+        ],
     )
     jobs = [
         Job("configuration.file", partial(check_configuration, config, config_path)),
         Job("state_dir.access", partial(check_state_dir, state_dir)),
-        Job("service.running", partial(check_service, config.service, state_dir, holders)),
+        Job(
+            "service.running", partial(check_service, config.service, state_dir, holders, stopping)
+        ),
         Job("service.unit", check_unit),
         Job("listen.port", partial(check_listening, config.session, holders.service)),
         Job("dht.nodes", partial(check_dht, config.session, stopping)),
@@ -144,18 +147,16 @@ def _examine_remote(
 
     remote = check_remote(config)
     manifest = remote.manifest or known.manifest
+    newest = remote.fetched.sha256 if remote.fetched is not None else ""
     jobs = [
         Job("signature", partial(check_signature, config, remote.fetched, known.vouched)),
-        Job("disk.space", partial(check_space, config, folder, known, manifest)),
+        Job("disk.space", partial(check_space, config, folder, known, manifest, newest)),
     ]
     if manifest is None:
         why = "no release is known whose sources could be asked"
         jobs.append(Job("sources.all", lambda: [skipped("sources.all", why, "see url above")]))
     else:
-        fetched = remote.fetched
-        is_synced = bool(known.synced) and (
-            fetched.sha256 == known.synced if fetched is not None else not known.is_pending
-        )
+        is_synced = bool(known.synced) and (newest or known.polled) == known.synced
         places = places_of(manifest, web_seeds=config.web_seeds, peers=config.peers)
         asking = partial(
             check_sources, manifest, places, everything.session, stopping, is_synced=is_synced
