@@ -24,6 +24,7 @@ from torsync.model.reports import CheckReport, PauseReport, VerifyReport
 from torsync.service import subscription_runner
 from torsync.service.inbox import Inbox, Pending
 from torsync.service.subscription_runner import SubscriptionRunner
+from torsync.subscribe.remote.poll import Validators
 from torsync.subscribe.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class World:
     refused: list[TorsyncError] = field(default_factory=list)
     forced: list[bool] = field(default_factory=list)
     closed: int = 0
+    news: list[LongPoll] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.inbox: Inbox = Waiting(self)
@@ -119,6 +121,7 @@ class FakeSubscription:
         self, _config: SubscriptionConfig, _folder: Path, _around: Surroundings, *, news: LongPoll
     ) -> None:
         assert not news.is_listening, "nothing was polled yet"
+        self.world.news.append(news)
         self.world.opened_s.append(self.world.now_s)
         self.world.open()
 
@@ -517,3 +520,23 @@ def test_a_failure_that_nobody_foresaw_is_told_to_whoever_waits(run: Callable[..
     with pytest.raises(TorsyncError, match=r"nobody foresaw.*ZeroDivisionError"):
         pending.outcome()
     assert world.closed == 1
+
+
+def test_nothing_waits_for_news_of_what_is_paused_or_has_crashed(
+    run: Callable[..., None],
+) -> None:
+    def crash() -> CheckReport:
+        raise ZeroDivisionError("oh")
+
+    def pause() -> CheckReport:
+        world.inbox.put(Pause())
+        world.inbox.put(Resume())
+        return fine()
+
+    world = World([pause, crash, fine])
+    with pytest.raises(ZeroDivisionError):
+        run(world)
+    assert len(world.news) == 2, "another one each time that it is opened"
+    for news in world.news:
+        news.arm(Validators('"etag"', ""), "digest")
+        assert not news.is_listening, "it is closed for good"
