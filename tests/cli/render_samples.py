@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from torsync.model.checkup import Finding, failed, named, ok, skipped, warning
 from torsync.model.events import Level, Progress, Stage
 from torsync.model.history import record_of_release, record_of_update, without_paths
 from torsync.model.log_records import LogRecord
@@ -268,3 +269,15 @@ def hashing(path: str) -> Progress:
         eta_s=0.4,
         path=path,
     )
+
+
+def findings() -> list[Finding]:
+    """One of each verdict, of the whole and of a subscription."""
+    return [
+        ok("configuration.file", "it is right"),
+        skipped("notify.urls", "nobody is told"),
+        *named("skyrim", [warning("tracker", "it knows nobody", "start the seed")]),
+        *named(
+            "skyrim", [failed("url.http", f"found {HOSTILE}", "run `torsync check-now skyrim`")]
+        ),
+    ]

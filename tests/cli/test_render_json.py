@@ -47,13 +47,20 @@ def test_progress_is_written_at_most_twice_a_second_for_each_subscription_and_st
     for _ in range(20):  # two seconds
         for name in ("skyrim", "wiki"):
             output.renderer.event(downloading(name))
-            output.renderer.event(Progress(name, Stage.SEEDING))
+            output.renderer.event(Progress(name, Stage.HASHING))
         output.clock.now_s += 0.1
 
     written = [(line["name"], line["stage"]) for line in output.lines()]
 
     assert len(written) == 16
     assert {written.count(key) for key in set(written)} == {4}
+
+
+def test_seeding_goes_on_without_a_word() -> None:
+    output = Output()
+    output.renderer.event(Progress("skyrim", Stage.SEEDING, peers=3))
+
+    assert output.lines() == []
 
 
 def test_every_change_of_stage_is_written_at_once() -> None:
@@ -85,6 +92,8 @@ def test_progress_carries_counts_rates_and_time_left() -> None:
             "eta_s": 94.0,
             "rate": 0,
             "path": "",
+            "bytes_received": 0,
+            "bytes_sent": 0,
         }
     ]
 

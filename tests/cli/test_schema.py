@@ -15,6 +15,7 @@ from tests.cli.render_samples import (
     HOSTILE,
     check_report,
     downloading,
+    findings,
     history_reports,
     live_status,
     log_records,
@@ -26,6 +27,7 @@ from tests.cli.render_samples import (
     verify_report,
 )
 from torsync.cli.render.json_lines import JsonRenderer
+from torsync.model.checkup import Verdict
 from torsync.model.errors import ConfigError, ExitCode, RemoteUnreachableError
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.key_report import KeyReport
@@ -43,6 +45,7 @@ LINE_TYPES = (
     *("trash_list", "trash_restore", "trash_empty", "release", "publication_status"),
     *("key", "history", "publication_history", "log"),
     *("service", "paused", "reload", "api_stage", "api_begun", "api_report", "api_error"),
+    *("doctor_check",),
 )
 
 
@@ -78,6 +81,7 @@ def samples() -> list[dict[str, Any]]:
         renderer.history(history)
     renderer.log(log_records()[0])
     renderer.added("skyrim", "https://x.example/a.torrent", "/games", "/c.toml")
+    renderer.checkup(findings())
     renderer.key(KeyReport("0A1B", "RWQ", "/k.pub", "/k", encrypted=False))
     for command in ("service install", "service uninstall"):
         renderer.service(ServiceReport(command, "torsync.service", "user", written_paths=("/u",)))
@@ -130,6 +134,7 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         *("subscription pause", "subscription resume"),
         *("publication pause", "publication resume"),
         "reload",
+        "check doctor",
         "key keygen",
         "service service install",
         "service service uninstall",
@@ -178,6 +183,7 @@ def test_every_field_is_required_described_and_nothing_else_allowed(line_type: s
         ("plan", plan_report().as_json()),
         ("verify", verify_report().as_json()),
         ("status", status_reports()[0].as_json()),
+        ("doctor_check", findings()[0].as_json()),
         ("release", publish_reports()[0].as_json()),
         ("publication_status", publication_statuses()[0].as_json()),
         ("history", history_reports()[0].as_json()),
@@ -196,4 +202,7 @@ def test_stages_levels_and_exit_codes_are_those_of_the_code() -> None:
 
     assert definitions["progress"]["properties"]["stage"]["enum"] == [s.value for s in Stage]
     assert definitions["notice"]["properties"]["level"]["enum"] == [n.value for n in Level]
+    assert definitions["doctor_check"]["properties"]["verdict"]["enum"] == [
+        v.value for v in Verdict
+    ]
     assert definitions["result"]["properties"]["exit_code"]["enum"] == [int(c) for c in ExitCode]

@@ -252,6 +252,7 @@ class Torsync:
         tree: the default folder of a subscription; not made here.
         session: the table ``[session]``; loopback only.
         subscriptions: the tables ``[subscriptions.NAME]``.
+        service: the table ``[service]``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -261,6 +262,7 @@ class Torsync:
         self.state_dir = folder / "state"
         self.session: Json = {"listen": [f"{HOST}:0"], "dht": False, "lsd": False}
         self.subscriptions: dict[str, Json] = {}
+        self.service: Json = {}
         self._home = folder / "home"
         self._home.mkdir()
         self._started: list[Running] = []
@@ -332,7 +334,11 @@ class Torsync:
         return folder
 
     def _write_config(self) -> None:
-        config = {"session": self.session, "subscriptions": self.subscriptions}
+        config = {
+            "session": self.session,
+            "subscriptions": self.subscriptions,
+            "service": self.service,
+        }
         self.config_file.write_text(tomli_w.dumps(config), encoding="utf-8")
 
     def _arguments(self, given: Iterable[Argument]) -> list[str]:

@@ -156,9 +156,9 @@ class Api:
         with contextlib.closing(self.connect()) as connection:
             content = None if body is None else json.dumps(body).encode()
             connection.request(method, target, content, self.headers())
-            answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
-            yield answer
+            with contextlib.closing(connection.getresponse()) as answer:
+                assert answer.status == 200, answer.read()
+                yield answer
 
     def raw(self, request: bytes) -> bytes:
         """Send bytes, and give all that comes until the connection ends."""

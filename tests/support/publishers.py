@@ -85,6 +85,7 @@ class Publishing(Torsync):
             "subscriptions": self.subscriptions,
             "publications": self.publications,
             "feed": self.feed,
+            "service": self.service,
         }
         self.config_file.write_text(tomli_w.dumps(config), encoding="utf-8")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.cli import Publisher, Torsync, snapshot
+from tests.support.cli import Publisher, Torsync, is_report, snapshot
+from tests.support.processes import wait_until
 from tests.support.torrents import info_hash
 from tests.support.trees import assert_same_tree, tree_bytes
 from tests.support.updates import make, publish
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.cli import Json, Outcome
+    from tests.support.publishers import Publishing
     from tests.support.trees import Content
 
 MOVED = bytes(range(250)) * 300
@@ -98,7 +101,8 @@ def test_an_update_that_the_command_refuses_changes_nothing_until_it_agrees(
     assert_postponed(guarded.run(command, "pack"), "the game runs")
     assert snapshot(guarded.tree) == before
     found = status(guarded)
-    assert (found["stage"], found["last_error"]) == ("postponed", "")
+    assert (found["stage"], found["detail"]) == ("postponed", "the game runs")
+    assert found["last_error"] == ""
     assert found["last_check_s"] is not None
 
     hook.will_end(0)
@@ -259,3 +263,61 @@ def test_a_repair_is_told_as_an_update(guarded: Torsync, hook: Hook) -> None:
     guarded.run("verify", "--repair").assert_ok()
     (run,) = hook.runs("on_update")
     assert (run["stdin"]["added_paths"], run["stdin"]["from_release"]) == (["new"], "two")
+
+
+# --- the service ------------------------------------------------------------------------------
+
+
+def test_the_service_asks_again_until_it_may_and_tells_it_once(
+    guarded: Torsync, hook: Hook, tmp_path: Path
+) -> None:
+    guarded.subscribe(interval="1s", on_error=hook.command, on_update=hook.command)
+    hook.will_end(1, "the game runs")
+    service = guarded.start("run")
+    wait_until(lambda: len(hook.runs()) >= 3, "it has asked three times")
+    found = status(guarded)
+    assert (found["detail"], found["last_error"]) == ("the game runs", "")
+    told = [one["code"] for one in service.objects() if one["type"] == "notice"]
+    assert told.count("postponed") == 1
+    outcome = guarded.run("check-now", "pack")
+    assert_postponed(outcome, "the game runs")
+    hook.will_end(0)
+    service.wait_for(is_report, "the update is reported")
+    assert_same_tree(guarded.tree, tmp_path / "two")
+    wait_until(lambda: bool(hook.runs("on_update")), "it is told of the update")
+    assert not hook.runs("on_error"), "to wait is no failure"
+    assert service.stop(signal.SIGTERM, within_s=3).exit_code == 0
+
+
+def test_an_order_does_not_wait_for_a_command_that_hangs(guarded: Torsync, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    guarded.subscribe(before_update=["sh", "-c", f"touch {begun}; sleep 600"], hook_timeout="1h")
+    service = guarded.start("run")
+    wait_until(begun.exists, "it is asked")
+    guarded.run("pause", "pack").assert_ok()
+    assert service.stop(signal.SIGTERM, within_s=3).exit_code == 0
+
+
+def test_a_publication_tells_of_its_releases_and_failures(
+    publishing: Publishing, hook: Hook
+) -> None:
+    folder = publishing.publish("pack", {"a": 100}, on_release=hook.command, on_error=hook.command)
+    report = publishing.run("check-now").assert_ok().of_type("publication")[0]
+    (run,) = hook.runs()
+    told = run["stdin"]
+    assert (told["event"], told["info_hash"]) == ("on_release", report["info_hash"])
+    assert (told["added_paths"], told["number"]) == (["a"], 1)
+    publishing.run("check-now").assert_ok()
+    publishing.run("check-now", "--dry-run").assert_ok()
+    assert len(hook.runs()) == 1, "nothing has changed"
+
+    (folder / "a").unlink()
+    for _ in range(2):
+        assert publishing.run("check-now").exit_code == 5
+    (error,) = hook.runs("on_error")
+    assert error["stdin"]["code"] == "refused"
+
+    (folder / "a").write_bytes(b"again")
+    service = publishing.start("run")
+    wait_until(lambda: len(hook.runs("on_release")) == 2, "the service tells, too")
+    assert service.stop(signal.SIGTERM, within_s=3).exit_code == 0

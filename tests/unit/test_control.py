@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import stat
-import threading
 from functools import partial
 from http.client import HTTPException
 from importlib.resources import files
@@ -57,6 +56,13 @@ def api(tmp_path: Path) -> Iterator[Api]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def lasting_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """For requests that leave nothing behind."""
+    with running_api(tmp_path_factory.mktemp("state")) as running:
+        yield running
+
+
 def has_ipv6() -> bool:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -81,6 +87,10 @@ def lines_of(answer: HTTPResponse) -> Iterator[Any]:
 
 class TestWhoIsLetIn:
     """Programs of the user who have the token, and no web page."""
+
+    @pytest.fixture
+    def api(self, lasting_api: Api) -> Api:
+        return lasting_api
 
     def test_a_request_with_the_token_is(self, api: Api) -> None:
         api.desk.reloads = [ReloadReport(("new",))]
@@ -409,6 +419,36 @@ class TestOrders:
         assert found[-1]["code"] == "not_polled"
         assert api.desk.given == []
 
+    def test_many_wait_beside_one_another(self, api: Api) -> None:
+        waits = [in_thread(partial(api.ask, "POST", ORDER, CHECK)) for _ in range(30)]
+        for number in range(30):
+            api.desk.order(number).fulfil(REPORT)
+        assert [wait().lines[-1]["type"] for wait in waits] == ["report"] * 30
+
+    def test_a_client_that_reads_nothing_holds_up_no_other(self, api: Api) -> None:
+        with socket.create_connection(api.address, timeout=DEADLINE_S) as lazy:
+            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            body = json.dumps(CHECK)
+            lazy.sendall(
+                f"POST {ORDER} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.token}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                f"{body}".encode()
+            )
+            api.desk.order()
+            for number in range(3000):
+                api.desk.hub.sink(Notice("pack", Level.DEBUG, "c", "x" * 3000, str(number)))
+            wait = in_thread(partial(api.ask, "POST", ORDER, CHECK))
+            api.desk.order(1).fulfil(REPORT)
+            assert wait().lines[-1]["type"] == "report"
+
+
+class TestWhatIsNoOrder:
+    """Refused in words, and nothing is done."""
+
+    @pytest.fixture
+    def api(self, lasting_api: Api) -> Api:
+        return lasting_api
+
     @pytest.mark.parametrize(
         "body",
         [
@@ -434,28 +474,6 @@ class TestOrders:
             answer = api.ask(method, path, body)
             assert answer.status in {404, 405}, path
             assert answer.json["code"] == "usage"
-
-    def test_many_wait_beside_one_another(self, api: Api) -> None:
-        waits = [in_thread(partial(api.ask, "POST", ORDER, CHECK)) for _ in range(30)]
-        for number in range(30):
-            api.desk.order(number).fulfil(REPORT)
-        assert [wait().lines[-1]["type"] for wait in waits] == ["report"] * 30
-
-    def test_a_client_that_reads_nothing_holds_up_no_other(self, api: Api) -> None:
-        with socket.create_connection(api.address, timeout=DEADLINE_S) as lazy:
-            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            body = json.dumps(CHECK)
-            lazy.sendall(
-                f"POST {ORDER} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.token}\r\n"
-                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-                f"{body}".encode()
-            )
-            api.desk.order()
-            for number in range(3000):
-                api.desk.hub.sink(Notice("pack", Level.DEBUG, "c", "x" * 3000, str(number)))
-            wait = in_thread(partial(api.ask, "POST", ORDER, CHECK))
-            api.desk.order(1).fulfil(REPORT)
-            assert wait().lines[-1]["type"] == "report"
 
 
 class TestReload:
@@ -571,8 +589,10 @@ class TestLimits:
         with running_api(tmp_path) as api:
             wait = in_thread(partial(api.ask, "POST", ORDER, CHECK))
             pending = api.desk.order()
+            thread = api.server._thread
             api.server.close()
+            assert thread is not None
+            assert not thread.is_alive()
             wait_until(lambda: pending.is_cancelled, "nobody waits any more")
             with pytest.raises((OSError, HTTPException)):
                 wait()
-        assert "control" not in {thread.name for thread in threading.enumerate()}

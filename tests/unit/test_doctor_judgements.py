@@ -33,7 +33,7 @@ from torsync.service.doctor.running import Holders, judge_answer, judge_holders,
 from torsync.service.doctor.sockets import Owner
 from torsync.service.doctor.sources import Places, judge_sources
 from torsync.service.doctor.space import Need, Room, judge_space, judge_state_space
-from torsync.service.doctor.trackers import judge_answers, read_answer, show_tracker
+from torsync.service.doctor.trackers import judge_answers, read_answer, scrape_url, show_tracker
 from torsync.service.doctor.tree import Access, judge_access
 from torsync.service.doctor.url import Head, judge_conditional, judge_head
 from torsync.swarm.udp_tracker import Announced, TrackerError
@@ -385,14 +385,14 @@ class TestSources:
             (Announced(3, 2, 5), OK),
             (Announced(0, 1, 1), OK),
             (Announced(-1, -1, 0), OK),
-            (Announced(0, 1, 0), WARNING),
+            (Announced(0, 0, 1), WARNING),
         ],
     )
     def test_a_tracker_that_knows_nobody(self, answer: Announced, verdict: Verdict) -> None:
         assert judge_answers("http://t.example", [answer]).verdict is verdict
 
     def test_an_answer_of_a_tracker_is_read(self) -> None:
-        assert read_answer(b"d8:completei2e10:incompletei1e5:peers6:abcdefe") == (2, 1, 1)
+        assert read_answer(b"d8:completei2e10:incompletei1e5:peers6:abcdefe") == (2, 0, 1)
         assert read_answer(b"d5:peersld2:ip1:14:porti1eeee") == (-1, -1, 1)
 
     @pytest.mark.parametrize(
@@ -406,6 +406,18 @@ class TestSources:
     def test_what_a_tracker_refuses_is_told(self, body: bytes, said: str) -> None:
         with pytest.raises(TrackerError, match=said):
             read_answer(body)
+
+    @pytest.mark.parametrize(
+        ("announce", "scrape"),
+        [
+            ("http://t.example/announce", "http://t.example/scrape"),
+            ("http://t.example/x/announce.php?key=1", "http://t.example/x/scrape.php?key=1"),
+            ("http://t.example/a", None),
+            ("http://t.example/announce/x", None),
+        ],
+    )
+    def test_where_a_tracker_is_scraped(self, announce: str, scrape: str | None) -> None:
+        assert scrape_url(announce) == scrape
 
     def test_no_passkey_is_shown(self) -> None:
         url = "https://u:pw@t.example:8443/5ecre7/announce?key=5ecre7"

@@ -112,6 +112,7 @@ class FakeSubscription:
 
     world: World
     is_checked = False
+    opens_in_s = None
 
     def __init__(
         self, _config: SubscriptionConfig, _folder: Path, _around: Surroundings, *, news: LongPoll

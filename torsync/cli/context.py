@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torsync.model.errors import UsageError
+from torsync.model.secrets import Redactor, secrets_of_config
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         SessionConfig,
         SubscriptionConfig,
     )
+    from torsync.model.events import EventSink
     from torsync.model.guard import Allowance
     from torsync.service.hooks import CommandHooks
     from torsync.subscribe.surroundings import Surroundings
@@ -36,6 +39,7 @@ class Context:
         stop: set when the command shall end.
         reload: set when the configuration is to be read anew; only the service does that.
         signal: the number of the signal that asked for it; 0 before.
+        redactor: knows what is secret, once the configuration has been read.
     """
 
     config_path: Path
@@ -45,6 +49,7 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)
     reload: threading.Event = field(default_factory=threading.Event)
     signal: int = 0
+    redactor: Redactor = field(default_factory=Redactor)
 
     def load_config(self) -> Config:
         """Read the configuration.
@@ -54,9 +59,11 @@ class Context:
         """
         from torsync.service.config_file import LibtorrentSettings, load_config
 
-        return load_config(
+        config = load_config(
             self.config_path, state_dir=self.state_dir, setting_types=LibtorrentSettings()
         )
+        self.redactor.learn(secrets_of_config(config, os.environ))
+        return config
 
     def chosen(self, config: Config, names: list[str]) -> list[SubscriptionConfig]:
         """Find the subscriptions that were named; all if none was.
@@ -140,7 +147,9 @@ class Context:
                 sessions.close()
 
     @contextmanager
-    def hooks(self, notify: NotifyConfig | None, *, check: bool = False) -> Iterator[CommandHooks]:
+    def hooks(
+        self, notify: NotifyConfig | None, *, check: bool = False, sink: EventSink | None = None
+    ) -> Iterator[CommandHooks]:
         """Give what runs the commands of the configuration, and notifies.
 
         At the end of the block it is waited for commands that run, and what is being sent.
@@ -148,20 +157,22 @@ class Context:
         Args:
             notify: who is notified; None: nobody.
             check: see first that this can be done, which takes a moment.
+            sink: for events; None: the renderer.
 
         Raises:
             ConfigError: there are notifications, and nothing that could send them.
         """
         from torsync.service.hooks import CommandHooks
 
+        sink = sink or self.renderer.event
         notifications = None
         if notify is not None and (notify.urls or check):
             from torsync.service.notify import Notifications
 
-            notifications = Notifications(notify.urls, self.renderer.event)
+            notifications = Notifications(notify.urls, sink)
             if check:
                 notifications.check()
-        hooks = CommandHooks(self.renderer.event, self.stop.is_set, notifications=notifications)
+        hooks = CommandHooks(sink, self.stop.is_set, notifications=notifications)
         try:
             yield hooks
         finally:

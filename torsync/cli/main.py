@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 from torsync.cli.context import Context
 from torsync.cli.parser import make_parser
 from torsync.cli.render import make_renderer
+from torsync.cli.render.discreet import discreet
 from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError
+from torsync.model.secrets import Redactor, secrets_of_environment
 
 if TYPE_CHECKING:
     import argparse
@@ -71,14 +73,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A tree of many files is many objects that stay: to look for garbage every 700 costs seconds.
     gc.set_threshold(_GARBAGE_OBJECTS)
     arguments = make_parser().parse_args(argv)
-    renderer = make_renderer(
+    redactor = Redactor(secrets_of_environment(os.environ))
+    spoken = make_renderer(
         json=arguments.json,
         quiet=arguments.quiet,
         verbose=arguments.verbose,
         stdout=sys.stdout,
         stderr=sys.stderr,
     )
-    context = Context(_config_path(arguments), _state_dir(arguments), renderer, arguments.json)
+    renderer = discreet(spoken, redactor)
+    context = Context(
+        _config_path(arguments),
+        _state_dir(arguments),
+        renderer,
+        arguments.json,
+        redactor=redactor,
+    )
     started = time.monotonic()
     command = _command(arguments.command)
     outcome: list[ExitCode] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,16 @@ from torsync.model.trash_reports import TrashEmptied, TrashRestored
 if TYPE_CHECKING:
     import argparse
 
+    from starlette.routing import Route
+
     from torsync.cli.context import Context
     from torsync.cli.render import Renderer
-    from torsync.model.config import Config
+    from torsync.model.config import Config, ServiceConfig
     from torsync.model.errors import TorsyncError
     from torsync.model.orders import Report
+    from torsync.service.control.server import ControlServer
+    from torsync.service.desk import Desk
+    from torsync.service.logbook import Logbook
 
 
 def run_service(context: Context, arguments: argparse.Namespace) -> ExitCode:  # noqa: ARG001
@@ -46,11 +51,13 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
     from torsync.service.systemd.notify import Notifier
 
     allow_open_files()
-    # The log is the service's, and one process writes it.
-    with (
-        context.hooks(config.notify, check=True) as hooks,
-        nullcontext() if one_off else closing(Logbook(context.state_dir)) as logbook,
-    ):
+    with ExitStack() as opened:
+        logbook = None
+        if not one_off:  # the log is the service's, and one process writes it
+            logbook = opened.enter_context(closing(Logbook(context.state_dir)))
+        sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
+        hub = Hub(*sinks, edit=context.redactor.event)
+        hooks = opened.enter_context(context.hooks(config.notify, check=True, sink=hub.sink))
 
         def load() -> Config:
             found = context.load_config()
@@ -64,21 +71,29 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
                 logbook.report(report, command)
 
         def on_order_failed(name: str, error: TorsyncError) -> None:
+            context.redactor.hide_in(error)
             context.renderer.error(error, name)
             if logbook is not None:
                 logbook.failed(name, error)
+
+        routes: list[Route] = []
+
+        def open_api(logbook: Logbook, desk: Desk, config: ServiceConfig) -> ControlServer:
+            from torsync.service.control.reading import routes_for
+
+            if not routes:  # the metrics count on, should the API be opened elsewhere
+                routes.extend(routes_for(desk, context.state_dir, logbook))
+            return open_control(context.state_dir, desk, config, routes)
 
         ties = Ties(
             on_report=on_report,
             on_order_failed=on_order_failed,
             hooks=hooks,
             load=None if one_off else load,
-            open_control=None if one_off else partial(open_control, context.state_dir),
+            open_control=None if logbook is None else partial(open_api, logbook),
             is_alone=not one_off,
             notifier=Notifier.from_environ(os.environ),
         )
-        sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
-        hub = Hub(*sinks)
         service = Supervisor(config, context.state_dir, hub, ties)
         service.run(context.stop, context.reload)
     return ExitCode.OK

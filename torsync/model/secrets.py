@@ -35,7 +35,10 @@ _HARMLESS_PATHS = frozenset({"", "/", "/announce", "/announce.php", "/scrape"})
 _SECRET_NAME = re.compile(r"auth|code|key|pass|pw|secret|sid|sig|tok", re.IGNORECASE)
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^/@:\s'\"]*):[^/@\s'\"]*@")
 _USER = re.compile(r"(?<=://)[^/@:\s'\"]+@")
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?#'\"<>]*)\?[^\s#'\"<>)]*", re.IGNORECASE)
+_QUERY = re.compile(
+    r"(\b[a-z][a-z0-9+.-]*://[^\s?#'\"<>]*)\?[^\s#'\"<>)]*?(?=[.,:;]*(?:[\s#'\"<>)]|$))",
+    re.IGNORECASE,
+)
 
 
 class Redactor:
@@ -47,14 +50,19 @@ class Redactor:
         Args:
             secrets: as they are; they are also found quoted, escaped and percent-encoded.
         """
-        self._secrets = frozenset(secrets)
-        variants = {one for secret in self._secrets for one in _variants(secret)}
+        self._secrets: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Hide these as well from now on; any thread may be hiding meanwhile."""
+        known = self._secrets.union(secrets)
+        if known == self._secrets:
+            return
+        variants = {one for secret in known for one in _variants(secret)}
         longest_first = sorted(variants, key=lambda one: (-len(one), one))
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if variants else None
-
-    def __or__(self, other: Redactor) -> Redactor:
-        """One that hides what either does."""
-        return Redactor(self._secrets | other._secrets)
+        self._secrets = known
 
     def text(self, text: str) -> str:
         """Give a text without them."""

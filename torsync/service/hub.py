@@ -78,14 +78,21 @@ def _ignore() -> None:
 class Hub:
     """An ``EventSink`` that many can listen to. All methods may be called from any thread."""
 
-    def __init__(self, *sinks: EventSink, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *sinks: EventSink,
+        clock: Callable[[], float] = time.monotonic,
+        edit: Callable[[Event], Event] | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             sinks: that hear everything, in the thread that says it.
             clock: gives seconds that only grow.
+            edit: changes what is said before anybody hears it: takes secrets out of it.
         """
         self._sinks = sinks
+        self._edit = edit
         self._clock = clock
         self._lock = threading.Lock()
         self._live: dict[str, Live] = {}
@@ -93,7 +100,7 @@ class Hub:
 
     def sink(self, event: Event) -> None:
         """Tell everyone; what names no release is about the one that was named last."""
-        event = self._note(event)
+        event = self._note(event if self._edit is None else self._edit(event))
         for sink in self._sinks:
             sink(event)
         for listener in self._listeners:

@@ -16,6 +16,7 @@ from torsync.model.config import SubscriptionConfig, UpdateMode
 from torsync.model.errors import ManifestError, StateError
 from torsync.model.events import Stage
 from torsync.model.history import Totals
+from torsync.model.postponed import Postponed
 from torsync.model.publish_reports import PublicationStatus
 from torsync.model.reports import HistoryReport, StatusReport
 from torsync.subscribe.remote.rules import mask_url
@@ -238,8 +239,11 @@ class Overview:
         if poll is not None and poll.url == config.url and poll.sha256 != state.synced:
             report.newest = self._name_of(state, poll.sha256)
         is_held = bool(report.holder_pid)
-        at_rest = _stage_at_rest(config, report)
+        postponed = Postponed.load(state.get("postponed"))
+        at_rest = _stage_at_rest(config, report, postponed)
         report.stage = (state.noted_stage() or at_rest) if is_held else at_rest
+        if postponed is not None and report.stage == Stage.POSTPONED.value:
+            report.detail = postponed.reason
         if report.paused:
             report.stage = Stage.PAUSED.value
         checked = state.get("last_check_s")
@@ -292,12 +296,16 @@ def _stage_now(report: StatusReport | PublicationStatus, live: Live) -> tuple[st
     return live.stage.value, live.detail
 
 
-def _stage_at_rest(config: SubscriptionConfig, report: StatusReport) -> str:
+def _stage_at_rest(
+    config: SubscriptionConfig, report: StatusReport, postponed: Postponed | None
+) -> str:
     """What may be said of a tree that nobody works on."""
     if report.between:
         return "between releases"
     if config.update is UpdateMode.ASK and report.newest:
         return Stage.NEEDS_APPROVAL.value
+    if postponed is not None:
+        return Stage.POSTPONED.value
     if report.pinned:
         return "rolled back"
     return "stopped"

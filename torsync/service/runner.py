@@ -134,8 +134,8 @@ class Runner(ABC):
         except InterruptedByUserError:
             pending.fail(self._interrupted())
         except TorsyncError as error:
+            self._on_order_failed(self.name, error)  # takes secrets out of it, too
             pending.fail(error)
-            self._on_order_failed(self.name, error)
         except BaseException as error:
             pending.fail(
                 TorsyncError(f"the service failed in a way that nobody foresaw: {error!r}")

@@ -5,11 +5,11 @@ The fact ``postponed`` in the state of a tree says what an update waits for.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NoReturn
 
 from torsync.model.errors import PostponedError
 from torsync.model.events import Level, Stage
+from torsync.model.postponed import Postponed
 from torsync.model.units import format_duration
 from torsync.model.window import next_opening_in_s
 from torsync.subscribe.approval import Approvals
@@ -169,30 +169,15 @@ class Consent:
     def _note(self, release: Release, error: PostponedError) -> None:
         """Leave word for ``status``, and tell a person, of each release and cause once."""
         self._is_timed, self.reason = error.is_timed, error.reason
-        known = _load(self._state)
-        fact = {"release": release.digest, "is_timed": error.is_timed, "reason": error.reason}
-        if fact == known:
+        known = Postponed.load(self._state.get("postponed"))
+        now = Postponed(release.digest, error.is_timed, error.reason)
+        if now == known:
             return
-        self._state.put(postponed=json.dumps(fact))
-        is_told = all(known.get(key) == fact[key] for key in ("release", "is_timed"))
-        if not is_told and self._around.terms().automatic:
+        self._state.put(postponed=now.dump())
+        if self._around.terms().automatic and not now.is_same_cause(known):
             self._voice.notice(Level.INFO, error.code, error.message, error.hint)
-
-
-def postponed_reason(state: TreeState) -> str:
-    """What an update of a tree waits for, in a few words; empty if none does.
-
-    Raises:
-        StateError: the state cannot be read.
-    """
-    return str(_load(state).get("reason", ""))
 
 
 def idle_stage(consent: Consent, otherwise: Stage) -> tuple[Stage, str]:
     """What a subscription does between checks, and more of it in a few words."""
     return (Stage.POSTPONED, consent.reason) if consent.reason else (otherwise, "")
-
-
-def _load(state: TreeState) -> dict[str, object]:
-    found = json.loads(state.get("postponed") or "{}")
-    return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""One announce to a UDP tracker (BEP 15), to see what it says of a torrent."""
+"""Ask a UDP tracker (BEP 15) what it says of a torrent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import NamedTuple
 from torsync.model.errors import SwarmError
 
 _MAGIC = 0x41727101980
-_CONNECT, _ANNOUNCE, _ERROR = 0, 1, 3
+_CONNECT, _ANNOUNCE, _SCRAPE, _ERROR = 0, 1, 2, 3
 _STOPPED = 3
 _AGAIN_S = 1.0
 _MOST_BYTES = 4096
+PORT_OF_NOBODY = 9
+"""What a tracker is told for a moment: a tracker tells peers apart by address and port, so that
+with that of the running session, to leave would take that one out of the swarm."""
 _PEER_BYTES = {socket.AF_INET: 6, socket.AF_INET6: 18}
 
 
@@ -25,11 +28,11 @@ class TrackerError(SwarmError):
 
 
 class Announced(NamedTuple):
-    """What a tracker answers to an announce.
+    """What a tracker answers to an announce or a scrape.
 
     Attributes:
         seeds: peers that have everything, as it counts them; -1 if it does not say.
-        leechers: the other ones.
+        leechers: the other ones, without the one that asks.
         peers: how many addresses it gave.
     """
 
@@ -38,23 +41,21 @@ class Announced(NamedTuple):
     peers: int
 
 
-def announce(
+def ask_tracker(
     family: socket.AddressFamily,
     host: str,
     port: int,
     info_hash: bytes,
     *,
-    listen_port: int,
     timeout_s: float,
 ) -> Announced:
-    """Join a swarm for a moment, and leave it again.
+    """Ask how many there are; only if it knows no seed, join the swarm for a moment to see why.
 
     Args:
         family: of the address.
         host: of the tracker, an address.
         port: UDP.
         info_hash: at least 20 bytes; what is beyond that is cut off (BEP 52).
-        listen_port: that is told to the tracker.
         timeout_s: for all of it.
 
     Raises:
@@ -68,8 +69,11 @@ def announce(
             answer = _ask(datagrams, head, b"", ends_s)
             if len(answer) < 8:
                 raise TrackerError("it answers with too few bytes", hint="it is no UDP tracker")
+            found = _scrape(datagrams, answer[:8], info_hash, ends_s)
+            if found.seeds > 0:
+                return found
             head = answer[:8] + struct.pack(">I", _ANNOUNCE)
-            body = _Announcement(info_hash, listen_port)
+            body = _Announcement(info_hash)
             answer = _ask(datagrams, head, body(0, 50), ends_s)
             leave = head + secrets.token_bytes(4) + body(_STOPPED, 0)
             datagrams.send(leave)
@@ -83,21 +87,32 @@ def announce(
             error.strerror or str(error), hint="check the network; else it is down: try later"
         ) from None
     if len(answer) < 12:
-        raise TrackerError("it answers with too few bytes", hint="tell who runs the tracker")
+        raise TrackerError("it refuses, with an answer that is cut short", hint="")
     leechers, seeds = struct.unpack(">II", answer[4:12])
-    return Announced(seeds, leechers, (len(answer) - 12) // _PEER_BYTES[family])
+    return Announced(seeds, max(0, leechers - 1), (len(answer) - 12) // _PEER_BYTES[family])
+
+
+def _scrape(
+    datagrams: socket.socket, connection: bytes, info_hash: bytes, ends_s: float
+) -> Announced:
+    head = connection + struct.pack(">I", _SCRAPE)
+    try:
+        answer = _ask(datagrams, head, info_hash[:20], min(ends_s, time.monotonic() + _AGAIN_S))
+        seeds, _, leechers = struct.unpack(">III", answer[:12])
+    except (TrackerError, TimeoutError, struct.error):  # it need not know how
+        return Announced(-1, -1, 0)
+    return Announced(seeds, leechers, 0)
 
 
 class _Announcement:
-    def __init__(self, info_hash: bytes, listen_port: int) -> None:
+    def __init__(self, info_hash: bytes) -> None:
         self._info_hash = info_hash[:20]
         self._peer_id = b"-TSdoctr" + secrets.token_hex(6).encode()
         self._key = secrets.token_bytes(4)
-        self._port = listen_port
 
     def __call__(self, event: int, wanted: int) -> bytes:
         done_left_sent = struct.pack(">QQQ", 0, 1, 0)
-        whom = struct.pack(">II", event, 0) + self._key + struct.pack(">iH", wanted, self._port)
+        whom = struct.pack(">II", event, 0) + self._key + struct.pack(">iH", wanted, PORT_OF_NOBODY)
         return self._info_hash + self._peer_id + done_left_sent + whom
 
 

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from torsync.cli.render.publications import summarise_publication_status
-from torsync.cli.render.summaries import activity, advice, ago, release_of, summarise_status
-from torsync.cli.render.text import printable, shortened
+from torsync.cli.render.summaries import activity, advice, ago, newer, release_of, summarise_status
+from torsync.cli.render.text import printable
 from torsync.model.reports import StatusReport
 from torsync.model.units import format_size
 
@@ -87,7 +87,7 @@ def _activity(report: StatusReport | PublicationStatus, now_s: float) -> list[Re
     parts = [printable(report.detail)] if report.detail else []
     parts += activity(report, now_s)
     if isinstance(report, StatusReport) and report.newest and not report.between:
-        parts.append(f"{shortened(report.newest)} is there")
+        parts.append(newer(report))
     if not parts:
         return []
     name = (printable(report.name), "bold")

@@ -200,7 +200,7 @@ def summarise_status(report: StatusReport, now_s: float) -> str:
     if report.between:
         at = f"on the way from {release_of(report)}"
     elif report.newest:
-        at += f", {shortened(report.newest)} is there"
+        at += f", {newer(report)}"
     stage = f"{printable(report.stage)} ({printable(report.detail)})" if report.detail else None
     parts = [
         f"{stage or printable(report.stage)}, {at}",
@@ -236,6 +236,13 @@ def advice(report: StatusReport | PublicationStatus) -> str:
     if report.stage == Stage.NEEDS_APPROVAL:
         return f"`torsync plan {name}` shows what it would do, `torsync apply {name}` does it"
     return ""
+
+
+def newer(report: StatusReport) -> str:
+    """Say that there is a newer release than the one in place."""
+    if report.newest == report.release:
+        return "a newer one is there"
+    return f"{shortened(report.newest)} is there"
 
 
 def past_lines(report: PastReport, now_s: float) -> list[str]:

@@ -100,7 +100,7 @@ class ControlClient:
                         begun = True
                     elif (event := event_from_json(found)) is not None:
                         sink(event)
-            raise ServiceGoneError("it ended", begun=begun)
+                raise ServiceGoneError("it ended", begun=begun)
         except _Stopped:
             raise interrupted() from None
         except (*_FAILURES, ValueError) as error:
@@ -166,10 +166,10 @@ class ControlClient:
             with self._cut_when_stopped(connection.sock):
                 content = None if body is None else json.dumps(body).encode("ascii")
                 connection.request(method, target, content, headers)
-                answer = connection.getresponse()
-                if answer.status != http.client.OK:
-                    raise _refusal(answer)
-                yield answer
+                with closing(connection.getresponse()) as answer:
+                    if answer.status != http.client.OK:
+                        raise _refusal(answer)
+                    yield answer
 
     @contextmanager
     def _cut_when_stopped(self, connection: socket.socket) -> Iterator[None]:

@@ -34,7 +34,7 @@ _LOG_LINES = 100
 _MOST = 100_000
 
 
-def routes(desk: Desk, state_dir: Path, logbook: Logbook) -> list[Route]:
+def routes_for(desk: Desk, state_dir: Path, logbook: Logbook) -> list[Route]:
     """Give the routes; to be called once, before the service begins: its metrics count from then.
 
     Args:

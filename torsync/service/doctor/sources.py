@@ -87,17 +87,16 @@ def check_sources(
     Args:
         manifest: of the release.
         places: where it may be had.
-        session: for the port that trackers are told.
+        session: whether peers are found in other ways.
         stopping: asked several times a second.
         is_synced: whether the tree has the release already, so that nothing has to be fetched.
         is_own: whether this machine publishes it, and is itself the first source.
     """
     found: list[Source] = []
-    port = next((int(one.rpartition(":")[2]) for one in session.listen), 0) or 6881
     jobs = [
         Job(
             "tracker",
-            _noting(found, check_tracker, url, places.info_hashes, port),
+            _noting(found, check_tracker, url, places.info_hashes),
             what=show_tracker(url),
         )
         for url in places.trackers[:_MOST_TRACKERS]
