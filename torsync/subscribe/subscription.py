@@ -90,7 +90,12 @@ class Subscription:
             self._voice = Voice(config.name, self._around.sink)
             self._outlook = Outlook(config.interval_s, self._state, self._voice, news)
             self._releases = open_releases(
-                config, around.wait, self._state, self._voice, self._outlook.await_next
+                config,
+                around.wait,
+                self._state,
+                self._voice,
+                self._outlook.await_next,
+                around.stopping,
             )
             self._outlook.releases = self._releases
             self._consent = Consent(config, self._state, self._releases, self._around, self._voice)
