@@ -78,7 +78,7 @@ class Seeding:
         Raises:
             TorsyncError: the tree cannot be looked at, or the session refuses.
         """
-        if self._torrent is not None or not self._is_wanted():
+        if self._torrent is not None or not self._is_wanted() or not self._tree.is_current():
             return
         release = self._releases.synced()
         if release is not None:
