@@ -112,7 +112,7 @@ class SubscriptionRunner(Runner):
         self._await_next()
 
     def _tell_hooks(self, error: TorsyncError) -> None:
-        """Tell of a state that cannot be used, once in a row; an open subscription tells the rest."""
+        """Tell of a state that cannot be used, once in a row; the rest is told already."""
         if isinstance(error, StateError) and self._subscription is None:
             if not is_same_failure(self._told, error.message):
                 self._around.hooks.failed(self._config, error)
