@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import (
     InterruptedByUserError,
     PostponedError,
+    StateError,
     TorsyncError,
-    TreeError,
+    is_same_failure,
 )
 from torsync.model.orders import Check
 from torsync.model.reports import CheckReport
 from torsync.service.runner import Runner, retry_delay_s
+from torsync.subscribe.failing import unreadable_error
 from torsync.subscribe.ordered import carry_out, is_paused, note_paused
+from torsync.subscribe.presence import place_of
 from torsync.subscribe.remote.long_poll import LongPoll
 from torsync.subscribe.subscription import Subscription
 
@@ -76,8 +79,11 @@ class SubscriptionRunner(Runner):
         self._news: LongPoll | None = None
         self._subscription: Subscription | None = None
         self._failures = 0
+        self._told = ""
         self._alarms = 0
         self._heeds_s = 0.0
+        self._place = place_of(config.path)
+        self._is_back = False
         self._last: tuple[float, CheckReport] | None = None
 
     # --- its own work -----------------------------------------------------------------------
@@ -86,8 +92,9 @@ class SubscriptionRunner(Runner):
         try:
             is_new = self._subscription is None
             subscription = self._opened()
-            if is_new:
-                self._resume(subscription)
+            if is_new or self._is_back:
+                self._is_back = False
+                self._resume(subscription, is_told=is_new)
             report = subscription.check_now()
             self._last = (self._clock(), report)
             self._tell(report, "run")
@@ -98,9 +105,18 @@ class SubscriptionRunner(Runner):
         except TorsyncError as error:
             self._failures += 1
             self._tell_failure(error)
+            self._tell_hooks(error)
         else:
             self._failures = 0
+            self._told = ""
         self._await_next()
+
+    def _tell_hooks(self, error: TorsyncError) -> None:
+        """Tell of a state that cannot be used, once in a row; the rest is told already."""
+        if isinstance(error, StateError) and self._subscription is None:
+            if not is_same_failure(self._told, error.message):
+                self._around.hooks.failed(self._config, error)
+            self._told = error.message
 
     def _opened(self) -> Subscription:
         if self._subscription is None:
@@ -109,13 +125,14 @@ class SubscriptionRunner(Runner):
             self._news = news
         return self._subscription
 
-    def _resume(self, subscription: Subscription) -> None:
+    def _resume(self, subscription: Subscription, *, is_told: bool) -> None:
         try:
             subscription.resume_seeding()
         except InterruptedByUserError:
             raise
-        except TorsyncError as error:  # the check that follows may mend it
-            self._tell_failure(error)
+        except TorsyncError as error:  # the check that follows may mend it, or tells it
+            if is_told:
+                self._tell_failure(error)
 
     def _tell(self, report: CheckReport, command: str) -> None:
         """Report a check that changed something.
@@ -125,13 +142,9 @@ class SubscriptionRunner(Runner):
         """
         if not report.dry_run and (report.changed or report.unreadable):
             self._on_report(report, command)
-        if report.unreadable:
-            paths = ", ".join(repr(path) for path in report.unreadable[:3])
-            raise TreeError(
-                f"{len(report.unreadable)} files or folders could not be read, the first: {paths}",
-                path=report.unreadable[0],
-                hint="make them readable; they are left alone until then",
-            )
+        unreadable = unreadable_error(report)
+        if unreadable is not None:
+            raise unreadable
 
     def _await_next(self) -> None:
         if self._subscription is not None:
@@ -162,7 +175,8 @@ class SubscriptionRunner(Runner):
     def _heed(self) -> None:
         now_s = self._clock()
         self._see_to_hours(now_s)
-        if self._news is not None and self._news.take_news():
+        is_new = self._news is not None and self._news.take_news()
+        if is_new or self._is_place_another():
             self._due_s, self._alarms = now_s, 0
         elif now_s >= self._due_s:
             self._alarms = 0
@@ -176,6 +190,14 @@ class SubscriptionRunner(Runner):
                 self._alarms += 1
                 self._due_s = now_s
                 self._tell_failure(error)
+
+    def _is_place_another(self) -> bool:
+        """Whether another folder or disk is at the path than when the last check failed."""
+        before, self._place = self._place, place_of(self._config.path)
+        if not self._failures or self._place in {before, None}:
+            return False
+        self._is_back = True
+        return True
 
     # --- orders -----------------------------------------------------------------------------
 

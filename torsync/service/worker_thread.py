@@ -82,7 +82,8 @@ class WorkerThread:
 
     def join(self) -> None:
         """Wait for its end: its tree is not given up while it works."""
-        self._thread.join()
+        if self._thread.ident is not None:  # else it was never begun
+            self._thread.join()
 
     def _run(self) -> None:
         while not self.inbox.is_stopped:

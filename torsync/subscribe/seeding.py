@@ -78,7 +78,7 @@ class Seeding:
         Raises:
             TorsyncError: the tree cannot be looked at, or the session refuses.
         """
-        if self._torrent is not None or not self._is_wanted():
+        if self._torrent is not None or not self._is_wanted() or not self._tree.is_current():
             return
         release = self._releases.synced()
         if release is not None:
@@ -99,7 +99,7 @@ class Seeding:
         from torsync.subscribe.fetch import tell_failures  # noqa: PLC0415 - not needed where nothing has changed
 
         tell_failures(self._voice, self._torrent)
-        self._sharing.tell(self._torrent)
+        self.tell()
         try:
             self._torrent.raise_failure()
             began = time.monotonic()
@@ -120,6 +120,11 @@ class Seeding:
         except TorsyncError:
             self.stop()
             raise
+
+    def tell(self) -> None:
+        """Say how it is going, if anything is seeded."""
+        if self._torrent is not None:
+            self._sharing.tell(self._torrent)
 
     def _is_as_it_was(self, release: Release) -> bool:
         """Whether stat alone tells that all of a release is right; nothing is written for that."""
