@@ -44,6 +44,7 @@ from torsync.service.control.server import open_control
 from torsync.service.hooks import CommandHooks
 from torsync.service.hub import Hub
 from torsync.service.logbook import Logbook
+from torsync.service.repeats import Repeats
 from torsync.service.supervisor import Supervisor, Ties
 from torsync.subscribe import room
 from torsync.subscribe.remote import poll
@@ -111,7 +112,8 @@ class Day:
         logbook = self._held.enter_context(
             closing(Logbook(scratch / "state", file_bytes=8_000, now_s=self._clock.now_s))
         )
-        hub = Hub(self._hear, logbook.sink, clock=self._clock.monotonic_s)
+        told = Repeats(logbook.sink, self._clock.monotonic_s)
+        hub = Hub(self._hear, told.sink, clock=self._clock.monotonic_s)
         ties = Ties(
             on_report=partial(self._on_report, logbook),
             on_order_failed=logbook.failed,
