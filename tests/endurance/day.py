@@ -46,7 +46,7 @@ from torsync.service.hub import Hub
 from torsync.service.logbook import Logbook
 from torsync.service.repeats import Repeats
 from torsync.service.supervisor import Supervisor, Ties
-from torsync.subscribe import room
+from torsync.subscribe import room, syncing
 from torsync.subscribe.remote import poll
 from torsync.subscribe.subscription import Subscription
 
@@ -167,6 +167,7 @@ class Day:
     def _patch(self) -> None:
         """Have what would take weeks, or a disk of its own, here and now."""
         history.KEPT_UPDATES, history.KEPT_PATHS_OF = _KEPT_UPDATES, _KEPT_PATHS_OF
+        syncing._DAY_S = 0.0
         poll.retry_delay_s = lambda *_given: 0.01
         free, check_now = room._free_bytes, Subscription.check_now
         room._free_bytes = lambda found: 0 if self._is_full else free(found)
