@@ -50,8 +50,8 @@ function _shtab_torsync_using
   test "$_shtab_torsync_cmdpath" = "$argv"
 end
 
-set -g _shtab_torsync_commands init check-now plan apply rollback run pause resume reload publish verify status doctor trash 'trash list' 'trash restore' 'trash empty' keygen service 'service install' 'service uninstall' demo
-set -g _shtab_torsync_opts_with_value --allow --comment --config --format --from --ignore --keep --name --older-than --output --piece-size --public-key --run-as --secret-key --state-dir --timeout --tracker --web-seed -o
+set -g _shtab_torsync_commands init check-now plan apply rollback run pause resume reload publish verify status history logs doctor trash 'trash list' 'trash restore' 'trash empty' keygen service 'service install' 'service uninstall' demo
+set -g _shtab_torsync_opts_with_value --allow --comment --config --format --from --ignore --keep --level --name --older-than --output --piece-size --public-key --run-as --secret-key --state-dir --timeout --tracker --web-seed -n -o
 
 complete -c torsync -e
 complete -c torsync -f
@@ -184,6 +184,25 @@ complete -c torsync -n '_shtab_torsync_using status' -l state-dir -xka "(__fish_
 complete -c torsync -n '_shtab_torsync_using status' -l json -d 'one JSON object per line'
 complete -c torsync -n '_shtab_torsync_using status' -s q -l quiet -d 'only errors and warnings'
 complete -c torsync -n '_shtab_torsync_using status' -s v -l verbose -d 'everything, every path'
+complete -c torsync -n '_shtab_torsync_using status' -s w -l watch -d 'go on, each second, until Ctrl-C'
+complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a history -d 'what updates and releases have changed'
+complete -c torsync -n '_shtab_torsync_using history' -s h -l help -d 'show this help message and exit'
+complete -c torsync -n '_shtab_torsync_using history' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'
+complete -c torsync -n '_shtab_torsync_using history' -l state-dir -xka "(__fish_complete_directories)" -d 'where torsync remembers things'
+complete -c torsync -n '_shtab_torsync_using history' -l json -d 'one JSON object per line'
+complete -c torsync -n '_shtab_torsync_using history' -s q -l quiet -d 'only errors and warnings'
+complete -c torsync -n '_shtab_torsync_using history' -s v -l verbose -d 'everything, every path'
+complete -c torsync -n '_shtab_torsync_using history' -s n -x -d 'the newest N updates of each (default: 10)'
+complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a logs -d 'what the service has said'
+complete -c torsync -n '_shtab_torsync_using logs' -s h -l help -d 'show this help message and exit'
+complete -c torsync -n '_shtab_torsync_using logs' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'
+complete -c torsync -n '_shtab_torsync_using logs' -l state-dir -xka "(__fish_complete_directories)" -d 'where torsync remembers things'
+complete -c torsync -n '_shtab_torsync_using logs' -l json -d 'one JSON object per line'
+complete -c torsync -n '_shtab_torsync_using logs' -s q -l quiet -d 'only errors and warnings'
+complete -c torsync -n '_shtab_torsync_using logs' -s v -l verbose -d 'everything, every path'
+complete -c torsync -n '_shtab_torsync_using logs' -s n -x -d 'the newest N lines (default: 100)'
+complete -c torsync -n '_shtab_torsync_using logs' -s f -l follow -d 'go on, until Ctrl-C'
+complete -c torsync -n '_shtab_torsync_using logs' -l level -xka "debug info warning error" -d 'leave out what matters less (default: info)'
 complete -c torsync -n '_shtab_torsync_using; and test $_shtab_torsync_npos -eq 0' -a doctor -d 'find out why nothing moves; nothing is changed'
 complete -c torsync -n '_shtab_torsync_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c torsync -n '_shtab_torsync_using doctor' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: the user'"'"'s own'

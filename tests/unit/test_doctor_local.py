@@ -7,15 +7,19 @@ import os
 import socket
 import subprocess
 import threading
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.cli import snapshot
+from tests.support.control import ScriptedDesk
 from tests.support.disks import disk
 from tests.support.processes import HOST, free_port
+from tests.support.scripted_http import Hang, ScriptedServer
 from tests.support.trees import write_tree
+from torsync import __version__
 from torsync.disk.lock import hold_tree
 from torsync.disk.tree import Tree
 from torsync.model.checkup import Finding, Verdict, ok
@@ -24,10 +28,16 @@ from torsync.model.config import (
     FeedConfig,
     NotifyConfig,
     PublicationConfig,
+    ServiceConfig,
     SessionConfig,
     SubscriptionConfig,
 )
 from torsync.model.errors import ConfigError, InterruptedByUserError, StateError
+from torsync.model.events import discard
+from torsync.service.control.credentials import held_control, make_token, write_address
+from torsync.service.control.reading import routes_for
+from torsync.service.control.server import ControlServer
+from torsync.service.doctor import running
 from torsync.service.doctor.abilities import check_abilities, try_all
 from torsync.service.doctor.bounded import Job, side_by_side
 from torsync.service.doctor.clock import check_disk_clock
@@ -48,17 +58,33 @@ from torsync.service.doctor.publications import (
     recall_publication,
 )
 from torsync.service.doctor.remembered import Remembered, recall
-from torsync.service.doctor.running import check_service, check_unit, find_holders
+from torsync.service.doctor.running import Holders, check_service, check_unit, find_holders
 from torsync.service.doctor.sockets import owner_of
 from torsync.service.doctor.tree import check_tree
+from torsync.service.logbook import Logbook
 from torsync.subscribe.marker import write_marker
 from torsync.subscribe.state import TreeState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    from starlette.routing import BaseRoute
 
 OK, WARNING, FAILED, SKIPPED = Verdict
 GO_ON: Callable[[], bool] = lambda: False  # noqa: E731
+
+
+@contextmanager
+def serving(
+    state_dir: Path, desk: ScriptedDesk, routes_of_it: Sequence[BaseRoute] = ()
+) -> Iterator[None]:
+    """Have a control API, as the service opens it."""
+    server = ControlServer(desk, state_dir, (HOST, 0), discard, routes_of_it)
+    server.start()
+    try:
+        yield
+    finally:
+        server.close()
 
 
 def verdicts(findings: list[Finding]) -> dict[str, Verdict]:
@@ -382,7 +408,7 @@ class TestPrograms:
         assert only(check_notify(NotifyConfig())).verdict is SKIPPED
 
     def test_without_apprise_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+        monkeypatch.setattr("torsync.service.notify.find_spec", lambda _name: None)
         found = only(check_notify(NotifyConfig(("mailto://u:pw@x.example",))))
         assert found.verdict is FAILED
         assert "torsync[notify]" in found.hint
@@ -394,7 +420,7 @@ class TestPrograms:
         found = only(check_notify(NotifyConfig(urls)))
         assert found.verdict is FAILED
         assert "secret" not in found.message
-        assert "number 2" in found.message
+        assert "notify.urls[1]" in found.message
         assert only(check_notify(NotifyConfig(urls[:1]))).verdict is OK
 
 
@@ -461,25 +487,48 @@ class TestPublications:
 class TestService:
     def test_who_holds_a_tree_is_seen_without_holding_it(self, tmp_path: Path) -> None:
         with hold_tree(tmp_path / "a", name="a", command="torsync run"):
-            found = find_holders([tmp_path / "a", tmp_path / "b"])
+            found = find_holders(tmp_path, [tmp_path / "a", tmp_path / "b"])
         assert found == (frozenset([os.getpid()]), 1, 2)
         assert not (tmp_path / "b").exists()
 
-    def test_a_service_that_is_gone_without_a_word(self, tmp_path: Path) -> None:
-        from torsync.model.config import ServiceConfig
-        from torsync.service.doctor.running import Holders
+    HOLDERS = Holders(frozenset([7]), 1, 1)
 
-        control = tmp_path / "control"
-        control.mkdir()
-        (control / "address").write_text(f"http://{HOST}:{free_port()}")
-        (control / "token").write_text("secret")
-        holders = Holders(frozenset([7]), 1, 1)
-        found = {one.check: one for one in check_service(ServiceConfig(), tmp_path, holders)}
-        assert found["service.control"].verdict is FAILED
-        assert "secret" not in found["service.control"].message
-        (control / "token").unlink()
-        found = {one.check: one for one in check_service(ServiceConfig(), tmp_path, holders)}
-        assert found["service.control"].verdict is WARNING
+    def check(self, state_dir: Path, config: ServiceConfig = ServiceConfig()) -> Finding:  # noqa: B008
+        found = check_service(config, state_dir, self.HOLDERS, GO_ON)
+        return {one.check: one for one in found}["service.control"]
+
+    def test_a_service_without_a_control_api(self, tmp_path: Path) -> None:
+        assert self.check(tmp_path).verdict is WARNING
+        assert self.check(tmp_path, ServiceConfig(None)).verdict is SKIPPED
+
+    def test_a_service_that_answers_tells_its_version(self, tmp_path: Path) -> None:
+        desk = ScriptedDesk(tmp_path)
+        with (
+            closing(Logbook(tmp_path)) as logbook,
+            serving(tmp_path, desk, routes_for(desk, tmp_path, logbook)),
+        ):
+            found = self.check(tmp_path)
+        assert found.verdict is OK, found
+        assert __version__ in found.message
+
+    def test_a_service_that_knows_no_status_is_of_another_version(self, tmp_path: Path) -> None:
+        with serving(tmp_path, ScriptedDesk(tmp_path)):
+            found = self.check(tmp_path)
+        assert found.verdict is WARNING
+        assert "start it again" in found.hint
+
+    def test_a_service_that_does_not_answer(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(running, "_ANSWER_S", 0.3)
+        with held_control(tmp_path), ScriptedServer([Hang()]) as silent:
+            token = make_token(tmp_path)
+            for address in (f"http://{HOST}:{free_port()}", silent.url):
+                write_address(tmp_path, address)
+                found = self.check(tmp_path)
+                assert found.verdict is FAILED
+                assert "torsync logs" in found.hint or "torsync run" in found.hint
+                assert token not in found.message
 
     def test_systemd_is_asked_only_where_it_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shutil.which", lambda _name: None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,7 +172,8 @@ class TestTls:
         assert by_check["url.tls"].verdict is WARNING  # it is good for two days
         assert found.manifest is not None
 
-    def test_a_server_without_tls(self) -> None:
+    def test_a_server_without_tls(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reach, "CONNECT_S", 0.5)  # this one waits for the rest of a request
         with ScriptedServer([reply(200)]) as server:
             _, by_check = look(f"https://{HOST}:{server.port}/pack.torrent")
         assert by_check["url.tls"].verdict is FAILED
@@ -299,3 +301,32 @@ class TestHints:
         with ScriptedServer([answer]) as server:
             found = self.check(f"{server.url}/pack.torrent", b"pack.torrent.hints")
         assert found.verdict is verdict
+
+
+def test_a_server_that_has_ipv6_only() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(torrent())))
+            self.end_headers()
+            self.wfile.write(torrent())
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+        daemon_threads = True
+
+    try:
+        server = Server(("::1", 0), Handler)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        found, by_check = look(f"http://[::1]:{server.server_port}/pack.torrent")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert by_check["url.connect"].message.endswith("IPv6")
+    assert {one.verdict for one in found.findings} == {OK}

@@ -74,7 +74,7 @@ class SubscriptionRunner(Runner):
         self._folder = folder
         self._around = around
         self._jitter = jitter
-        self._news = LongPoll(config.url, config.headers, on_news=inbox.ring)
+        self._news: LongPoll | None = None
         self._subscription: Subscription | None = None
         self._failures = 0
         self._alarms = 0
@@ -108,9 +108,9 @@ class SubscriptionRunner(Runner):
 
     def _opened(self) -> Subscription:
         if self._subscription is None:
-            self._subscription = Subscription(
-                self._config, self._folder, self._around, news=self._news
-            )
+            news = LongPoll(self._config.url, self._config.headers, on_news=self._inbox.ring)
+            self._subscription = Subscription(self._config, self._folder, self._around, news=news)
+            self._news = news
         return self._subscription
 
     def _resume(self, subscription: Subscription, *, is_told: bool) -> None:
@@ -167,7 +167,8 @@ class SubscriptionRunner(Runner):
     def _heed(self) -> None:
         now_s = self._clock()
         self._see_to_hours(now_s)
-        if self._news.take_news() or self._is_place_another():
+        is_new = self._news is not None and self._news.take_news()
+        if is_new or self._is_place_another():
             self._due_s, self._alarms = now_s, 0
         elif now_s >= self._due_s:
             self._alarms = 0
@@ -222,8 +223,9 @@ class SubscriptionRunner(Runner):
         return note_paused(order, self.name, self._folder)
 
     def _close(self) -> None:
+        if self._news is not None:
+            news, self._news = self._news, None
+            news.close()
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
             subscription.close()
-        if self._inbox.is_stopped:
-            self._news.close()

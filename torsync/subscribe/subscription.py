@@ -145,6 +145,7 @@ class Subscription:
         if stage is not Stage.WAITING:  # ``status`` goes on to say that it seeds
             self._state.note_stage(stage.value)
         self._unnoted(StageStarted(self.config.name, stage, detail))
+        self._seeding.tell()
 
     @property
     def opens_in_s(self) -> float | None:
@@ -295,7 +296,7 @@ class Subscription:
                 elif self._consent.is_held(release):
                     self._consent.hold_back(
                         release,
-                        is_unchanged=lambda synced: self._find_unchanged(synced) is not None,
+                        needs_mending=self._needs_mending,
                         bring_to=self._syncing.bring_to,
                         look_out=self._outlook.beyond(release),
                     )
@@ -313,6 +314,10 @@ class Subscription:
                 report.bytes_hashed += bytes_hashed
                 report.bytes_hints += bytes_hints
                 return report
+
+    def _needs_mending(self, synced: Release) -> bool:
+        """Whether this folder, which is at a release, may be otherwise than that has it."""
+        return not self._admission.is_foreign and self._find_unchanged(synced) is None
 
     def _find_unchanged(self, release: Release) -> CheckReport | None:
         """Give the report of a check that has nothing to do, if stat tells that; keep seeding."""

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Route
 
+from torsync import __version__
 from torsync.model.errors import TorsyncError, UsageError
 from torsync.model.events import Level
 from torsync.service.control.gate import answer
@@ -51,6 +52,7 @@ def routes_for(desk: Desk, state_dir: Path, logbook: Logbook) -> list[Route]:
         subscriptions, publications = overview.live_status(_names(request, desk))
         return _told(
             {
+                "version": __version__,
                 "subscriptions": [report.as_json() for report in subscriptions],
                 "publications": [report.as_json() for report in publications],
             }

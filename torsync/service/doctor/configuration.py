@@ -29,7 +29,14 @@ def tell_problems(error: ConfigError, path: Path) -> list[Finding]:
 
 def check_configuration(config: Config, path: Path) -> list[Finding]:
     """Tell what a configuration that is right has, and whether its secrets are."""
-    has = f"{len(config.subscriptions)} subscriptions, {len(config.publications)} publications"
+    has = " and ".join(
+        f"{len(names)} {noun}{'s' * (len(names) != 1)}"
+        for noun, names in (
+            ("subscription", config.subscriptions),
+            ("publication", config.publications),
+        )
+        if names
+    )
     secrets = list(secrets_in(config))
     mode = stat.S_IMODE(path.stat().st_mode)
     return [ok(CONFIGURATION, f"{str(path)!r} is right: {has}"), judge_mode(path, mode, secrets)]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from torsync.model.checkup import Finding, named, skipped
 from torsync.model.errors import ConfigError
 from torsync.publish.state import publication_folder
-from torsync.service.config_file import LibtorrentSettings, load_config
 from torsync.service.doctor.abilities import check_abilities
 from torsync.service.doctor.bounded import Job, side_by_side
 from torsync.service.doctor.configuration import (
@@ -48,6 +47,7 @@ _ALL_S = 90.0  # each check in it has a limit of its own
 def examine(
     config_path: Path,
     state_dir: Path,
+    load: Callable[[], Config],
     choose: Callable[[Config], tuple[Sequence[SubscriptionConfig], Sequence[PublicationConfig]]],
     stopping: Callable[[], bool],
 ) -> list[Finding]:
@@ -56,6 +56,7 @@ def examine(
     Args:
         config_path: of the configuration.
         state_dir: the state directory.
+        load: reads the configuration.
         choose: of a configuration, what is to be looked at.
         stopping: asked several times a second.
 
@@ -64,20 +65,23 @@ def examine(
         UsageError: of ``choose``.
     """
     try:
-        config = load_config(config_path, state_dir=state_dir, setting_types=LibtorrentSettings())
+        config = load()
     except ConfigError as error:
         return [*tell_problems(error, config_path), *check_state_dir(state_dir)]
     subscriptions, publications = choose(config)
     holders = find_holders(
+        state_dir,
         [
             *(state_folder(state_dir, one.path) for one in config.subscriptions.values()),
             *(publication_folder(state_dir, one.path) for one in config.publications.values()),
-        ]
+        ],
     )
     jobs = [
         Job("configuration.file", partial(check_configuration, config, config_path)),
         Job("state_dir.access", partial(check_state_dir, state_dir)),
-        Job("service.running", partial(check_service, config.service, state_dir, holders)),
+        Job(
+            "service.running", partial(check_service, config.service, state_dir, holders, stopping)
+        ),
         Job("service.unit", check_unit),
         Job("listen.port", partial(check_listening, config.session, holders.service)),
         Job("dht.nodes", partial(check_dht, config.session, stopping)),
@@ -144,18 +148,16 @@ def _examine_remote(
 
     remote = check_remote(config)
     manifest = remote.manifest or known.manifest
+    newest = remote.fetched.sha256 if remote.fetched is not None else ""
     jobs = [
         Job("signature", partial(check_signature, config, remote.fetched, known.vouched)),
-        Job("disk.space", partial(check_space, config, folder, known, manifest)),
+        Job("disk.space", partial(check_space, config, folder, known, manifest, newest)),
     ]
     if manifest is None:
         why = "no release is known whose sources could be asked"
         jobs.append(Job("sources.all", lambda: [skipped("sources.all", why, "see url above")]))
     else:
-        fetched = remote.fetched
-        is_synced = bool(known.synced) and (
-            fetched.sha256 == known.synced if fetched is not None else not known.is_pending
-        )
+        is_synced = bool(known.synced) and (newest or known.polled) == known.synced
         places = places_of(manifest, web_seeds=config.web_seeds, peers=config.peers)
         asking = partial(
             check_sources, manifest, places, everything.session, stopping, is_synced=is_synced

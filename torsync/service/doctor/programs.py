@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import os
 import shutil
 from typing import TYPE_CHECKING
 
 from torsync.model.checkup import Finding, failed, ok, skipped
+from torsync.model.errors import ConfigError
+from torsync.model.events import discard
+from torsync.service.notify import Notifications
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,18 +53,10 @@ def check_notify(notify: NotifyConfig) -> list[Finding]:
     check = "notify.urls"
     if not notify.urls:
         return [skipped(check, "urls in [notify] is empty: nobody is told of updates and errors")]
-    if importlib.util.find_spec("apprise") is None:
-        said = "notifications are configured, and apprise is not installed"
-        return [failed(check, said, "run `pip install 'torsync[notify]'` where torsync is")]
-    import apprise  # noqa: PLC0415 - optional, and slow
-
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would show the URLs
-    wrong = [
-        f"number {at} ({url.partition('://')[0]}://…)"
-        for at, url in enumerate(notify.urls, 1)
-        if not apprise.Apprise().add(url)
-    ]
-    if wrong:
-        said = f"apprise does not understand {', '.join(wrong)} of urls in [notify]"
-        return [failed(check, said, "see https://github.com/caronc/apprise/wiki for their forms")]
+    try:
+        notifications = Notifications(notify.urls, discard)
+        notifications.check()
+    except ConfigError as error:
+        said = "; ".join((error.message, *error.problems))
+        return [failed(check, said, error.hint or "correct urls in [notify]")]
     return [ok(check, f"apprise knows all {len(notify.urls)} URLs; nothing was sent")]

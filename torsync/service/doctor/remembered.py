@@ -10,6 +10,7 @@ from torsync.model.checkup import Finding, failed, failure, ok, skipped, warning
 from torsync.model.config import UpdateMode
 from torsync.model.errors import ManifestError, StateError
 from torsync.model.metainfo import parse_metainfo
+from torsync.model.postponed import Postponed
 from torsync.model.units import format_duration
 from torsync.subscribe.state import TreeState
 
@@ -82,6 +83,7 @@ def _read(config: SubscriptionConfig, state: TreeState, folder: Path, now_s: flo
     polled = poll.sha256 if poll is not None and poll.url == config.url else ""
     is_held = holder_pid(folder) is not None
     checked = state.get("last_check_s")
+    waits = Postponed.load(state.get("postponed"))
     findings = judge_state(
         config,
         is_paused=bool(state.get("paused")),
@@ -89,6 +91,7 @@ def _read(config: SubscriptionConfig, state: TreeState, folder: Path, now_s: flo
         is_pending=bool(polled) and polled != state.synced,
         is_served=is_held and holder_command(folder) == "torsync run",
         between=state.between()[0],
+        postponed=waits.reason if waits is not None else "",
         last_error=(state.get("last_error"), state.get("last_error_hint")),
         checked_ago_s=now_s - float(checked) if checked else None,
     )
@@ -120,6 +123,7 @@ def judge_state(
     is_pending: bool,
     is_served: bool,
     between: str,
+    postponed: str,
     last_error: tuple[str, str],
     checked_ago_s: float | None,
 ) -> list[Finding]:
@@ -132,6 +136,7 @@ def judge_state(
         is_pending: a release is known that the tree is not in sync with.
         is_served: the service holds it.
         between: the release whose files are being patched in place; empty if none.
+        postponed: why an update waits; empty if none does.
         last_error: message and hint; empty if the last check went well.
         checked_ago_s: seconds since the last check; None if there was none.
     """
@@ -148,6 +153,10 @@ def judge_state(
                 "state.approval", said, f"see `torsync plan {name}`, then `torsync apply {name}`"
             )
         )
+    if postponed:
+        said = f"an update waits: {postponed}"
+        again = "it is tried again by itself; see before_update and update_window, or do it now: "
+        found.append(warning("state.postponed", said, f"{again}`torsync check-now {name}`"))
     if between and not is_served:
         said = f"an update to {between!r} was cut off in place"
         found.append(warning("state.between", said, f"run `torsync check-now {name}`"))

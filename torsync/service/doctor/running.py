@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import shutil
 import subprocess
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NamedTuple
 
 from torsync import __version__
 from torsync.disk.lock import holder_command, holder_pid
-from torsync.model.checkup import Finding, failed, ok, skipped, warning
+from torsync.model.checkup import Finding, failed, failure, ok, skipped, warning
+from torsync.model.errors import ExitCode, InterruptedByUserError, TorsyncError
+from torsync.service.control.credentials import service_pid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 SERVICE = "torsync run"
 UNIT = "torsync.service"
-_ANSWER_S = 4.0
+_ANSWER_S = 5.0
+_TICK_S = 0.2
+_AGAIN = "see its log: `torsync logs`; stop it and start it again"
 _SYSTEMCTL_S = 5.0
 _SYSTEMD = "/run/systemd/system"
 _LINGER = "/var/lib/systemd/linger"
@@ -45,26 +47,34 @@ class Holders(NamedTuple):
     trees: int
 
 
-def find_holders(folders: Iterable[Path]) -> Holders:
-    """See who holds trees, by the folders of their states."""
-    pids, trees = [], 0
+def find_holders(state_dir: Path, folders: Iterable[Path]) -> Holders:
+    """See who holds trees, by the folders of their states, and who has the control API."""
+    pids: list[int] = []
+    trees = 0
     for folder in folders:
         trees += 1
         with suppress(OSError):  # told by the check of the state directory
             pid = holder_pid(folder)
             if pid is not None and holder_command(folder) == SERVICE:
                 pids.append(pid)
-    return Holders(frozenset(pids), len(pids), trees)
+    served = len(pids)
+    with suppress(OSError):
+        pid = service_pid(state_dir)
+        pids += [pid] if pid is not None else []
+    return Holders(frozenset(pids), served, trees)
 
 
-def check_service(service: ServiceConfig, state_dir: Path, holders: Holders) -> list[Finding]:
+def check_service(
+    service: ServiceConfig, state_dir: Path, holders: Holders, stopping: Callable[[], bool]
+) -> list[Finding]:
     """See whether the service runs, and its control API answers."""
     findings = [judge_holders(holders)]
     if not holders.service:
         return [*findings, skipped("service.control", "there is no service that could answer")]
     if service.control is None:
-        return [*findings, skipped("service.control", 'control = "" in [service]')]
-    return [*findings, _check_control(state_dir)]
+        said = 'control = "" in [service]: the service takes no orders, such as `torsync pause`'
+        return [*findings, skipped("service.control", said)]
+    return [*findings, _check_control(state_dir, stopping)]
 
 
 def judge_holders(found: Holders) -> Finding:
@@ -74,61 +84,46 @@ def judge_holders(found: Holders) -> Finding:
         return warning(check, "the service does not run: nothing is polled by itself", _START)
     pids = ", ".join(map(str, sorted(found.service)))
     if found.served < found.trees:
-        said = f"the service (process {pids}) works on {found.served} of {found.trees} trees"
-        return warning(check, said, "have it read the configuration again: `torsync reload`")
-    return ok(check, f"the service runs (process {pids}), and works on all {found.trees} trees")
+        said = f"the service (process {pids}) holds {found.served} of {found.trees} trees"
+        hint = "have it read the configuration again: `torsync reload`; else see `torsync status`"
+        return warning(check, said, hint)
+    return ok(check, f"the service runs (process {pids}), and holds all {found.trees} trees")
 
 
-def _check_control(state_dir: Path) -> Finding:
+def _check_control(state_dir: Path, stopping: Callable[[], bool]) -> Finding:
+    from torsync.service.control.client import find_service  # noqa: PLC0415 - costs start-up time
+
     check = "service.control"
-    again = "stop the service and start it again"
+    ends_s = time.monotonic() + _ANSWER_S
+
+    def wait(seconds: float) -> bool:
+        time.sleep(min(seconds, _TICK_S))
+        return stopping() or time.monotonic() > ends_s
+
     try:
-        address = (state_dir / "control" / "address").read_text("utf-8").strip()
-        token = (state_dir / "control" / "token").read_text("utf-8").strip()
-    except OSError as error:
-        said = f"{error.filename!r} cannot be read: {error.strerror}; no orders can be given"
-        return warning(check, said, f"run this as the user that the service runs as; else {again}")
-    parts = urlsplit(address)
-    # No proxy of the environment gets to see the token.
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_S)
-    try:
-        connection.request("GET", "/api/v1/status", headers={"Authorization": f"Bearer {token}"})
-        answer = connection.getresponse()
-        status, body = answer.status, answer.read()
-    except (OSError, http.client.HTTPException):
-        return failed(check, f"the service does not answer at {address}", again)
-    finally:
-        connection.close()
-    return judge_answer(status, _version_in(body), address)
+        client = find_service(state_dir, wait)
+        if client is None:
+            said = f"the service has no control API in {str(state_dir)!r}: it takes no orders"
+            return warning(check, said, _AGAIN)
+        told = client.ask("GET", "/api/v1/status", silence_s=_ANSWER_S)
+    except InterruptedByUserError:
+        return failed(check, f"the service did not answer within {_ANSWER_S:g} s", _AGAIN)
+    except TorsyncError as error:
+        if error.exit_code is ExitCode.USAGE:  # one that answers, and knows no status
+            return judge_version("")
+        return failure(check, error, _AGAIN)
+    return judge_version(str(told.get("version", "")))
 
 
-def _version_in(body: bytes) -> str:
-    try:
-        found: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    return str(found.get("version", "")) if isinstance(found, dict) else ""
-
-
-def judge_answer(status: int, version: str, address: str) -> Finding:
-    """Decide what the control API's answer says.
-
-    Args:
-        status: three digits.
-        version: of the service; empty if it did not say.
-        address: that was asked.
-    """
+def judge_version(version: str) -> Finding:
+    """Decide what it means that the service is of some version; empty if it did not say."""
     check = "service.control"
-    if status in {401, 403}:
-        said = f"the service at {address} refuses the token of this state directory"
-        return failed(check, said, "stop the service and start it again, which makes a new one")
-    if status != 200:
-        said = f"the service at {address} answers {status}"
-        return failed(check, said, "see its log; stop it and start it again")
-    if version and version != __version__:
-        said = f"the service is torsync {version}, and this is {__version__}"
+    if version != __version__:
+        said = (
+            f"the service is torsync {version or 'of another version'}, and this is {__version__}"
+        )
         return warning(check, said, f"start it again: `systemctl restart {UNIT}`")
-    return ok(check, f"the service answers at {address}")
+    return ok(check, f"the service answers; it is torsync {version}")
 
 
 def run_systemctl(arguments: list[str]) -> str:

@@ -75,6 +75,7 @@ def check_space(
     folder: Path,
     known: Remembered,
     manifest: Manifest | None,
+    newest: str,
 ) -> list[Finding]:
     """Compare what the pending update takes with what is free.
 
@@ -83,6 +84,7 @@ def check_space(
         folder: of its state.
         known: what that says.
         manifest: of the newest release; None if it could not be had.
+        newest: digest of what is at the URL now; empty if that could not be had.
     """
     room = measure(config.path)
     if config.path.is_dir():
@@ -92,6 +94,10 @@ def check_space(
             said = f"{format_size(room.free_bytes)} are free; no release is known that needs it"
             return [skipped("disk.space", said, f"run `torsync check-now {config.name}`")]
         return [judge_space(config.name, room, _first_need(config, manifest))]
+    if newest not in {"", known.polled}:
+        said = f"{format_size(room.free_bytes)} are free; a newer release was not polled yet"
+        hint = f"what it takes: `torsync check-now --dry-run {config.name}`"
+        return [skipped("disk.space", said, hint)]
     if not known.is_pending:
         return [judge_space(config.name, room, Need(0, 0, "no update is pending"))]
     try:
