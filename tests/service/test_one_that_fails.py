@@ -155,7 +155,7 @@ def test_a_state_that_is_spoilt_while_the_service_runs_stops_no_other(
     goes_on(torsync, publisher, service, tmp_path)
     other.write_bytes(publisher.file.read_bytes())
     mend(folder)
-    wait_until(lambda: (tmp_path / "bad/c").exists(), "it goes on", deadline_s=60)
+    wait_until((tmp_path / "bad/c").exists, "it goes on", deadline_s=60)
     assert_same_tree(tmp_path / "bad", tmp_path / "two")
     assert "crashed" not in codes(service, "bad")
     end(service)
