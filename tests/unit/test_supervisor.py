@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.processes import HOST, free_port, wait_until
+from torsync import __version__
 from torsync.disk.lock import hold_tree, holder_command
 from torsync.model.config import (
     Config,
@@ -335,6 +336,7 @@ def test_a_broken_configuration_leaves_all_as_it_is(
             wait_until(lambda: len(service.codes("", Level.ERROR)) == 3, "it is told")
             messages = [one.message for one in service.events if isinstance(one, Notice)]
             assert messages == [
+                f"torsync {__version__} runs: 1 subscription",
                 "the configuration was not reloaded: 2 problems",
                 "c.toml:1: x",
                 "c.toml:2: y",

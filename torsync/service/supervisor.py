@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from torsync import __version__
 from torsync.disk.clock import awake_or_not_s
 from torsync.disk.lock import hold_tree
 from torsync.model.errors import (
@@ -144,6 +145,7 @@ class Supervisor:
                     self._control.open(self._config.service)  # orders may come from now on
                 for thread in threads:
                     thread.start()
+            self._tell(Level.INFO, "started", f"torsync {__version__} runs: {self._what()}")
             self._ties.notifier.ready()
             while not stop.wait(_TICK_S):
                 if reload is not None and reload.is_set():
@@ -155,6 +157,7 @@ class Supervisor:
                 self._ties.notifier.status(self._summary())
                 self._ties.notifier.watchdog()
             self._ties.notifier.stopping()
+            self._tell(Level.INFO, "stopping", "torsync stops")
 
     # --- desk -------------------------------------------------------------------------------
 
@@ -364,6 +367,15 @@ class Supervisor:
 
     def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
         self.hub.sink(Notice("", level, code, message, hint))
+
+    def _what(self) -> str:
+        counts = {
+            "subscription": len(self._config.subscriptions),
+            "publication": len(self._config.publications),
+        }
+        return ", ".join(
+            f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count
+        )
 
     def _summary(self) -> str:
         """Say in a few words what all are doing, for ``systemctl status``."""
