@@ -37,6 +37,7 @@ url = "http://127.0.0.1:8080/maps.torrent"
 path = "/srv/copy"
 interval = "2s"
 """
+ALICE_S_FOLDER = "/run/alice"
 TREES = """\
 [Service]
 ReadWritePaths=-/srv/maps
@@ -83,6 +84,8 @@ def test_the_package_installs_and_its_service_does_as_the_unit_says(
         it_stops_when_it_is_told_to(system)
         a_mistake_in_the_configuration_is_not_started_again(system)
         this_installation_can_have_a_second_service(system)
+        a_user_can_have_a_service_too(system)
+        an_update_of_the_package_restarts_what_runs(system, package)
         the_package_can_be_removed(system)
 
 
@@ -100,7 +103,6 @@ def what_is_configured_is_published_and_kept_equal(system: Booted) -> None:
     system.write("/srv/maps/island.txt", "an island")
     system.write("/etc/torsync/config.toml", CONFIG)
     system.write(f"/etc/systemd/system/{UNIT}.d/trees.conf", TREES)
-    system.write(f"/etc/systemd/system/{UNIT}.d/impatient.conf", IMPATIENT)
     system.run("systemctl", "daemon-reload")
     system.run("systemctl", "enable", "--now", UNIT)
     wait_for_copy(system, "island.txt", "an island")
@@ -131,6 +133,9 @@ def a_broken_configuration_is_refused_and_the_service_goes_on(system: Booted) ->
 
 
 def what_is_killed_or_hangs_is_started_again(system: Booted) -> None:
+    drop_in = f"/etc/systemd/system/{UNIT}.d/impatient.conf"
+    system.write(drop_in, IMPATIENT)
+    restart(system)
     for number in ("KILL", "STOP"):
         before = main_pid(system)
         system.run("kill", f"-{number}", before)
@@ -140,6 +145,8 @@ def what_is_killed_or_hangs_is_started_again(system: Booted) -> None:
 
         wait_until(is_another, f"it is started again after SIG{number}", deadline_s=120)
     assert "Watchdog timeout" in system.journal(UNIT)
+    system.run("rm", drop_in)
+    restart(system)
 
 
 def it_stops_when_it_is_told_to(system: Booted) -> None:
@@ -161,11 +168,13 @@ def this_installation_can_have_a_second_service(system: Booted) -> None:
     refused = system.run("torsync", "service", "install", check=False)
     assert refused.returncode == 2
     assert "a package has brought" in refused.stdout
-    system.run("chown", "torsync", "/srv")
     second = CONFIG.replace("/srv/copy", "/srv/second").replace("8080", "8081")
+    words = ("torsync", "service", "install", "--name", "second")
+    assert "enabled, not started" in system.run(*words).stdout
+    made = system.run("stat", "-c", "%a %U %G", "/etc/torsync/second.toml").stdout
+    assert made == "640 root torsync\n"
     system.write("/etc/torsync/second.toml", second)
     system.run("install", "-d", "-o", "torsync", "/srv/second")
-    words = ("torsync", "service", "install", "--name", "second")
     told = system.run(*words)
     assert "enabled and started" in told.stdout
     wait_for_copy(system, "island.txt", "an island", folder="/srv/second")
@@ -174,8 +183,43 @@ def this_installation_can_have_a_second_service(system: Booted) -> None:
     assert system.run("systemctl", "cat", "second.service", check=False).returncode != 0
 
 
-def the_package_can_be_removed(system: Booted) -> None:
+def a_user_can_have_a_service_too(system: Booted) -> None:
+    system.run("useradd", "--create-home", "alice")
+    system.run("install", "-d", "-o", "alice", "-m", "700", ALICE_S_FOLDER)
+    folder = f"XDG_RUNTIME_DIR={ALICE_S_FOLDER}"
+    manager = ["-p", "User=alice", "-p", "Delegate=yes", f"--setenv={folder}"]
+    system.run("systemd-run", "--unit=alice", *manager, "/lib/systemd/systemd", "--user")
+    as_alice = ("runuser", "-u", "alice", "--", "env", folder, "HOME=/home/alice")
+    wait_until(
+        lambda: system.run(*as_alice, "systemctl", "--user", "status", check=False).returncode == 0,
+        "the user's manager is up",
+        deadline_s=60,
+    )
+    config = "/home/alice/.config/torsync/config.toml"
+    ours = CONFIG.replace("/srv/copy", "/home/alice/copy").replace("8080", "8082")
+    system.write(config, ours.replace("/srv/maps", "/home/alice/maps"))
+    system.write("/home/alice/maps/hill.txt", "a hill")
+    system.run("chown", "-R", "alice", "/home/alice")
+    told = system.run(*as_alice, "torsync", "service", "install")
+    assert "a service of the user, written, enabled and started" in told.stdout
+    assert "loginctl enable-linger" in told.stdout
+    wait_for_copy(system, "hill.txt", "a hill", folder="/home/alice/copy")
+    system.run(*as_alice, "torsync", "service", "uninstall")
+    system.run("systemctl", "stop", "alice.service")
+
+
+def an_update_of_the_package_restarts_what_runs(system: Booted, package: Path) -> None:
+    again = ("dpkg", "--force-depends", "-i", f"/share/{package.name}")
+    system.run(*again, timeout_s=200)
+    assert not is_active(system)
     system.run("systemctl", "start", UNIT)
+    before = main_pid(system)
+    system.run(*again, timeout_s=200)
+    assert is_active(system)
+    assert main_pid(system) != before
+
+
+def the_package_can_be_removed(system: Booted) -> None:
     system.run("dpkg", "--remove", "torsync", timeout_s=100)
     assert not is_active(system)
     assert system.run("cat", "/etc/torsync/config.toml").stdout == CONFIG
@@ -198,6 +242,11 @@ def told_what_was_logged(system: Booted) -> Iterator[None]:
 
 def is_active(system: Booted) -> bool:
     return system.properties(UNIT, "ActiveState") == {"ActiveState": "active"}
+
+
+def restart(system: Booted) -> None:
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "restart", UNIT, timeout_s=100)
 
 
 def main_pid(system: Booted) -> str:

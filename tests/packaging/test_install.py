@@ -153,7 +153,11 @@ class TestForTheSystem:
     def test_without_a_configuration_it_is_not_started(self, machine: Systemd) -> None:
         report = machine.installer().install()
         assert not report.started
-        assert machine.calls[-1] == "systemctl enable torsync.service"
+        assert machine.calls[-3:] == [
+            "install -D -m 640 -g mods /dev/null /etc/torsync/config.toml",
+            "systemctl daemon-reload",
+            "systemctl enable torsync.service",
+        ]
         assert "init URL PATH" in report.next_steps[0]
 
     def test_a_broken_configuration_leaves_all_as_it_was(self, machine: Systemd) -> None:
@@ -220,6 +224,13 @@ class TestForTheSystem:
         assert "--config /etc/torsync/second.toml --state-dir /var/lib/second run" in unit
         assert "StateDirectory=second\n" in unit
         assert report.unit == "second.service"
+
+    def test_a_state_directory_elsewhere_is_made_and_may_be_written_to(
+        self, machine: Systemd
+    ) -> None:
+        machine.installer(state_dir=Path("/mnt/state")).install()
+        assert "install -d -m 700 -o torsync /mnt/state" in machine.calls
+        assert "ReadWritePaths=/mnt/state\n" in machine.read(self.UNIT)
 
     @pytest.mark.parametrize("name", ["", "a/b", "../x", "a b", "-x", "x.service", "%n"])
     def test_a_name_that_no_unit_can_have_is_refused(self, machine: Systemd, name: str) -> None:

@@ -321,6 +321,10 @@ class Torsync:
         """The variables that a command is run with."""
         return {**os.environ, "HOME": str(self._home), "NO_PROXY": "*", "no_proxy": "*"}
 
+    def save(self) -> None:
+        """Write the configuration as it is now, for a service that runs to read anew."""
+        self._write_config()
+
     def close(self) -> None:
         """End what still runs."""
         for running in self._started:

@@ -267,7 +267,7 @@ def test_the_dht_is_joined_beside_a_running_session() -> None:
     config = SessionConfig(
         listen=(f"{HOST}:6881",), settings={**settings, "dht_bootstrap_nodes": bootstrap}
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     found = join_dht(config, timeout_s=1, stopping=lambda: False)
     while not found.nodes and time.monotonic() < deadline:
         found = join_dht(config, timeout_s=1, stopping=lambda: False)

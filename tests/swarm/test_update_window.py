@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import Publisher, Torsync, snapshot
-from tests.support.processes import HOST, free_port
+from tests.support.processes import HOST, free_port, wait_until
 from tests.support.trees import assert_same_tree, tree_bytes
 from tests.support.updates import publish
 from torsync.model.config import ApplyMode, SessionConfig, SubscriptionConfig, UpdateMode
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.support.cli import Json
     from tests.support.seeders import LibtorrentSeeder
     from tests.support.trees import Content
     from torsync.model.events import Event
@@ -312,8 +313,12 @@ def test_the_running_service_heeds_the_hours_and_does_what_it_is_told(
         lambda one: one["type"] == "notice" and one["code"] == "postponed", "it is told"
     )
     assert "the update waits for" in told["message"]
-    found = torsync.run("status").assert_ok().subscription
-    assert (found["stage"], found["last_error"]) == ("postponed", "")
+
+    def status() -> Json:
+        return torsync.run("status").assert_ok().subscription
+
+    wait_until(lambda: status()["stage"] == "postponed", "status tells, between two checks")
+    assert status()["last_error"] == ""
     assert tree_bytes(torsync.tree) == {}
     assert torsync.run("check-now").assert_ok().subscription["changed"]
     assert_same_tree(torsync.tree, tmp_path / "one")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.processes import wait_until
-from torsync.model.config import PublicationConfig, SubscriptionConfig
+from torsync.model.config import Config, PublicationConfig, SessionConfig, SubscriptionConfig
 from torsync.model.errors import (
     InterruptedByUserError,
     NoPeersError,
@@ -143,6 +143,7 @@ def test_variables_that_hold_secrets_are_withheld(tmp_path: Path) -> None:
             f"import os; open({str(found)!r}, 'w').write(str(dict(os.environ)))",
         ),
     )
+    hooks.withhold(Config(SessionConfig(), {"pack": config}))
     hooks.updated(config, REPORT)
     hooks.close()
     told = found.read_text()

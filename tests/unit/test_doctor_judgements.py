@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.torrents import RawFile, link, make_raw
 from torsync import __version__
 from torsync.model.checkup import (
     CONFIGURATION,
@@ -22,6 +23,7 @@ from torsync.model.checkup import (
 )
 from torsync.model.config import SessionConfig, SubscriptionConfig, UpdateMode
 from torsync.model.errors import ExitCode
+from torsync.model.metainfo import parse_metainfo
 from torsync.model.window import DailyWindow
 from torsync.service.doctor.abilities import Abilities, judge_abilities
 from torsync.service.doctor.clock import judge_clock, judge_server_clock
@@ -34,7 +36,7 @@ from torsync.service.doctor.running import Holders, judge_holders, judge_units, 
 from torsync.service.doctor.sockets import Owner
 from torsync.service.doctor.sources import Places, judge_sources
 from torsync.service.doctor.space import Need, Room, judge_space, judge_state_space
-from torsync.service.doctor.trackers import judge_answers, read_answer, scrape_url, show_tracker
+from torsync.service.doctor.trackers import judge_answers, read_answer, scrape_url
 from torsync.service.doctor.tree import Access, judge_access
 from torsync.service.doctor.url import Head, judge_conditional, judge_head
 from torsync.swarm.udp_tracker import Announced, TrackerError
@@ -235,6 +237,22 @@ class TestDisk:
         assert verdicts(judge_abilities(found, None))[check] is verdict
 
     @pytest.mark.parametrize(
+        ("changes", "check", "file"),
+        [
+            ({"longest_name": 143}, "disk.names", ("n" * 200, b"x")),
+            ({"links": False}, "disk.kinds", ("a", link("b"))),
+            ({"modes": False}, "disk.kinds", ("a", RawFile(b"x", {"attr": b"x"}))),
+        ],
+    )
+    def test_what_a_release_needs_of_a_file_system(
+        self, changes: dict[str, object], check: str, file: tuple[str, object]
+    ) -> None:
+        manifest = parse_metainfo(make_raw([("b", b"y"), file]))  # type: ignore[list-item]
+        found = self.GOOD._replace(**changes)  # type: ignore[arg-type]
+        assert verdicts(judge_abilities(self.GOOD, manifest))[check] is OK
+        assert verdicts(judge_abilities(found, manifest))[check] is WARNING
+
+    @pytest.mark.parametrize(
         ("room", "need", "verdict"),
         [
             (Room(1000, 9000), Need(1000, 5, "the update"), OK),
@@ -421,10 +439,6 @@ class TestSources:
     )
     def test_where_a_tracker_is_scraped(self, announce: str, scrape: str | None) -> None:
         assert scrape_url(announce) == scrape
-
-    def test_no_passkey_is_shown(self) -> None:
-        url = "https://u:pw@t.example:8443/5ecre7/announce?key=5ecre7"
-        assert show_tracker(url) == "https://u:***@t.example:8443"
 
 
 class TestService:

@@ -7,16 +7,19 @@ import os
 import socket
 import subprocess
 import threading
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.cli import snapshot
+from tests.support.control import ScriptedDesk
 from tests.support.disks import disk
 from tests.support.processes import HOST, free_port
 from tests.support.scripted_http import Hang, ScriptedServer
 from tests.support.trees import write_tree
+from torsync import __version__
 from torsync.disk.lock import hold_tree
 from torsync.disk.tree import Tree
 from torsync.model.checkup import Finding, Verdict, ok
@@ -30,7 +33,10 @@ from torsync.model.config import (
     SubscriptionConfig,
 )
 from torsync.model.errors import ConfigError, InterruptedByUserError, StateError
+from torsync.model.events import discard
 from torsync.service.control.credentials import held_control, make_token, write_address
+from torsync.service.control.reading import routes_for
+from torsync.service.control.server import ControlServer
 from torsync.service.doctor import running
 from torsync.service.doctor.abilities import check_abilities, try_all
 from torsync.service.doctor.bounded import Job, side_by_side
@@ -55,14 +61,30 @@ from torsync.service.doctor.remembered import Remembered, recall
 from torsync.service.doctor.running import Holders, check_service, check_unit, find_holders
 from torsync.service.doctor.sockets import owner_of
 from torsync.service.doctor.tree import check_tree
+from torsync.service.logbook import Logbook
 from torsync.subscribe.marker import write_marker
 from torsync.subscribe.state import TreeState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    from starlette.routing import BaseRoute
 
 OK, WARNING, FAILED, SKIPPED = Verdict
 GO_ON: Callable[[], bool] = lambda: False  # noqa: E731
+
+
+@contextmanager
+def serving(
+    state_dir: Path, desk: ScriptedDesk, routes_of_it: Sequence[BaseRoute] = ()
+) -> Iterator[None]:
+    """Have a control API, as the service opens it."""
+    server = ControlServer(desk, state_dir, (HOST, 0), discard, routes_of_it)
+    server.start()
+    try:
+        yield
+    finally:
+        server.close()
 
 
 def verdicts(findings: list[Finding]) -> dict[str, Verdict]:
@@ -478,6 +500,22 @@ class TestService:
     def test_a_service_without_a_control_api(self, tmp_path: Path) -> None:
         assert self.check(tmp_path).verdict is WARNING
         assert self.check(tmp_path, ServiceConfig(None)).verdict is SKIPPED
+
+    def test_a_service_that_answers_tells_its_version(self, tmp_path: Path) -> None:
+        desk = ScriptedDesk(tmp_path)
+        with (
+            closing(Logbook(tmp_path)) as logbook,
+            serving(tmp_path, desk, routes_for(desk, tmp_path, logbook)),
+        ):
+            found = self.check(tmp_path)
+        assert found.verdict is OK, found
+        assert __version__ in found.message
+
+    def test_a_service_that_knows_no_status_is_of_another_version(self, tmp_path: Path) -> None:
+        with serving(tmp_path, ScriptedDesk(tmp_path)):
+            found = self.check(tmp_path)
+        assert found.verdict is WARNING
+        assert "start it again" in found.hint
 
     def test_a_service_that_does_not_answer(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,6 +24,7 @@ from torsync.model.reports import CheckReport, PauseReport, VerifyReport
 from torsync.service import subscription_runner
 from torsync.service.inbox import Inbox, Pending
 from torsync.service.subscription_runner import SubscriptionRunner
+from torsync.subscribe.remote.poll import Validators
 from torsync.subscribe.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class World:
         heed: what is done at each look at what is seeded.
         open: what is done when the subscription is opened.
         apply: what carrying out an order to apply does.
+        opens_s: when the hours begin that an update waits for; None if none does.
         checked_s, heeded_s, opened_s, applied_s: when that was.
     """
 
@@ -70,6 +72,7 @@ class World:
     heed: Callable[[], None] = lambda: None
     open: Callable[[], None] = lambda: None
     apply: Callable[[], CheckReport] = fine
+    opens_s: float | None = None
     now_s: float = 0.0
     checked_s: list[float] = field(default_factory=list)
     heeded_s: list[float] = field(default_factory=list)
@@ -80,6 +83,7 @@ class World:
     refused: list[TorsyncError] = field(default_factory=list)
     forced: list[bool] = field(default_factory=list)
     closed: int = 0
+    news: list[LongPoll] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.inbox: Inbox = Waiting(self)
@@ -112,14 +116,19 @@ class FakeSubscription:
 
     world: World
     is_checked = False
-    opens_in_s = None
 
     def __init__(
         self, _config: SubscriptionConfig, _folder: Path, _around: Surroundings, *, news: LongPoll
     ) -> None:
         assert not news.is_listening, "nothing was polled yet"
+        self.world.news.append(news)
         self.world.opened_s.append(self.world.now_s)
         self.world.open()
+
+    @property
+    def opens_in_s(self) -> float | None:
+        opens_s = self.world.opens_s
+        return None if opens_s is None else max(opens_s - self.world.now_s, 0.0)
 
     def resume_seeding(self) -> None:
         assert not self.is_checked, "it comes first"
@@ -397,6 +406,40 @@ def test_what_is_postponed_is_no_failure_and_asked_again_soon(run: Callable[...,
     assert world.errors() == []
 
 
+def waits_for_hours() -> CheckReport:
+    raise PostponedError("the update waits for 02:00-05:00", is_timed=True)
+
+
+def test_what_waits_for_its_hours_goes_on_polling_and_is_checked_when_they_begin(
+    run: Callable[..., None],
+) -> None:
+    def begin() -> CheckReport:
+        world.opens_s = None
+        return fine()
+
+    world = World([waits_for_hours, waits_for_hours, begin, fine], opens_s=1.5 * HOUR_S)
+    run(world)
+    assert world.gaps_s() == pytest.approx([HOUR_S, HOUR_S / 2, HOUR_S])
+
+
+def test_hours_that_begin_earlier_as_the_clock_was_put_forward_are_not_missed(
+    run: Callable[..., None],
+) -> None:
+    """What is waited for is the clock on the wall, and not a time that once was right."""
+
+    def begin() -> CheckReport:
+        world.opens_s = None
+        return fine()
+
+    def put_forward() -> None:
+        if world.now_s > 100:
+            world.opens_s = world.now_s
+
+    world = World([waits_for_hours, begin], opens_s=20 * HOUR_S, heed=put_forward)
+    run(world)
+    assert world.gaps_s()[0] == pytest.approx(102, abs=3)
+
+
 def test_a_paused_one_does_nothing_by_itself_until_it_is_resumed(
     run: Callable[..., None],
 ) -> None:
@@ -477,3 +520,23 @@ def test_a_failure_that_nobody_foresaw_is_told_to_whoever_waits(run: Callable[..
     with pytest.raises(TorsyncError, match=r"nobody foresaw.*ZeroDivisionError"):
         pending.outcome()
     assert world.closed == 1
+
+
+def test_nothing_waits_for_news_of_what_is_paused_or_has_crashed(
+    run: Callable[..., None],
+) -> None:
+    def crash() -> CheckReport:
+        raise ZeroDivisionError("oh")
+
+    def pause() -> CheckReport:
+        world.inbox.put(Pause())
+        world.inbox.put(Resume())
+        return fine()
+
+    world = World([pause, crash, fine])
+    with pytest.raises(ZeroDivisionError):
+        run(world)
+    assert len(world.news) == 2, "another one each time that it is opened"
+    for news in world.news:
+        news.arm(Validators('"etag"', ""), "digest")
+        assert not news.is_listening, "it is closed for good"

@@ -202,6 +202,33 @@ def test_one_that_crashes_is_begun_again_later_and_the_others_go_on(
     assert world.alive == set()
 
 
+def test_one_that_went_on_for_long_before_it_crashed_is_begun_again_soon(
+    tmp_path: Path, world: World
+) -> None:
+    now_s = [0.0]
+    world.check["bad"] = crash
+    with running(
+        subscriptions(tmp_path, "bad"), tmp_path / "state", clock=lambda: now_s[0]
+    ) as service:
+
+        def crashes(count: int) -> list[str]:
+            told = [one for one in service.events if isinstance(one, Notice)]
+            hints = [one.hint for one in told if one.code == "crashed"]
+            if len(hints) < count:
+                now_s[0] += 1
+                service.desk.give("bad", Check(), Terms())  # wakes it
+            return hints
+
+        wait_until(lambda: len(crashes(3)) >= 3, "it crashes in a row")
+        del world.check["bad"]
+        wait_until(lambda: crashes(99) and "bad" in world.alive, "it works again")
+        now_s[0] += 3600
+        world.check["bad"] = crash
+        wait_until(lambda: len(crashes(4)) >= 4, "it crashes again")
+        waits = [hint.partition(";")[0] for hint in crashes(4)]
+    assert waits == [f"it is tried again in {wait}" for wait in ("10 s", "20 s", "40 s", "10 s")]
+
+
 def test_a_tree_that_another_command_holds_is_waited_for(tmp_path: Path, world: World) -> None:
     config = subscriptions(tmp_path, "one", "two")
     folder = state_folder(tmp_path / "state", tmp_path / "one")

@@ -327,7 +327,7 @@ def test_a_tree_that_was_replaced_is_refused_and_nothing_is_made_in_it(scene: Sc
         assert not scene.tree.exists()
         (scene.folder / "old").rename(scene.tree)
         assert not subscription.check_now().changed
-    assert not scene.is_quick
+    assert scene.is_quick, "what was there before is known"
 
 
 def test_a_tree_that_was_replaced_is_looked_at_if_that_is_allowed(scene: Scene) -> None:

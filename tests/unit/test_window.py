@@ -110,3 +110,8 @@ def test_the_next_opening_is_the_first_minute_that_is_in_the_window(
     else:
         assert abs(now_s + found_s - first_s) <= 1
         assert window.is_open(to_day_s(now_s + found_s))
+
+
+def test_a_clock_that_never_goes_right_does_not_take_for_ever() -> None:
+    found_s = next_opening_in_s(NIGHT, 0, lambda moment_s: (moment_s * 1.5) % DAY_S)
+    assert 0 < found_s < 10 * DAY_S

@@ -28,7 +28,7 @@ def run_apply(context: Context, arguments: argparse.Namespace) -> ExitCode:
         config.session,
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
-        notify=config.notify,
+        told=config,
     ) as around:
 
         def tell(config: SubscriptionConfig, report: Report) -> ExitCode:

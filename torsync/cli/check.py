@@ -37,7 +37,7 @@ def run_check(context: Context, arguments: argparse.Namespace) -> ExitCode:
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("check-now",),
-        notify=config.notify,
+        told=config,
     ) as around:
         jobs = order_jobs(context, subscriptions, around, lambda _config: order, tell)
         jobs += release_jobs(context, publications, around, "check-now", dry_run=arguments.dry_run)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torsync.cli.render import Renderer
     from torsync.model.config import (
         Config,
-        NotifyConfig,
         PublicationConfig,
         SessionConfig,
         SubscriptionConfig,
@@ -120,9 +119,17 @@ class Context:
         patience_s: float | None = None,
         allowed: frozenset[Allowance] = frozenset(),
         again: tuple[str, ...] = ("apply",),
-        notify: NotifyConfig | None = None,
+        told: Config | None = None,
     ) -> Iterator[Surroundings]:
         """Give subscriptions what they need; the sessions end with the block.
+
+        Args:
+            session: libtorrent's.
+            seed: see ``Surroundings``.
+            patience_s: see ``Terms``.
+            allowed: the same.
+            again: the same.
+            told: says who is told of what is done; see ``hooks``.
 
         Raises:
             ConfigError: there are notifications, and nothing that could send them.
@@ -132,7 +139,7 @@ class Context:
         from torsync.subscribe.surroundings import Surroundings
 
         sessions = LazyPool(session, self.renderer.event)
-        with self.hooks(notify) as hooks:
+        with self.hooks(told) as hooks:
             try:
                 yield Surroundings(
                     pool=sessions.get,
@@ -148,14 +155,14 @@ class Context:
 
     @contextmanager
     def hooks(
-        self, notify: NotifyConfig | None, *, check: bool = False, sink: EventSink | None = None
+        self, config: Config | None, *, check: bool = False, sink: EventSink | None = None
     ) -> Iterator[CommandHooks]:
         """Give what runs the commands of the configuration, and notifies.
 
         At the end of the block it is waited for commands that run, and what is being sent.
 
         Args:
-            notify: who is notified; None: nobody.
+            config: says who is notified, and which variables are secret; None: nobody and none.
             check: see first that this can be done, which takes a moment.
             sink: for events; None: the renderer.
 
@@ -166,13 +173,15 @@ class Context:
 
         sink = sink or self.renderer.event
         notifications = None
-        if notify is not None and (notify.urls or check):
+        if config is not None and (config.notify.urls or check):
             from torsync.service.notify import Notifications
 
-            notifications = Notifications(notify.urls, sink)
+            notifications = Notifications(config.notify.urls, sink)
             if check:
                 notifications.check()
         hooks = CommandHooks(sink, self.stop.is_set, notifications=notifications)
+        if config is not None:
+            hooks.withhold(config)
         try:
             yield hooks
         finally:

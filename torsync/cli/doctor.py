@@ -28,6 +28,8 @@ def run_doctor(context: Context, arguments: argparse.Namespace) -> ExitCode:
             context.renderer.event(StageStarted(name, Stage.CHECKING_REMOTE, "and all else"))
         return chosen
 
-    findings = examine(context.config_path, context.state_dir, choose, context.stop.is_set)
+    findings = examine(
+        context.config_path, context.state_dir, context.load_config, choose, context.stop.is_set
+    )
     context.renderer.checkup(findings)
     return exit_code(findings)

@@ -161,7 +161,13 @@ def order_jobs(
 
 
 def have_done(
-    context: Context, target: Target, order: Order, around: Surroundings, command: str = ""
+    context: Context,
+    target: Target,
+    order: Order,
+    around: Surroundings,
+    *,
+    command: str = "",
+    by_service: bool = True,
 ) -> Report:
     """Hold a tree and do what an order says; or, if the service holds it, have the service do so.
 
@@ -171,6 +177,7 @@ def have_done(
         order: to be carried out.
         around: what says so meanwhile, and for how long; its terms are the order's.
         command: as others are told who want the tree; the order's if it is left out.
+        by_service: whether the service may do it.
 
     Raises:
         BusyError: another process holds it; or the service, which takes no orders from here.
@@ -187,7 +194,7 @@ def have_done(
             ):
                 return target.alone(order)
         except BusyError as error:
-            if holder_command(target.folder) != SERVICE:
+            if not by_service or holder_command(target.folder) != SERVICE:
                 raise
             busy = error
         report = service.have_done(order, busy)
@@ -234,7 +241,7 @@ class _Service:
             if error.begun:
                 self._ends_s = None  # it is there again, or was until now
                 self._check_repeatable(order, error)
-            self._hope_s(_GONE_GRACE_S, error)
+            self._hope_s(_GONE_GRACE_S, _is_silent(busy, error))
             return None
 
     def _hope_s(self, seconds: float, error: TorsyncError) -> None:
@@ -259,3 +266,7 @@ def _takes_no_orders(busy: BusyError) -> BusyError:
         hint='remove control = "" from [service] in its configuration, and restart it; or stop '
         "it, and give the command again",
     )
+
+
+def _is_silent(busy: BusyError, error: TorsyncError) -> BusyError:
+    return BusyError(f"{busy.message}: {error.message}", hint=error.hint)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _STOP_PATIENCE_S = 1.5
-_SERVICE_STOP_PATIENCE_S = 60.0  # systemd waits for 90; a commit is finished meanwhile
+_SERVICE_STOP_PATIENCE_S = 50.0  # systemd waits for 60; a commit is finished meanwhile
 _GARBAGE_OBJECTS = 500_000
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _COMMANDS = {
@@ -124,8 +124,8 @@ def _run_interruptibly(work: Callable[[], None], context: Context, *, is_service
     Args:
         work: the command.
         context: its ``stop`` and ``reload`` are set by signals.
-        is_service: whether it is given the time to end in order, and SIGHUP reloads it; not on a
-            terminal, whose end SIGHUP tells.
+        is_service: whether it is given the time to end in order, and SIGHUP reloads it; on a
+            terminal, whose end SIGHUP tells, that ends it.
 
     Returns:
         Whether the work ended; False if it did not do so in time after a signal. What it waits
@@ -157,7 +157,9 @@ def _run_interruptibly(work: Callable[[], None], context: Context, *, is_service
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         for number in _STOP_SIGNALS:
             signal.signal(number, on_signal)
-        if is_service and not sys.stdin.isatty():
+        if is_service and sys.stdin is not None and sys.stdin.isatty():
+            signal.signal(signal.SIGHUP, on_signal)
+        elif is_service:
             signal.signal(signal.SIGHUP, lambda _number, _frame: context.reload.set())
         thread.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)

@@ -31,7 +31,7 @@ def run_rollback(context: Context, arguments: argparse.Namespace) -> ExitCode:
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("rollback", *([arguments.release] if arguments.release else [])),
-        notify=config.notify,
+        told=config,
     ) as around:
 
         def tell(_config: SubscriptionConfig, report: Report) -> ExitCode:

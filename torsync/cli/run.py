@@ -57,12 +57,13 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
             logbook = opened.enter_context(closing(Logbook(context.state_dir)))
         sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
         hub = Hub(*sinks, edit=context.redactor.event)
-        hooks = opened.enter_context(context.hooks(config.notify, check=True, sink=hub.sink))
+        hooks = opened.enter_context(context.hooks(config, check=True, sink=hub.sink))
 
         def load() -> Config:
             found = context.load_config()
             if hooks.notifications is not None:
                 hooks.notifications.configure(found.notify.urls)
+            hooks.withhold(found)
             return found
 
         def on_report(report: Report, command: str) -> None:

@@ -42,7 +42,7 @@ def run_verify(context: Context, arguments: argparse.Namespace) -> ExitCode:
         patience_s=arguments.timeout,
         allowed=allowances(arguments),
         again=("verify", *again),
-        notify=config.notify,
+        told=config,
     ) as around:
         return run_jobs(context, order_jobs(context, chosen, around, lambda _config: order, tell))
 

@@ -226,6 +226,11 @@ class Tree:
         mounts = mounts_in(self.root)
         return scan_tree(self.folder_fd, self.device, clock_ns, mounts, like, on_entries, leave_out)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed."""
+        return self._root_fd >= 0
+
     def is_current(self) -> bool:
         """Whether the folder that is open is still the one at its path."""
         try:

@@ -305,6 +305,7 @@ class Publication:
     def _see_to_tree(self) -> None:
         """Open what is there by now: a disk may have been mounted, or be gone."""
         if not self._tree.is_current():
+            self._tree.close()  # so that its disk can go
             self._check_there()
             self._tree.reopen()
             self._hold(self._tree)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Union
 
-from torsync.model.config import PublicationConfig, SubscriptionConfig
 from torsync.model.errors import (
     InterruptedByUserError,
     PostponedError,
@@ -16,28 +15,19 @@ from torsync.model.errors import (
     is_same_failure,
 )
 from torsync.model.events import Level, Notice
-from torsync.model.update_report import (
-    BEFORE_UPDATE,
-    ON_UPDATE,
-    as_variables,
-    error_details,
-    message_of,
-    release_details,
-    update_details,
-)
 from torsync.service.errands import Errands
 from torsync.service.hook_outcome import HookOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torsync.model.config import Command
+    from torsync.model.config import Command, Config, PublicationConfig, SubscriptionConfig
     from torsync.model.events import EventSink
     from torsync.model.publish_reports import PublishReport
     from torsync.model.reports import CheckReport
     from torsync.service.notify import Notifications
 
-    Config = Union[SubscriptionConfig, PublicationConfig]
+    OneConfig = Union[SubscriptionConfig, PublicationConfig]
 
 _ENV = "env:"
 # What is ours alone: the key's password, and what ties this process to the one that started it.
@@ -86,6 +76,7 @@ class CommandHooks:
     interrupted: Callable[[], bool] = _never
     notifications: Notifications | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _secret: set[str] = field(default_factory=lambda: {*_WITHHELD})
     _errands: dict[str, Errands] = field(default_factory=dict)
     _broken: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -93,6 +84,12 @@ class CommandHooks:
     def interruptible(self, interrupted: Callable[[], bool]) -> CommandHooks:
         """The same for one tree, where the asking ends once ``interrupted`` says so."""
         return replace(self, interrupted=interrupted)
+
+    def withhold(self, config: Config) -> None:
+        """Keep variables that a configuration takes secrets from out of commands' environments."""
+        for subscription in config.subscriptions.values():
+            values = subscription.headers.values()
+            self._secret.update(one[len(_ENV) :] for one in values if one.startswith(_ENV))
 
     # --- asked ------------------------------------------------------------------------------
 
@@ -105,6 +102,11 @@ class CommandHooks:
         """
         if not config.before_update:
             return
+        from torsync.model.update_report import (  # noqa: PLC0415 - costs start-up time
+            BEFORE_UPDATE,
+            update_details,
+        )
+
         details = update_details(BEFORE_UPDATE, config, report)
         outcome = HookOutcome(None, is_cut_off=True)
         if self._errands_of(config.name).wait(stopping=self._is_asking_over):
@@ -116,7 +118,7 @@ class CommandHooks:
         with self._lock:
             self._broken.pop(config.name, None)
         if outcome.is_good:
-            self._say_ended(config.name, BEFORE_UPDATE, outcome)
+            self._say_ended(config.name, details["event"], outcome)
             return
         reason = outcome.last_line or f"`before_update` {_ended(outcome)}"
         raise PostponedError(
@@ -147,22 +149,42 @@ class CommandHooks:
 
     def updated(self, config: SubscriptionConfig, report: CheckReport) -> None:
         """Run ``on_update``, and notify."""
-        self._tell(config, config.on_update, update_details(ON_UPDATE, config, report))
+        if self._is_anyone_told(config.on_update):
+            from torsync.model.update_report import (  # noqa: PLC0415 - costs start-up time
+                ON_UPDATE,
+                update_details,
+            )
+
+            self._tell(config, config.on_update, update_details(ON_UPDATE, config, report))
 
     def failed(self, config: SubscriptionConfig, error: TorsyncError) -> None:
         """Run ``on_error``, and notify."""
-        self._tell(config, config.on_error, error_details(config, error))
+        self._tell_failure(config, error)
 
     def released(self, config: PublicationConfig, report: PublishReport) -> None:
         """Run ``on_release``, and notify."""
-        self._tell(config, config.on_release, release_details(config, report))
+        if self._is_anyone_told(config.on_release):
+            from torsync.model.update_report import release_details  # noqa: PLC0415 - the same
+
+            self._tell(config, config.on_release, release_details(config, report))
 
     def publication_failed(self, config: PublicationConfig, error: TorsyncError) -> None:
         """Run ``on_error``, and notify."""
-        self._tell(config, config.on_error, error_details(config, error))
+        self._tell_failure(config, error)
 
-    def _tell(self, config: Config, command: Command, details: dict[str, Any]) -> None:
+    def _tell_failure(self, config: OneConfig, error: TorsyncError) -> None:
+        if self._is_anyone_told(config.on_error):
+            from torsync.model.update_report import error_details  # noqa: PLC0415 - the same
+
+            self._tell(config, config.on_error, error_details(config, error))
+
+    def _is_anyone_told(self, command: Command) -> bool:
+        return bool(command) or self.notifications is not None
+
+    def _tell(self, config: OneConfig, command: Command, details: dict[str, Any]) -> None:
         if self.notifications is not None:
+            from torsync.model.update_report import message_of  # noqa: PLC0415 - the same
+
             self.notifications.send(config.name, message_of(details))
         if command:
             run = partial(self._run_and_say, config, command, details)
@@ -170,7 +192,7 @@ class CommandHooks:
                 said = f"`{details['event']}` was not run, as too many others wait"
                 self._warn(config.name, said)
 
-    def _run_and_say(self, config: Config, command: Command, details: dict[str, Any]) -> None:
+    def _run_and_say(self, config: OneConfig, command: Command, details: dict[str, Any]) -> None:
         outcome = self._run(config, command, details, self.stopping)
         self._say_ended(config.name, details["event"], outcome)
 
@@ -187,29 +209,26 @@ class CommandHooks:
 
     def _run(
         self,
-        config: Config,
+        config: OneConfig,
         command: Command,
         details: dict[str, Any],
         stopping: Callable[[], bool],
     ) -> HookOutcome:
-        from torsync.service.hook_process import run_command  # noqa: PLC0415 - costs start-up time
+        from torsync.model.update_report import as_variables  # noqa: PLC0415 - costs start-up time
+        from torsync.service.hook_process import run_command  # noqa: PLC0415 - the same
 
         return run_command(
             command,
             details,
             folder=str(config.path),
-            environment={**self._inherited(config), **as_variables(details)},
+            environment={**self._inherited(), **as_variables(details)},
             timeout_s=config.hook_timeout_s,
             stopping=stopping,
         )
 
-    def _inherited(self, config: Config) -> dict[str, str]:
+    def _inherited(self) -> dict[str, str]:
         """This process's variables, without those that are nobody else's business."""
-        withheld = set(_WITHHELD)
-        if isinstance(config, SubscriptionConfig):
-            values = config.headers.values()
-            withheld.update(one[len(_ENV) :] for one in values if one.startswith(_ENV))
-        return {name: value for name, value in self.environ.items() if name not in withheld}
+        return {name: value for name, value in self.environ.items() if name not in self._secret}
 
     def _say_ended(self, name: str, event: str, outcome: HookOutcome) -> None:
         line = f": {outcome.last_line}" if outcome.last_line else ""

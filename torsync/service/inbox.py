@@ -59,6 +59,7 @@ class Pending:
     def fulfil(self, report: Report) -> None:
         """End it with what was done."""
         self._report = report
+        self._begun.set()
         self._end()
 
     def fail(self, error: TorsyncError) -> None:
@@ -80,7 +81,6 @@ class Pending:
 
     def _end(self) -> None:
         with self._lock:
-            self._begun.set()
             self._ended.set()
         if self._on_end is not None:
             self._on_end()

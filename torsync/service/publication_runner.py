@@ -12,6 +12,7 @@ from torsync.model.settling import Settling
 from torsync.publish.ordered import carry_out, is_paused, note_paused
 from torsync.publish.publication import Publication
 from torsync.service.runner import Runner, retry_delay_s
+from torsync.subscribe.presence import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,7 @@ class PublicationRunner(Runner):
         self._watch: Watch | None = None
         self._failures = 0
         self._failed = ""
+        self._place = place_of(config.path)
         self._looks_s = clock()
         self._heeds_s = 0.0
 
@@ -90,6 +92,7 @@ class PublicationRunner(Runner):
         except TorsyncError as error:
             self._tell_failure(error)
             self._failures += 1
+            self._place = place_of(self._config.path)
             self._due_s = self._clock() + min(retry_delay_s(self._failures), _LAST_RETRY_S)
             return
         self._failures = 0
@@ -155,6 +158,9 @@ class PublicationRunner(Runner):
         """Take edits; see to what is seeded."""
         publication = self._publication
         if publication is None:
+            before, self._place = self._place, place_of(self._config.path)
+            if self._place not in {before, None}:
+                self._due_s = self._clock()  # what was missing, such as a disk, may be there now
             return
         self._take_edits(publication)
         if self._clock() >= self._heeds_s:

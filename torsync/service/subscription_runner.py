@@ -15,6 +15,7 @@ from torsync.model.orders import Check
 from torsync.model.reports import CheckReport
 from torsync.service.runner import Runner, retry_delay_s
 from torsync.subscribe.ordered import carry_out, is_paused, note_paused
+from torsync.subscribe.presence import place_of
 from torsync.subscribe.remote.long_poll import LongPoll
 from torsync.subscribe.subscription import Subscription
 
@@ -73,11 +74,13 @@ class SubscriptionRunner(Runner):
         self._folder = folder
         self._around = around
         self._jitter = jitter
-        self._news = LongPoll(config.url, config.headers, on_news=inbox.ring)
+        self._news: LongPoll | None = None
         self._subscription: Subscription | None = None
         self._failures = 0
         self._alarms = 0
         self._heeds_s = 0.0
+        self._place = place_of(config.path)
+        self._is_back = False
         self._last: tuple[float, CheckReport] | None = None
 
     # --- its own work -----------------------------------------------------------------------
@@ -86,8 +89,9 @@ class SubscriptionRunner(Runner):
         try:
             is_new = self._subscription is None
             subscription = self._opened()
-            if is_new:
-                self._resume(subscription)
+            if is_new or self._is_back:
+                self._is_back = False
+                self._resume(subscription, is_told=is_new)
             report = subscription.check_now()
             self._last = (self._clock(), report)
             self._tell(report, "run")
@@ -104,18 +108,19 @@ class SubscriptionRunner(Runner):
 
     def _opened(self) -> Subscription:
         if self._subscription is None:
-            self._subscription = Subscription(
-                self._config, self._folder, self._around, news=self._news
-            )
+            news = LongPoll(self._config.url, self._config.headers, on_news=self._inbox.ring)
+            self._subscription = Subscription(self._config, self._folder, self._around, news=news)
+            self._news = news
         return self._subscription
 
-    def _resume(self, subscription: Subscription) -> None:
+    def _resume(self, subscription: Subscription, *, is_told: bool) -> None:
         try:
             subscription.resume_seeding()
         except InterruptedByUserError:
             raise
-        except TorsyncError as error:  # the check that follows may mend it
-            self._tell_failure(error)
+        except TorsyncError as error:  # the check that follows may mend it, or tells it
+            if is_told:
+                self._tell_failure(error)
 
     def _tell(self, report: CheckReport, command: str) -> None:
         """Report a check that changed something.
@@ -162,7 +167,8 @@ class SubscriptionRunner(Runner):
     def _heed(self) -> None:
         now_s = self._clock()
         self._see_to_hours(now_s)
-        if self._news.take_news():
+        is_new = self._news is not None and self._news.take_news()
+        if is_new or self._is_place_another():
             self._due_s, self._alarms = now_s, 0
         elif now_s >= self._due_s:
             self._alarms = 0
@@ -176,6 +182,14 @@ class SubscriptionRunner(Runner):
                 self._alarms += 1
                 self._due_s = now_s
                 self._tell_failure(error)
+
+    def _is_place_another(self) -> bool:
+        """Whether another folder or disk is at the path than when the last check failed."""
+        before, self._place = self._place, place_of(self._config.path)
+        if not self._failures or self._place in {before, None}:
+            return False
+        self._is_back = True
+        return True
 
     # --- orders -----------------------------------------------------------------------------
 
@@ -209,8 +223,9 @@ class SubscriptionRunner(Runner):
         return note_paused(order, self.name, self._folder)
 
     def _close(self) -> None:
+        if self._news is not None:
+            news, self._news = self._news, None
+            news.close()
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
             subscription.close()
-        if self._inbox.is_stopped:
-            self._news.close()

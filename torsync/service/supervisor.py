@@ -7,14 +7,22 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 from torsync.disk.lock import hold_tree
-from torsync.model.errors import ConfigError, ServiceStoppedError, TorsyncError, UsageError
+from torsync.model.errors import (
+    ConfigError,
+    FeedError,
+    ServiceStoppedError,
+    TorsyncError,
+    UsageError,
+)
 from torsync.model.events import Level, Notice
 from torsync.model.orders import FOR_PUBLICATIONS, FOR_SUBSCRIPTIONS
 from torsync.model.reload import plan_reload
 from torsync.service.clock import awake_or_not_s
+from torsync.service.control_keeper import ControlKeeper
 from torsync.service.desk import ReloadReport
 from torsync.service.lazy_pool import LazyPool
 from torsync.service.subscription_runner import SubscriptionRunner
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from torsync.model.config import Config, PublicationConfig, ServiceConfig, SubscriptionConfig
     from torsync.model.orders import Order, Report, Terms
     from torsync.publish.feed import Feed
+    from torsync.service.control_keeper import Closable
     from torsync.service.desk import Desk, Worker
     from torsync.service.hub import Hub
     from torsync.service.inbox import Inbox, Pending
@@ -38,11 +47,8 @@ if TYPE_CHECKING:
 _TICK_S = 1.0
 
 
-class Closable(Protocol):
-    """Something that runs until it is closed."""
-
-    def close(self) -> None:
-        """End it."""
+def _stopped() -> ServiceStoppedError:
+    return ServiceStoppedError("the service has stopped", hint="start it again")
 
 
 def _say_nothing(_report: Report, _command: str) -> None:
@@ -108,8 +114,10 @@ class Supervisor:
         self._is_closed = False
         self._feed: Feed | None = None
         self._pool = LazyPool(config.session, hub.sink)
-        self._control: Closable | None = None
-        self._control_config: ServiceConfig | None = None
+        self._control: ControlKeeper | None = None
+        if self._ties.open_control is not None:
+            opened = partial(self._ties.open_control, self)
+            self._control = ControlKeeper(opened, hub.sink, self._ties.clock)
 
     def run(self, stop: threading.Event, reload: threading.Event | None = None) -> None:
         """Work on everything until ``stop`` is set.
@@ -132,7 +140,8 @@ class Supervisor:
                 self._feed = self._start_feed(self._config)
                 threads = self._works(self._config)
                 self._threads = {thread.config.name: thread for thread in threads}
-                self._open_control()  # orders may come as soon as it is open
+                if self._control is not None:
+                    self._control.open(self._config.service)  # orders may come from now on
                 for thread in threads:
                     thread.start()
             self._ties.notifier.ready()
@@ -142,7 +151,7 @@ class Supervisor:
                     threading.Thread(
                         target=self._reload_and_tell, name="reload", daemon=True
                     ).start()
-                self._open_control()
+                self._see_to_control()
                 self._ties.notifier.status(self._summary())
                 self._ties.notifier.watchdog()
             self._ties.notifier.stopping()
@@ -164,7 +173,7 @@ class Supervisor:
         """
         thread = self._threads.get(name)
         if thread is None and self._is_closed:
-            raise ServiceStoppedError("the service has stopped", hint="start it again")
+            raise _stopped()
         if thread is None:
             raise UsageError(
                 f"the service has no subscription or publication {name!r}",
@@ -189,6 +198,8 @@ class Supervisor:
         if self._ties.load is None:
             return ReloadReport(unchanged=tuple(self._threads))
         with self._changing:
+            if self._is_closed:
+                raise _stopped()
             new = self._ties.load()
             plan = plan_reload(self._config, new)
             if not (new.subscriptions or new.publications):
@@ -201,12 +212,9 @@ class Supervisor:
                 feed = self._start_feed(new)  # fails before anything else has changed
             self._stop([*plan.stopped, *plan.restarted])
             if plan.feed:
-                if feed is self._feed:
-                    self._close_feed()
-                    feed = self._start_feed(new)
-                else:
-                    self._close_feed()
-                self._feed = feed
+                is_elsewhere = feed is not self._feed
+                self._close_feed()
+                self._feed = feed if is_elsewhere else self._start_feed_or_tell(new)
             elif self._feed is not None:
                 self._feed.expect(new.publications)
             if plan.session:
@@ -236,31 +244,29 @@ class Supervisor:
         feed.start()
         return feed
 
+    def _start_feed_or_tell(self, config: Config) -> Feed | None:
+        """Start the feed where it has just listened, which only bad luck can keep it from."""
+        try:
+            return self._start_feed(config)
+        except FeedError as error:
+            self._tell(Level.ERROR, error.code, error.message, error.hint)
+            return None
+
     def _close_feed(self) -> None:
         if self._feed is not None:
             self._feed.close()
             self._feed = None
 
-    def _open_control(self) -> None:
-        """Open the control API where the configuration says, if it is not open there.
+    def _see_to_control(self) -> None:
+        """Open the control API where the configuration says, which a reload may have changed.
 
         Not while a reload, which it may have been asked for, goes on.
         """
-        open_control = self._ties.open_control
-        if open_control is None or not self._changing.acquire(blocking=False):
-            return
-        try:
-            config = self._config.service
-            if config == self._control_config:
-                return
-            if self._control is not None:
-                self._control.close()
-                self._control = None
-            self._control_config = config
-            if config.control is not None:
-                self._control = open_control(self, config)
-        finally:
-            self._changing.release()
+        if self._control is not None and self._changing.acquire(blocking=False):
+            try:
+                self._control.follow(self._config.service)
+            finally:
+                self._changing.release()
 
     def _stop(self, names: Iterable[str]) -> None:
         stopped = [self._threads[name] for name in names if name in self._threads]
@@ -272,12 +278,15 @@ class Supervisor:
         self._threads = {n: thread for n, thread in self._threads.items() if n not in gone}
 
     def _close(self) -> None:
-        self._is_closed = True
-        self._stop([*self._threads])
-        if self._control is not None:
-            self._control.close()
-        self._close_feed()
-        self._pool.close()
+        for thread in [*self._threads.values()]:
+            thread.stop()
+        with self._changing:  # a reload that goes on ends first
+            self._is_closed = True
+            self._stop([*self._threads])
+            if self._control is not None:
+                self._control.close()
+            self._close_feed()
+            self._pool.close()
 
     def _works(self, config: Config) -> list[WorkerThread]:
         threads = [self._subscription(one) for one in config.subscriptions.values()]

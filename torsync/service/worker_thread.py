@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SERVICE_COMMAND = "torsync run"
 _BUSY_RETRY_S = 2.0
 _LAST_RETRY_S = 600.0
+_STEADY_S = 3600.0  # one that went on for so long does not fail in a row
 
 
 class WorkerThread:
@@ -58,6 +59,7 @@ class WorkerThread:
         self._sink = sink
         self._clock = clock
         self._restarts = 0
+        self._crashes = 0  # in a row
         self._waits = False
         self._runner: Runner | None = None
         self._thread = threading.Thread(target=self._run, name=config.name, daemon=True)
@@ -80,13 +82,15 @@ class WorkerThread:
 
     def join(self) -> None:
         """Wait for its end: its tree is not given up while it works."""
-        self._thread.join()
+        if self._thread.ident is not None:  # else it was never begun
+            self._thread.join()
 
     def _run(self) -> None:
         while not self.inbox.is_stopped:
             self._try()
 
     def _try(self) -> None:
+        begun_s = self._clock()
         try:
             with hold_tree(self._folder, name=self.config.name, command=SERVICE_COMMAND):
                 self._waits = False
@@ -100,7 +104,9 @@ class WorkerThread:
         except Exception as error:  # noqa: BLE001 - told, and tried again; the others go on
             self._runner = None
             self._restarts += 1
-            delay_s = min(retry_delay_s(self._restarts), _LAST_RETRY_S)
+            is_steady = self._clock() - begun_s >= _STEADY_S
+            self._crashes = 1 if is_steady else self._crashes + 1
+            delay_s = min(retry_delay_s(self._crashes), _LAST_RETRY_S)
             self._wait(delay_s, self._tell_crash(error, delay_s))
         finally:
             self._runner = None

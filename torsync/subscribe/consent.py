@@ -94,7 +94,7 @@ class Consent:
         self,
         release: Release,
         *,
-        is_unchanged: Callable[[Release], bool],
+        needs_mending: Callable[[Release], bool],
         bring_to: BringTo,
         look_out: Callable[[], None],
     ) -> NoReturn:
@@ -102,7 +102,7 @@ class Consent:
 
         Args:
             release: that is held.
-            is_unchanged: whether the tree is as a release has it, as far as stat tells.
+            needs_mending: whether the tree may be otherwise than the synced release has it.
             bring_to: makes the tree equal to a release.
             look_out: raises ``Superseded`` if there is a newer release than this one.
 
@@ -119,7 +119,7 @@ class Consent:
             look_out()
 
         synced = self._releases.synced()
-        if synced is not None and not is_unchanged(synced):
+        if synced is not None and needs_mending(synced):
             mended = bring_to(synced, look_out=look_out_for_hours, every_s=_LOOK_OUT_EVERY_S)
             if mended.changed:
                 tell_mended(self._voice, synced, mended)

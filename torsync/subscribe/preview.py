@@ -94,7 +94,7 @@ def poll_and_preview(
         around = replace(around, sink=noting_stages(state, around.sink))
         voice = Voice(config.name, around.sink)
         voice.stage(Stage.CHECKING_REMOTE, mask_url(config.url))
-        releases = open_releases(config, around.wait, state, voice)
+        releases = open_releases(config, around.wait, state, voice, stopping=around.stopping)
         release = releases.poll(force=force)
         tree, admission = opened.enter_context(_open_tree(config, state, around))
         if not force and not isinstance(tree, AbsentTree) and not admission.is_foreign:
@@ -125,7 +125,7 @@ def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> C
         state = TreeState(folder, read_only=True)
         opened.callback(state.close)
         voice = Voice(config.name, around.sink)
-        releases = open_releases(config, around.wait, state, voice)
+        releases = open_releases(config, around.wait, state, voice, stopping=around.stopping)
         release = releases.polled()
         if release is None:
             raise not_polled(config.name)

@@ -221,6 +221,7 @@ def open_releases(
     state: TreeState,
     voice: Voice,
     on_poll: Callable[[PollState], None] = _ignore,
+    stopping: Callable[[], bool] | None = None,
 ) -> Releases:
     """Know the releases of a subscription.
 
@@ -230,13 +231,14 @@ def open_releases(
         state: where releases are stored.
         voice: of the subscription.
         on_poll: told what each good poll got.
+        stopping: see ``Remote``.
     """
     trust = None
     if config.public_keys:
         from torsync.subscribe.trust import Patience, Trust  # noqa: PLC0415 - costs start-up time
 
         tell = partial(voice.notice, Level.INFO, "signature_awaited")
-        patience = Patience(wait, tell)
+        patience = Patience(wait, tell, stopping=stopping)
         trust = Trust(config.url, config.public_keys, state, patience, headers=config.headers)
 
     def remote(timeouts: Timeouts) -> Remote:
@@ -246,6 +248,7 @@ def open_releases(
             max_bytes=config.max_torrent_bytes,
             timeouts=timeouts,
             wait=wait,
+            stopping=stopping,
         )
 
     return Releases(remote(Timeouts()), remote(_GLANCE), config.url, state, trust, on_poll)

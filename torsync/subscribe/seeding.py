@@ -11,6 +11,7 @@ from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
 from torsync.model.patterns import nothing, selector
 from torsync.subscribe.sharing_meter import SharingMeter
+from torsync.subscribe.unchanged import is_unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,7 +78,7 @@ class Seeding:
         Raises:
             TorsyncError: the tree cannot be looked at, or the session refuses.
         """
-        if self._torrent is not None or not self._is_wanted():
+        if self._torrent is not None or not self._is_wanted() or not self._tree.is_current():
             return
         release = self._releases.synced()
         if release is not None:
@@ -98,17 +99,19 @@ class Seeding:
         from torsync.subscribe.fetch import tell_failures  # noqa: PLC0415 - not needed where nothing has changed
 
         tell_failures(self._voice, self._torrent)
-        self._sharing.tell(self._torrent)
+        self.tell()
         try:
             self._torrent.raise_failure()
             began = time.monotonic()
             if began < self._looks_s:
                 return
+            if self._is_as_it_was(self._seeded):
+                self._looks_s = began + _look_again_s(time.monotonic() - began)
+                return
             ledger = self._state.load_ledger()
             seen = {path: row.as_seen() for path, row in ledger.items()}
             vouched = self._vouched(self._seeded, seen)
-            took = time.monotonic() - began
-            self._looks_s = began + max(_LOOK_EVERY_S, 100 * took)
+            self._looks_s = began + _look_again_s(time.monotonic() - began)
             if any(was and not now for was, now in zip(self._right, vouched, strict=True)):
                 raise TreeError(
                     "files changed that were being seeded; they are withdrawn and looked at",
@@ -117,6 +120,20 @@ class Seeding:
         except TorsyncError:
             self.stop()
             raise
+
+    def tell(self) -> None:
+        """Say how it is going, if anything is seeded."""
+        if self._torrent is not None:
+            self._sharing.tell(self._torrent)
+
+    def _is_as_it_was(self, release: Release) -> bool:
+        """Whether stat alone tells that all of a release is right; nothing is written for that."""
+        seal = self._state.load_seal()
+        if seal is None or seal.body != release.digest or 0 in self._right:
+            return False
+        return self._tree.is_current() and is_unchanged(
+            self._tree, self._state.load_seen(), beside=frozenset(seal.beside)
+        )
 
     def _vouched(self, release: Release, ledger: Mapping[str, LedgerRow]) -> bytes:
         """One byte per file of a release, 1 where stat and ledger say that it is right."""
@@ -202,6 +219,10 @@ class Seeding:
 
     def _is_wanted(self) -> bool:
         return self._around.seed and self._config.seed and not self._around.stopping()
+
+
+def _look_again_s(took_s: float) -> float:
+    return max(_LOOK_EVERY_S, 100 * took_s)
 
 
 def addresses_of(host: str) -> tuple[str, ...]:

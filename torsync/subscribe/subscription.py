@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from torsync.subscribe.consent import Consent, idle_stage
 from torsync.subscribe.failing import note_failure
 from torsync.subscribe.outlook import Outlook
 from torsync.subscribe.override import Override
+from torsync.subscribe.presence import Presence
 from torsync.subscribe.release import not_polled, open_releases
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.seeding import Seeding
@@ -89,7 +90,12 @@ class Subscription:
             self._voice = Voice(config.name, self._around.sink)
             self._outlook = Outlook(config.interval_s, self._state, self._voice, news)
             self._releases = open_releases(
-                config, around.wait, self._state, self._voice, self._outlook.await_next
+                config,
+                around.wait,
+                self._state,
+                self._voice,
+                self._outlook.await_next,
+                around.stopping,
             )
             self._outlook.releases = self._releases
             self._consent = Consent(config, self._state, self._releases, self._around, self._voice)
@@ -106,6 +112,7 @@ class Subscription:
                 config, self._tree, self._state, self._releases, self._around, self._voice
             )
             opened.callback(self._seeding.stop)
+            self._presence = Presence(self._tree, self._admission, self._seeding)
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -118,6 +125,7 @@ class Subscription:
         Raises:
             TorsyncError: the tree cannot be looked at, or the session refuses.
         """
+        self._presence.renew()
         self._finish_cut_off()
         self._seeding.resume()
 
@@ -127,6 +135,7 @@ class Subscription:
         Raises:
             TorsyncError: the tree needs a check.
         """
+        self._presence.heed()
         self._keeper.heed()
         self._seeding.heed()
 
@@ -136,6 +145,7 @@ class Subscription:
         if stage is not Stage.WAITING:  # ``status`` goes on to say that it seeds
             self._state.note_stage(stage.value)
         self._unnoted(StageStarted(self.config.name, stage, detail))
+        self._seeding.tell()
 
     @property
     def opens_in_s(self) -> float | None:
@@ -244,6 +254,8 @@ class Subscription:
             raise
         except TorsyncError as error:
             note_failure(self.config, self._state, self._around, error)
+            with suppress(TorsyncError):  # what has failed is told
+                self._presence.let_go()
             raise
         is_updated = report.changed and not report.dry_run
         if finished is not None:
@@ -264,6 +276,7 @@ class Subscription:
         return finished
 
     def _check(self, *, force: bool) -> CheckReport:
+        self._presence.renew()
         self._voice.stage(Stage.CHECKING_REMOTE, mask_url(self.config.url))
         release = self._staying.stay(self._releases.poll(force=force))
         if not force and not self._admission.is_foreign:
@@ -283,7 +296,7 @@ class Subscription:
                 elif self._consent.is_held(release):
                     self._consent.hold_back(
                         release,
-                        is_unchanged=lambda synced: self._find_unchanged(synced) is not None,
+                        needs_mending=self._needs_mending,
                         bring_to=self._syncing.bring_to,
                         look_out=self._outlook.beyond(release),
                     )
@@ -301,6 +314,10 @@ class Subscription:
                 report.bytes_hashed += bytes_hashed
                 report.bytes_hints += bytes_hints
                 return report
+
+    def _needs_mending(self, synced: Release) -> bool:
+        """Whether this folder, which is at a release, may be otherwise than that has it."""
+        return not self._admission.is_foreign and self._find_unchanged(synced) is None
 
     def _find_unchanged(self, release: Release) -> CheckReport | None:
         """Give the report of a check that has nothing to do, if stat tells that; keep seeding."""
@@ -322,6 +339,7 @@ class Subscription:
             self._tree,
             self._state,
             self._admission,
+            self._presence,
             self._override,
             self._releases,
             self._seeding,

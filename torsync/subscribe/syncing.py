@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.commit import CommitOutcome
     from torsync.subscribe.consent import Consent
     from torsync.subscribe.guarding import Guard
+    from torsync.subscribe.presence import Presence
     from torsync.subscribe.release import Release, Releases
     from torsync.subscribe.seeding import Seeding
     from torsync.subscribe.state import TreeState
@@ -67,6 +68,7 @@ class Syncing:
     tree: Tree
     state: TreeState
     admission: Admission
+    presence: Presence
     guard: Guard
     consent: Consent
     releases: Releases
@@ -141,7 +143,7 @@ class Syncing:
         Raises:
             TorsyncError: that was not possible.
         """
-        self._be_current()
+        self.presence.renew()
         journal = None if self.admission.is_foreign else self.state.load_journal()
         outcome = None
         if journal is not None:
@@ -203,11 +205,6 @@ class Syncing:
     def _patience(self) -> Patience:
         return Patience(self.around.wait, skips=self.config.on_locked is LockedMode.SKIP)
 
-    def _be_current(self) -> None:
-        if not self.tree.is_current():
-            self.seeding.stop()
-            self.admission.admit_anew(self.tree)
-
     def _synced(self) -> Synced:
         """The release that the ledger is of, if that is this folder's."""
         return NEVER_SYNCED if self.admission.is_foreign else self.releases.synced_manifest()
@@ -226,7 +223,7 @@ class Syncing:
         self, manifest: Manifest, *, trust_ledger: bool = True, hashing: bool = True
     ) -> Look:
         """Look at each file where it should be; see ``take_look``."""
-        self._be_current()
+        self.presence.renew()
         _release, begun = self.state.between()
         look = take_look(
             self.tree,
@@ -294,6 +291,7 @@ class Syncing:
                         distrust_hints(self.state, plan.wanted.info_hash)
                 report.bytes_reused = update.bytes_reused
             self.consent.check_hours(release)
+            self.presence.check()
             outcome = self._commit(release, update, now_s, report)
         except Superseded as newer:
             newer.bytes_fetched = update.fetched.bytes_fetched
@@ -339,6 +337,7 @@ class Syncing:
     ) -> Fetcher:
         def look_out_for_both() -> None:
             self.consent.check_hours(release)
+            self.presence.check()
             if look_out is not None:
                 look_out()
 

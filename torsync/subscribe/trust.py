@@ -71,10 +71,12 @@ class Patience:
     Attributes:
         wait: sleeps so many seconds, True if the work shall stop.
         tell: told once that there is something to wait for, and why.
+        stopping: asked while the server is waited for; see ``Remote``.
     """
 
     wait: Callable[[float], bool]
     tell: Callable[[str, str], None] = lambda _message, _hint: None
+    stopping: Callable[[], bool] | None = None
 
 
 class Trust:
@@ -199,6 +201,7 @@ class Trust:
             max_bytes=MAX_SIGNATURE_BYTES,
             timeouts=timeouts,
             wait=self._patience.wait,
+            stopping=self._patience.stopping,
             check=_take_any,
         )
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torsync.subscribe.admission import Admission
     from torsync.subscribe.consent import Consent
     from torsync.subscribe.override import Override
+    from torsync.subscribe.presence import Presence
     from torsync.subscribe.release import Releases
     from torsync.subscribe.seeding import Seeding
     from torsync.subscribe.state import TreeState
@@ -30,6 +31,7 @@ def make_syncing(
     tree: Tree,
     state: TreeState,
     admission: Admission,
+    presence: Presence,
     override: Override,
     releases: Releases,
     seeding: Seeding,
@@ -54,6 +56,7 @@ def make_syncing(
         tree,
         state,
         admission,
+        presence,
         guard,
         consent,
         releases,

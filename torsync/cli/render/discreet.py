@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torsync.cli.render import Renderer
+    from torsync.model.checkup import Finding
     from torsync.model.errors import TorsyncError
     from torsync.model.events import Event
     from torsync.model.log_records import LogRecord
@@ -55,6 +57,13 @@ class DiscreetRenderer:
         """Show the same as it is now."""
         self._hide_in_status(reports, publications)
         self._renderer.watch(reports, publications)
+
+    def checkup(self, findings: Sequence[Finding]) -> None:
+        """Show what ``doctor`` found."""
+        text = self._redactor.text
+        self._renderer.checkup(
+            [replace(one, message=text(one.message), hint=text(one.hint)) for one in findings]
+        )
 
     def log(self, record: LogRecord) -> None:
         """Show a line of the log."""

@@ -29,8 +29,7 @@ def reload_lines(report: ReloadReport) -> list[str]:
         "started": report.started,
     }
     lines = [f"{what}: {', '.join(map(printable, names))}" for what, names in done.items() if names]
-    unchanged = len(report.unchanged)
     if not lines:
-        return [f"reloaded: nothing changed, {unchanged:,} go on as they are"]
-    others = f", and {counted(unchanged, 'other')} left alone" if unchanged else ""
-    return [*lines, f"reloaded{others}"]
+        return ["reloaded: nothing has changed"]
+    others = counted(len(report.unchanged), "other")
+    return [*lines, f"reloaded; {others} left alone" if report.unchanged else "reloaded"]

@@ -106,6 +106,7 @@ class ControlServer:
             )
             self._thread.start()
             self._is_up.wait()
+            held.callback(self._running.stop)
             write_address(self._state_dir, self.url)
             self._held = held.pop_all()
 
@@ -114,7 +115,7 @@ class ControlServer:
         if self._thread is None or self._running is None:
             return
         forget_address(self._state_dir)
-        self._running.stop()
+        self._running.stop()  # again at the end: that is harmless
         self._thread.join(_CLOSE_PATIENCE_S)
         self._thread = None
         self._held.close()

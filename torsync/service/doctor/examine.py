@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from torsync.model.checkup import Finding, named, skipped
 from torsync.model.errors import ConfigError
 from torsync.publish.state import publication_folder
-from torsync.service.config_file import LibtorrentSettings, load_config
 from torsync.service.doctor.abilities import check_abilities
 from torsync.service.doctor.bounded import Job, side_by_side
 from torsync.service.doctor.configuration import (
@@ -48,6 +47,7 @@ _ALL_S = 90.0  # each check in it has a limit of its own
 def examine(
     config_path: Path,
     state_dir: Path,
+    load: Callable[[], Config],
     choose: Callable[[Config], tuple[Sequence[SubscriptionConfig], Sequence[PublicationConfig]]],
     stopping: Callable[[], bool],
 ) -> list[Finding]:
@@ -56,6 +56,7 @@ def examine(
     Args:
         config_path: of the configuration.
         state_dir: the state directory.
+        load: reads the configuration.
         choose: of a configuration, what is to be looked at.
         stopping: asked several times a second.
 
@@ -64,7 +65,7 @@ def examine(
         UsageError: of ``choose``.
     """
     try:
-        config = load_config(config_path, state_dir=state_dir, setting_types=LibtorrentSettings())
+        config = load()
     except ConfigError as error:
         return [*tell_problems(error, config_path), *check_state_dir(state_dir)]
     subscriptions, publications = choose(config)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.checkup import Finding, Verdict, failed, ok, skipped, warning
+from torsync.model.secrets import mask_tracker
 from torsync.service.doctor.bounded import Job, side_by_side
 from torsync.service.doctor.peers import check_peer
-from torsync.service.doctor.trackers import check_tracker, show_tracker
+from torsync.service.doctor.trackers import check_tracker
 from torsync.service.doctor.web_seeds import check_web_seed
 from torsync.subscribe.remote.rules import mask_url
 
@@ -97,7 +98,7 @@ def check_sources(
         Job(
             "tracker",
             _noting(found, check_tracker, url, places.info_hashes),
-            what=show_tracker(url),
+            what=mask_tracker(url),
         )
         for url in places.trackers[:_MOST_TRACKERS]
     ]

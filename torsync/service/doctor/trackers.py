@@ -12,8 +12,9 @@ import bencode2
 
 from torsync.model.checkup import Finding, failed, ok, warning
 from torsync.model.errors import RemoteError
+from torsync.model.secrets import Redactor, mask_tracker, secrets_of_tracker
 from torsync.service.doctor.reach import resolve
-from torsync.subscribe.remote.rules import Timeouts, mask_url
+from torsync.subscribe.remote.rules import Timeouts
 from torsync.swarm.udp_tracker import PORT_OF_NOBODY, Announced, TrackerError, ask_tracker
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def check_tracker(url: str, info_hashes: Sequence[bytes]) -> tuple[Finding, bool
     Returns:
         What was found, and whether the tracker knows a seed.
     """
-    shown = show_tracker(url)
+    shown = mask_tracker(url)
     is_udp = urlsplit(url).scheme == "udp"
     answers = []
     for info_hash in info_hashes:
@@ -51,13 +52,10 @@ def check_tracker(url: str, info_hashes: Sequence[bytes]) -> tuple[Finding, bool
             else:
                 answers.append(_ask_http(url, info_hash))
         except TrackerError as error:  # noqa: PERF203 - of few
-            return failed("tracker", f"{shown}: {error.message}", error.hint or _REFUSED), False
+            # It may say again what it was asked, with a passkey in it.
+            said = Redactor(secrets_of_tracker(url)).text(error.message)
+            return failed("tracker", f"{shown}: {said}", error.hint or _REFUSED), False
     return judge_answers(shown, answers), any(answer.seeds > 0 for answer in answers)
-
-
-def show_tracker(url: str) -> str:
-    """Show a tracker's URL without its path and query, in which a passkey may be."""
-    return mask_url(urlsplit(url)._replace(path="", query="", fragment="").geturl())
 
 
 def judge_answers(shown: str, answers: Sequence[Announced]) -> Finding:

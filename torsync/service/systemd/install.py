@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
 from dataclasses import dataclass
@@ -156,7 +155,8 @@ class Installer:
         if self._is_system:
             files[self._trees_file] = trees_text(_written_folders(config) if config else ())
         written = [str(path) for path, text in files.items() if write_sealed(path, text)]
-        self._make_state_dir(account)
+        if account is not None:
+            self._make_places(account)
         self._systemctl("daemon-reload")
         self._systemctl("enable", self._unit)
         starts = config is not None and self._wanted.start
@@ -285,19 +285,23 @@ class Installer:
             state_name=state_name,
         )
 
-    def _make_state_dir(self, account: Account | None) -> None:
-        """Make the state directory where systemd does not."""
-        folder = self._machine.path(self._state_dir)
-        if account is None or self._unit_values().state_name or folder.exists():
-            return
-        folder.mkdir(mode=0o700, parents=True)
-        os.chown(folder, account.uid, -1)
+    def _make_places(self, account: Account) -> None:
+        """Make what the account needs and systemd does not make; an empty configuration, too.
+
+        Made here, it is one that the account may read, and stays so when ``init`` adds to it.
+        """
+        if not self._machine.path(self._config).exists():
+            mode = ("-m", "640", "-g", account.group)
+            self._machine.do(["install", "-D", *mode, "/dev/null", str(self._config)])
+        if not (self._unit_values().state_name or self._machine.path(self._state_dir).exists()):
+            mode = ("-m", "700", "-o", account.name)
+            self._machine.do(["install", "-d", *mode, str(self._state_dir)])
 
     def _add_next_steps(self, *, has_config: bool) -> None:
         if not has_config:
             init = f"torsync --config {self._config} --state-dir {self._state_dir} init URL PATH"
             self._next_steps.append(f"add a subscription: `{init}`")
-            self._next_steps.append("then run `torsync service install` again, which starts it")
+            self._next_steps.append("then run `service install` again, which starts it")
         elif self._is_system:
             self._next_steps.append(
                 "run it again after adding a folder to the configuration: the unit may write "

@@ -177,10 +177,12 @@ Restart=on-failure
 RestartSec=15s
 RestartPreventExitStatus={usage}
 SuccessExitStatus={interrupted}
-# A thread that hangs is noticed, too: the service tells twice in this time that it is alive.
+# Its main loop tells all the time that it is alive. When that is silent for so long, the service
+# hangs (or the machine does), and is killed and started again.
 WatchdogSec=3min
-# An update that was cut off in its commit is finished before the service is ready.
-TimeoutStartSec=5min
+# It is ready when the configuration is right, and the feed and the control API answer. What is
+# slow (hashing, finishing an update that was cut off) comes after that.
+TimeoutStartSec=2min
 # At SIGTERM it tells trackers, saves its state and ends; its workers end with it. What is left
 # then is killed: every moment can be the last one, nothing is lost.
 KillMode=mixed

@@ -7,6 +7,7 @@ import os
 import random as _random
 import time
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from torsync.subscribe.remote.rules import (
     resolve_headers,
     retry_delay_s,
 )
+from torsync.subscribe.remote.worker import run_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,6 +85,7 @@ class Remote:
         environ: Mapping[str, str] | None = None,
         timeouts: Timeouts = _DEFAULT_TIMEOUTS,
         wait: Callable[[float], bool] = _sleep,
+        stopping: Callable[[], bool] | None = None,
         random: Callable[[], float] = _random.random,
         check: Callable[[bytes, str], None] = check_body,
     ) -> None:
@@ -95,6 +98,8 @@ class Remote:
             environ: where ``env:NAME`` is looked up; None: this process's environment.
             timeouts: of connection, silence and the whole poll; the number of attempts.
             wait: sleeps the seconds between attempts; True: the work shall stop.
+            stopping: asked while a server is waited for; True: the work shall stop. None: it is
+                waited for to the end.
             random: in [0, 1), for the jitter of the waits.
             check: refuses a body that is not what the URL should lead to.
 
@@ -109,6 +114,7 @@ class Remote:
         self._environ = environ
         self._timeouts = timeouts
         self._wait = wait
+        self._stopping = stopping
         self._random = random
         self._check = check
 
@@ -125,7 +131,7 @@ class Remote:
             ConfigError: a header's environment variable is missing, or cannot be sent.
             RemoteUnreachableError: the URL did not answer properly.
             RemoteInvalidError: what it sent is no ``.torrent``, or too large.
-            InterruptedByUserError: ``wait`` said so.
+            InterruptedByUserError: ``wait`` or ``stopping`` said so.
         """
         deadline = time.monotonic() + self._timeouts.total_s
         attempt = 0
@@ -144,9 +150,7 @@ class Remote:
                     f"{failure.message} (tried {times})", hint=failure.hint
                 )
             if self._wait(delay_s):
-                raise InterruptedByUserError(
-                    f"{mask_url(self._url)}: stopped before it was polled again"
-                )
+                raise self._left()
 
     def _attempt(
         self, validators: Validators, deadline: float, *, uncached: bool
@@ -162,7 +166,8 @@ class Remote:
             "Cache-Control": "no-cache" if uncached else "",
         }
         environ = os.environ if self._environ is None else self._environ
-        answer = get(
+        ask = partial(
+            get,
             self._url,
             headers=resolve_headers(self._headers, environ),
             conditions={name: value for name, value in conditions.items() if value},
@@ -170,10 +175,17 @@ class Remote:
             timeouts=self._timeouts,
             deadline=deadline,
         )
+        # What waits for a silent server, or for a name, cannot be interrupted, only left.
+        answer = ask() if self._stopping is None else run_until(ask, self._stopping)
+        if answer is None:
+            raise self._left()
         if answer.body is None:
             return NotModified()
         given = Validators(etag=answer.etag, last_modified=answer.last_modified)
         return self._fetched(answer.body, answer.shown_url, given)
+
+    def _left(self) -> InterruptedByUserError:
+        return InterruptedByUserError(f"{mask_url(self._url)}: stopped while it was polled")
 
     def _fetched(self, body: bytes, shown_url: str, validators: Validators) -> Fetched:
         self._check(body, shown_url)

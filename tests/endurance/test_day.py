@@ -1,0 +1,112 @@
+"""Twenty-four hours of a service in a minute or two: nothing that it takes grows.
+
+Each hour brings the same: releases, polls, and failures of all kinds, see ``day.Day.hour``.
+With ``TORSYNC_ENDURANCE_HOURS`` it lives for longer, and leaks are planted, too, to see that they
+are found; with ``TORSYNC_ENDURANCE_TRACE`` it tells at the end where memory was taken, and takes
+twice as long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.endurance.gauges import Sample, slope
+from tests.endurance.leaks import LEAKS
+from tests.endurance.remote import Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPOSITORY = Path(__file__).parents[2]
+HOURS = int(os.environ.get("TORSYNC_ENDURANCE_HOURS", "24"))
+TRACE = "TORSYNC_ENDURANCE_TRACE" in os.environ
+# Caches, allocators and what is kept of the past are full by then.
+WARM_UP_HOURS = 8
+HOUR_TIMEOUT_S = 60
+# Half of what a leak of one thing, or of 1 kB, would be.
+MOST_PER_POLL = {"rss_bytes": 512, "blocks": 0.5, "objects": 0.5, "file_bytes": 16}
+MOST_PER_RELEASE = {"threads": 0.5, "descriptors": 0.5, "files": 0.5}
+# Stages and codes, each at least once an hour.
+HAPPENED = (
+    *("seeding", "downloading", "committing", "verifying", "paused", "error"),
+    *("remote_unreachable", "manifest_invalid", "postponed", "refused", "crashed"),
+    *("rolled_back", "reload refused", "not_watched", "withdrawn"),
+)
+
+
+class Life(NamedTuple):
+    """What was measured after each hour, and what the process said at its end."""
+
+    samples: list[Sample]
+    end: dict[str, Any]
+
+    def growth(self) -> dict[str, float]:
+        """Per poll, or per release, after the warm-up."""
+        steady = self.samples[WARM_UP_HOURS:]
+        return {
+            name: slope([one[1] for one in pairs], [one[0] for one in pairs])
+            for names, by in ((MOST_PER_POLL, "polls"), (MOST_PER_RELEASE, "releases"))
+            for name in names
+            for pairs in [[(getattr(one, name), getattr(one, by)) for one in steady]]
+        }
+
+    def grown(self) -> dict[str, float]:
+        """What grows more than it may."""
+        most = {**MOST_PER_POLL, **MOST_PER_RELEASE}
+        return {name: rate for name, rate in self.growth().items() if rate >= most[name]}
+
+    def told(self) -> str:
+        """All of it, for whoever looks for a leak."""
+        lines = [*map(str, self.samples), *self.end["where"], f"threads: {self.end['threads']}"]
+        return "\n".join(lines)
+
+
+def live(folder: Path, hours: int, leaks: Sequence[str] = ()) -> Life:
+    """Have a service live so many hours."""
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    with Remote(folder / "www") as remote:
+        options = ["--hours", str(hours), "--warm-up", str(WARM_UP_HOURS)]
+        options += ["--trace"] if TRACE else []
+        options += [f"--leak={leak}" for leak in leaks]
+        command = [sys.executable, "-m", "tests.endurance.day", str(scratch), remote.url]
+        done = subprocess.run(
+            [*command, str(remote.folder), *options],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=hours * HOUR_TIMEOUT_S,
+        )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    *samples, end = map(json.loads, done.stdout.splitlines())
+    return Life([Sample(*(one[name] for name in Sample._fields)) for one in samples], end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+@pytest.mark.timeout(HOURS * HOUR_TIMEOUT_S)
+def test_a_day_with_failures_of_all_kinds_leaves_nothing_behind(
+    tmp_path: Path, record_property: pytest.RecordProperty
+) -> None:
+    life = live(tmp_path, HOURS)
+    record_property("growth", life.growth())
+    heard = life.end["heard"]
+    assert not [what for what in HAPPENED if heard.get(what, 0) < HOURS], heard
+    assert life.samples[-1].polls >= 100 * HOURS
+    assert life.samples[-1].releases >= 5 * HOURS
+    assert not life.grown(), f"{life.grown()} of {life.growth()}\n{life.told()}"
+
+
+@pytest.mark.skipif(
+    "TORSYNC_ENDURANCE_HOURS" not in os.environ, reason="proves the test above, and takes as long"
+)
+@pytest.mark.parametrize("leak", LEAKS)
+@pytest.mark.timeout(HOURS * HOUR_TIMEOUT_S)
+def test_a_leak_of_one_thing_per_poll_or_release_is_found(tmp_path: Path, leak: str) -> None:
+    assert live(tmp_path, HOURS, [leak]).grown()
