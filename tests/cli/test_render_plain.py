@@ -497,7 +497,7 @@ def test_status_is_a_line_each_with_the_last_error() -> None:
             "skyrim: seeding, at pack-1.3 (1,219 files, 2.1 GB) · checked 3 m 20 s ago"
             " · updated 2 d 7 h ago · held by process 4711"
         ),
-        "wiki: waiting, never synced · checked just now · updated never",
+        "wiki: waiting, never synced · checked just now",
         "wiki: last error: wiki.example answered 503",
         "wiki: hint: torsync tries again by itself",
     ]
@@ -509,7 +509,7 @@ def test_added_tells_what_comes_next() -> None:
 
     assert output.lines() == [
         "my pack: added: https://x.example/a.torrent into /games (in /c.toml)",
-        "my pack: hint: `torsync check-now 'my pack'` fetches it",
+        "my pack: hint: `torsync check-now 'my pack'` fetches it; a running service takes it in by `torsync reload`",
     ]
 
 

@@ -409,7 +409,7 @@ def test_added_tells_what_comes_next() -> None:
 
     assert terminal.lines() == [
         "skyrim  added: https://x.example/a into /games (in /c.toml)",
-        "hint: `torsync check-now skyrim` fetches it",
+        "hint: `torsync check-now skyrim` fetches it; a running service takes it in by `torsync reload`",
     ]
 
 

@@ -355,6 +355,15 @@ def test_commands_at_once_are_done_one_after_the_other(slow_site: SlowSite) -> N
     assert service.stop(signal.SIGTERM, within_s=30).exit_code == 0
 
 
+def test_a_mistake_in_a_command_is_no_failure_of_the_subscription(slow_site: SlowSite) -> None:
+    slow_site.start()
+    for line, exit_code in (("rollback pack", 2), ("trash restore pack nothing", 1)):
+        ended = slow_site.host.say(*line.split())
+        assert ended.exit_code == exit_code
+        assert "hint:" in ended.stderr
+    assert slow_site.host.run("status").assert_ok().subscription["last_error"] == ""
+
+
 def test_a_pause_ends_what_others_wait_for(slow_site: SlowSite) -> None:
     service = slow_site.start()
     at_rest = tree_bytes(slow_site.host.tree)
