@@ -37,7 +37,7 @@ MOST_PER_RELEASE = {"threads": 0.5, "descriptors": 0.5, "files": 0.5}
 HAPPENED = (
     *("seeding", "downloading", "committing", "verifying", "paused", "error"),
     *("remote_unreachable", "manifest_invalid", "postponed", "refused", "crashed"),
-    *("rolled_back", "reload refused", "not_watched", "withdrawn"),
+    *("rolled_back", "reload refused", "withdrawn"),
 )
 
 

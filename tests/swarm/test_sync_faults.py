@@ -234,6 +234,7 @@ def test_a_second_process_is_told_who_holds_the_tree(
     tmp_path: Path, torsync: Torsync, publisher: Publisher
 ) -> None:
     publish(publisher, tmp_path / "one", FIRST)
+    torsync.service["control"] = ""  # else the service does it
     service = torsync.start("run")
     service.wait_for_stage("pack", "seeding")
     for command in ("check-now", "verify"):

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import (
     InterruptedByUserError,
     PostponedError,
+    StateError,
     TorsyncError,
-    TreeError,
+    is_same_failure,
 )
 from torsync.model.orders import Check
 from torsync.model.reports import CheckReport
 from torsync.service.runner import Runner, retry_delay_s
+from torsync.subscribe.failing import unreadable_error
 from torsync.subscribe.ordered import carry_out, is_paused, note_paused
 from torsync.subscribe.presence import place_of
 from torsync.subscribe.remote.long_poll import LongPoll
@@ -77,6 +79,7 @@ class SubscriptionRunner(Runner):
         self._news: LongPoll | None = None
         self._subscription: Subscription | None = None
         self._failures = 0
+        self._told = ""
         self._alarms = 0
         self._heeds_s = 0.0
         self._place = place_of(config.path)
@@ -102,9 +105,18 @@ class SubscriptionRunner(Runner):
         except TorsyncError as error:
             self._failures += 1
             self._tell_failure(error)
+            self._tell_hooks(error)
         else:
             self._failures = 0
+            self._told = ""
         self._await_next()
+
+    def _tell_hooks(self, error: TorsyncError) -> None:
+        """Tell of a state that cannot be used, once in a row; the rest is told already."""
+        if isinstance(error, StateError) and self._subscription is None:
+            if not is_same_failure(self._told, error.message):
+                self._around.hooks.failed(self._config, error)
+            self._told = error.message
 
     def _opened(self) -> Subscription:
         if self._subscription is None:
@@ -130,13 +142,9 @@ class SubscriptionRunner(Runner):
         """
         if not report.dry_run and (report.changed or report.unreadable):
             self._on_report(report, command)
-        if report.unreadable:
-            paths = ", ".join(repr(path) for path in report.unreadable[:3])
-            raise TreeError(
-                f"{len(report.unreadable)} files or folders could not be read, the first: {paths}",
-                path=report.unreadable[0],
-                hint="make them readable; they are left alone until then",
-            )
+        unreadable = unreadable_error(report)
+        if unreadable is not None:
+            raise unreadable
 
     def _await_next(self) -> None:
         if self._subscription is not None:

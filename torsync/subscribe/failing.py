@@ -6,11 +6,18 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import NotInTrashError, TorsyncError, UsageError, is_same_failure
+from torsync.model.errors import (
+    NotInTrashError,
+    TorsyncError,
+    TreeError,
+    UsageError,
+    is_same_failure,
+)
 from torsync.model.secrets import Redactor, secrets_of, secrets_of_environment
 
 if TYPE_CHECKING:
     from torsync.model.config import PublicationConfig, SubscriptionConfig
+    from torsync.model.reports import CheckReport, VerifyReport
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings
 
@@ -37,6 +44,23 @@ def note_failure(
         state.put(last_error=error.message, last_error_hint=error.hint)
     if not is_same_failure(before, error.message):
         around.hooks.failed(config, error)
+
+
+def unreadable_error(report: CheckReport | VerifyReport) -> TreeError | None:
+    """The failure that files could not be read, if some could not."""
+    if not report.unreadable:
+        return None
+    paths = ", ".join(repr(path) for path in report.unreadable[:3])
+    count = len(report.unreadable)
+    what = "1 file or folder" if count == 1 else f"{count} files or folders"
+    first = f": {paths}" if count <= 3 else f", the first: {paths}"
+    return TreeError(
+        f"{what} could not be read{first}",
+        path=report.unreadable[0],
+        hint="make it readable; it is left alone until then"
+        if count == 1
+        else "make them readable; they are left alone until then",
+    )
 
 
 def redact(config: SubscriptionConfig | PublicationConfig, error: TorsyncError) -> None:

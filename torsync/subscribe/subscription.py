@@ -20,7 +20,7 @@ from torsync.model.patterns import matcher
 from torsync.subscribe.admission import Admission, open_tree
 from torsync.subscribe.asking import Asking, Superseded
 from torsync.subscribe.consent import Consent, idle_stage
-from torsync.subscribe.failing import note_failure
+from torsync.subscribe.failing import note_failure, unreadable_error
 from torsync.subscribe.outlook import Outlook
 from torsync.subscribe.override import Override
 from torsync.subscribe.presence import Presence
@@ -261,7 +261,11 @@ class Subscription:
         if finished is not None:
             report.add_finished(finished)
         report.seconds = time.monotonic() - started
-        self._state.put(last_error="", last_error_hint="")
+        unreadable = unreadable_error(report)
+        if unreadable is None:
+            self._state.put(last_error="", last_error_hint="")
+        else:
+            note_failure(self.config, self._state, self._around, unreadable)
         self._consent.settle()
         self._asking.fulfil(report)
         if is_updated:

@@ -283,7 +283,7 @@ def summarise_added(url: str, path: str, config: str) -> str:
 def hint_added(name: str) -> str:
     """Say what comes after ``init``."""
     fetch = f"`torsync check-now {printable(shlex.quote(name))}` fetches it"
-    return f"{fetch}; a running service takes it in by `torsync reload`"
+    return f"{fetch}; a running service takes it in at `torsync reload`"
 
 
 def key_lines(report: KeyReport) -> list[tuple[str, str]]:
