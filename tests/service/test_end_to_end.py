@@ -362,6 +362,16 @@ def test_a_mistake_in_a_command_is_no_failure_of_the_subscription(slow_site: Slo
         assert ended.exit_code == exit_code
         assert "hint:" in ended.stderr
     assert slow_site.host.run("status").assert_ok().subscription["last_error"] == ""
+    assert slow_site.host.say("logs", "--level", "warning").stdout == ""
+
+
+def test_a_second_service_is_refused_and_the_first_one_is_named(slow_site: SlowSite) -> None:
+    service = slow_site.start()
+    refused = slow_site.host.say("run")
+    assert (refused.exit_code, refused.stdout) == (6, "")
+    assert f"runs already: process {service.pid}" in refused.stderr
+    assert "hint:" in refused.stderr
+    assert service.stop(signal.SIGTERM, within_s=30).exit_code == 0
 
 
 def test_a_pause_ends_what_others_wait_for(slow_site: SlowSite) -> None:

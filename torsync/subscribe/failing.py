@@ -6,13 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import (
-    NotInTrashError,
-    TorsyncError,
-    TreeError,
-    UsageError,
-    is_same_failure,
-)
+from torsync.model.errors import TorsyncError, TreeError, is_mistake, is_same_failure
 from torsync.model.secrets import Redactor, secrets_of, secrets_of_environment
 
 if TYPE_CHECKING:
@@ -20,8 +14,6 @@ if TYPE_CHECKING:
     from torsync.model.reports import CheckReport, VerifyReport
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings
-
-_MISTAKES = (UsageError, NotInTrashError)
 
 
 def note_failure(
@@ -36,7 +28,7 @@ def note_failure(
     A state that cannot be written is no further failure.
     """
     redact(config, error)
-    if isinstance(error, _MISTAKES):
+    if is_mistake(error):
         return
     before = ""
     with suppress(TorsyncError):
