@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from torsync.disk.clock import awake_or_not_s
 from torsync.model.errors import (
     ConfigError,
     FeedError,
@@ -21,7 +22,6 @@ from torsync.model.events import Level, Notice
 from torsync.model.orders import FOR_PUBLICATIONS, FOR_SUBSCRIPTIONS
 from torsync.model.reload import plan_reload
 from torsync.service.alone import held_alone
-from torsync.service.clock import awake_or_not_s
 from torsync.service.control_keeper import ControlKeeper
 from torsync.service.desk import ReloadReport
 from torsync.service.lazy_pool import LazyPool
