@@ -6,9 +6,9 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from torsync.disk.clock import awake_or_not_s
 from torsync.model.errors import is_same_failure
 from torsync.model.events import Level, Notice
-from torsync.service.clock import awake_or_not_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -142,7 +142,8 @@ class Runner(ABC):
             )
             raise
         else:
-            self._on_report(report, order.command)
+            if not getattr(order, "dry_run", False):
+                self._on_report(report, order.command)
             pending.fulfil(report)
         if self._is_paused:
             self._close()
