@@ -253,7 +253,7 @@ def test_there_is_one_service_for_a_state_directory(tmp_path: Path, world: World
         second = Running(subscriptions(tmp_path, "two"), tmp_path / "state")
         second.thread.join(30)
         assert isinstance(second.failure[0], BusyError)
-        assert "torsync run" in second.failure[0].message
+        assert "the service runs already" in second.failure[0].message
         assert world.opened == {"one": 1}
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from torsync import __version__
 from torsync.disk.clock import awake_or_not_s
-from torsync.disk.lock import hold_tree
 from torsync.model.errors import (
     ConfigError,
     FeedError,
@@ -23,12 +22,13 @@ from torsync.model.errors import (
 from torsync.model.events import Level, Notice
 from torsync.model.orders import FOR_PUBLICATIONS, FOR_SUBSCRIPTIONS
 from torsync.model.reload import plan_reload
+from torsync.service.alone import held_alone
 from torsync.service.control_keeper import ControlKeeper
 from torsync.service.desk import ReloadReport
 from torsync.service.lazy_pool import LazyPool
 from torsync.service.subscription_runner import SubscriptionRunner
 from torsync.service.systemd.notify import Notifier
-from torsync.service.worker_thread import SERVICE_COMMAND, WorkerThread
+from torsync.service.worker_thread import WorkerThread
 from torsync.subscribe.state import state_folder
 from torsync.subscribe.surroundings import Hooks, NoHooks, Surroundings
 
@@ -134,8 +134,7 @@ class Supervisor:
         """
         with ExitStack() as opened:
             if self._ties.is_alone:
-                folder = self._state_dir / "service"
-                opened.enter_context(hold_tree(folder, name="the service", command=SERVICE_COMMAND))
+                opened.enter_context(held_alone(self._state_dir))
             opened.callback(self._close)
             with self._changing:
                 self._feed = self._start_feed(self._config)
@@ -357,8 +356,10 @@ class Supervisor:
         except TorsyncError as error:
             said = f"the configuration was not reloaded: {error.message}"
             problems = error.problems if isinstance(error, ConfigError) else ()
-            for message in (said, *problems):
-                self._tell(Level.ERROR, error.code, message, error.hint if message is said else "")
+            *before, last = (said, *problems)
+            for message in before:
+                self._tell(Level.ERROR, error.code, message)
+            self._tell(Level.ERROR, error.code, last, error.hint)
         else:
             changed = (*report.started, *report.stopped, *report.restarted)
             what = f"changed: {', '.join(changed)}" if changed else "nothing changed"
