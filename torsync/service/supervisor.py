@@ -225,7 +225,8 @@ class Supervisor:
             self._config = new
             names = {*plan.started, *plan.restarted}
             begun = {t.config.name: t for t in self._works(new) if t.config.name in names}
-            self._threads = {**self._threads, **begun}
+            stay = {n: thread for n, thread in self._threads.items() if n not in plan.stopped}
+            self._threads = {**stay, **begun}
             for thread in begun.values():
                 thread.start()
         for name in plan.stopped:
@@ -271,13 +272,12 @@ class Supervisor:
                 self._changing.release()
 
     def _stop(self, names: Iterable[str]) -> None:
+        """End some; orders for them are refused until others take their places."""
         stopped = [self._threads[name] for name in names if name in self._threads]
         for thread in stopped:
             thread.stop()
         for thread in stopped:
             thread.join()
-        gone = {thread.config.name for thread in stopped}
-        self._threads = {n: thread for n, thread in self._threads.items() if n not in gone}
 
     def _close(self) -> None:
         for thread in [*self._threads.values()]:
@@ -285,6 +285,7 @@ class Supervisor:
         with self._changing:  # a reload that goes on ends first
             self._is_closed = True
             self._stop([*self._threads])
+            self._threads = {}
             if self._control is not None:
                 self._control.close()
             self._close_feed()
@@ -364,7 +365,8 @@ class Supervisor:
             changed = (*report.started, *report.stopped, *report.restarted)
             what = f"changed: {', '.join(changed)}" if changed else "nothing changed"
             self._tell(Level.INFO, "reloaded", f"the configuration was reloaded; {what}")
-        notifier.ready()
+        finally:  # else systemd would take it for reloading for ever
+            notifier.ready()
 
     def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
         self.hub.sink(Notice("", level, code, message, hint))
