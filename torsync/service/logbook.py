@@ -109,6 +109,8 @@ class Logbook:
             said = f"verified: {report.ok:,} files right, {wrong:,} not"
             said += f"; {len(report.repaired):,} repaired" if report.repaired else ""
         elif isinstance(report, PauseReport):
+            if not report.changed:
+                return
             said = "paused" if report.paused else "resumed"
         else:
             said = f"`{command}` done"

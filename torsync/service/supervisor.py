@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from torsync import __version__
 from torsync.disk.lock import hold_tree
 from torsync.model.errors import (
     ConfigError,
@@ -145,6 +147,7 @@ class Supervisor:
                 for thread in threads:
                     thread.start()
             self._ties.notifier.ready()
+            self._tell_life("started", f"torsync {__version__} runs: {self._what()}")
             while not stop.wait(_TICK_S):
                 if reload is not None and reload.is_set():
                     reload.clear()
@@ -155,6 +158,7 @@ class Supervisor:
                 self._ties.notifier.status(self._summary())
                 self._ties.notifier.watchdog()
             self._ties.notifier.stopping()
+            self._tell_life("stopping", "torsync stops")
 
     # --- desk -------------------------------------------------------------------------------
 
@@ -361,6 +365,19 @@ class Supervisor:
             what = f"changed: {', '.join(changed)}" if changed else "nothing changed"
             self._tell(Level.INFO, "reloaded", f"the configuration was reloaded; {what}")
         notifier.ready()
+
+    def _tell_life(self, code: str, message: str) -> None:
+        if self._ties.is_alone:  # else a command tells of its own work
+            self._tell(Level.INFO, code, message)
+
+    def _what(self) -> str:
+        """Count what is worked on."""
+        numbers = {
+            "subscription": len(self._config.subscriptions),
+            "publication": len(self._config.publications),
+        }
+        said = [f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in numbers.items() if n]
+        return f"{', '.join(said)}, as process {os.getpid()}"
 
     def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
         self.hub.sink(Notice("", level, code, message, hint))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Voice
 
+_SHOWN = 12  # of an info-hash, as `torsync rollback --list` has it
+
 
 class Staying:
     """Knows the release that one subscription was rolled back to, if it was."""
@@ -60,7 +62,9 @@ class Staying:
     def tell(self, pinned: Release, newest: Release | None) -> None:
         """Say that the tree stays at a release, which is not the newest."""
         said = f"it stays at {pinned.manifest.name}"
-        if newest is not None:
+        if newest is not None and newest.manifest.name == pinned.manifest.name:
+            said += f" {pinned.manifest.info_hash[:_SHOWN]}, and a newer one is there"
+        elif newest is not None:
             said += f", and {newest.manifest.name} is the newest"
         hint = f"`torsync apply {self._name}` follows the newest again"
         self._voice.notice(Level.INFO, "rolled_back", said, hint)
