@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import defaultdict
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.processes import HOST, free_port, wait_until
-from torsync import __version__
 from torsync.disk.lock import hold_tree, holder_command
 from torsync.model.config import (
     Config,
@@ -255,6 +255,21 @@ def test_a_tree_that_another_command_holds_is_waited_for(tmp_path: Path, world: 
     assert service.failure == []
 
 
+def test_its_begin_and_end_are_told(tmp_path: Path, world: World) -> None:
+    with running(subscriptions(tmp_path, "one", "two"), tmp_path / "state") as service:
+        wait_until(lambda: world.alive == {"one", "two"}, "it works")
+        wait_until(lambda: service.codes("", Level.INFO) == ["started"], "its begin is told")
+    assert service.codes("", Level.INFO) == ["started", "stopping"]
+    said = next(one for one in service.events if isinstance(one, Notice) and not one.subscription)
+    assert said.message.endswith(f"runs: 2 subscriptions, as process {os.getpid()}")
+
+
+def test_what_runs_beside_the_service_tells_no_begin(tmp_path: Path, world: World) -> None:
+    with running(subscriptions(tmp_path, "one"), tmp_path / "state", is_alone=False) as service:
+        wait_until(lambda: "one" in world.alive, "it works")
+    assert service.codes("", Level.INFO) == []
+
+
 def test_there_is_one_service_for_a_state_directory(tmp_path: Path, world: World) -> None:
     with running(subscriptions(tmp_path, "one"), tmp_path / "state"):
         wait_until(lambda: "one" in world.alive, "it works")
@@ -411,9 +426,9 @@ def test_a_broken_configuration_leaves_all_as_it_is(
         if by_signal:
             service.asked.set()
             wait_until(lambda: len(service.codes("", Level.ERROR)) == 3, "it is told")
-            messages = [one.message for one in service.events if isinstance(one, Notice)]
+            told = [one for one in service.events if isinstance(one, Notice)]
+            messages = [one.message for one in told if one.level is Level.ERROR]
             assert messages == [
-                f"torsync {__version__} runs: 1 subscription",
                 "the configuration was not reloaded: 2 problems",
                 "c.toml:1: x",
                 "c.toml:2: y",

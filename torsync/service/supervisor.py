@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -144,8 +145,8 @@ class Supervisor:
                     self._control.open(self._config.service)  # orders may come from now on
                 for thread in threads:
                     thread.start()
-            self._tell(Level.INFO, "started", f"torsync {__version__} runs: {self._what()}")
             self._ties.notifier.ready()
+            self._tell_life("started", f"torsync {__version__} runs: {self._what()}")
             while not stop.wait(_TICK_S):
                 if reload is not None and reload.is_set():
                     reload.clear()
@@ -156,7 +157,7 @@ class Supervisor:
                 self._ties.notifier.status(self._summary())
                 self._ties.notifier.watchdog()
             self._ties.notifier.stopping()
-            self._tell(Level.INFO, "stopping", "torsync stops")
+            self._tell_life("stopping", "torsync stops")
 
     # --- desk -------------------------------------------------------------------------------
 
@@ -368,17 +369,21 @@ class Supervisor:
         finally:  # else systemd would take it for reloading for ever
             notifier.ready()
 
-    def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
-        self.hub.sink(Notice("", level, code, message, hint))
+    def _tell_life(self, code: str, message: str) -> None:
+        if self._ties.is_alone:  # else a command tells of its own work
+            self._tell(Level.INFO, code, message)
 
     def _what(self) -> str:
-        counts = {
+        """Count what is worked on."""
+        numbers = {
             "subscription": len(self._config.subscriptions),
             "publication": len(self._config.publications),
         }
-        return ", ".join(
-            f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count
-        )
+        said = [f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in numbers.items() if n]
+        return f"{', '.join(said)}, as process {os.getpid()}"
+
+    def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
+        self.hub.sink(Notice("", level, code, message, hint))
 
     def _summary(self) -> str:
         """Say in a few words what all are doing, for ``systemctl status``."""

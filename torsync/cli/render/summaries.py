@@ -21,6 +21,7 @@ from torsync.cli.render.text import (
 )
 from torsync.model.events import Stage
 from torsync.model.past import HASH_SHOWN
+from torsync.model.reports import StatusReport
 from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus
-    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
+    from torsync.model.reports import CheckReport, PastReport, VerifyReport
 
 
 class Section(NamedTuple):
@@ -237,14 +238,16 @@ def advice(report: StatusReport | PublicationStatus) -> str:
         return f"`torsync resume {name}` goes on"
     if report.stage == Stage.NEEDS_APPROVAL:
         return f"`torsync plan {name}` shows what it would do, `torsync apply {name}` does it"
+    if isinstance(report, StatusReport) and report.pinned:
+        return f"`torsync apply {name}` follows the newest again"
     return ""
 
 
 def newer(report: StatusReport) -> str:
-    """Say that there is a newer release than the one in place."""
-    if report.newest == report.release:
-        return "a newer one is there"
-    return f"{shortened(report.newest)} is there"
+    """Say that there is a newer release than the one in place, and if that is meant."""
+    is_same_name = report.newest == report.release
+    said = "a newer one is there" if is_same_name else f"{shortened(report.newest)} is there"
+    return f"rolled back, {said}" if report.pinned and report.stage != "rolled back" else said
 
 
 def past_lines(report: PastReport, now_s: float) -> list[str]:
