@@ -25,6 +25,7 @@ from torsync.model.config import (
 from torsync.model.errors import (
     BusyError,
     ConfigError,
+    ControlError,
     FeedError,
     ServiceStoppedError,
     TorsyncError,
@@ -285,6 +286,46 @@ def test_reload_restarts_only_what_changed(tmp_path: Path, world: World) -> None
         with pytest.raises(UsageError, match="no subscription or publication 'gone'"):
             service.check("gone")
         assert service.desk.reload() == ReloadReport(unchanged=("same", "new", "other"))
+
+
+def test_a_reload_that_comes_with_the_end_leaves_nothing_running(
+    tmp_path: Path, world: World
+) -> None:
+    old, new = subscriptions(tmp_path, "one"), subscriptions(tmp_path, "one", "new")
+    begun, may_end = threading.Event(), threading.Event()
+
+    def load() -> Config:
+        begun.set()
+        assert may_end.wait(30)
+        return new
+
+    service = Running(old, tmp_path / "state", load=load)
+    wait_until(lambda: world.alive == {"one"}, "it works")
+    service.asked.set()
+    assert begun.wait(30)
+    service.stop.set()
+    wait_until(lambda: not world.alive, "all end, whatever the reload does")
+    may_end.set()
+    service.end()
+    for thread in threading.enumerate():
+        if thread.name == "reload":
+            thread.join(30)
+    assert world.alive == set()
+    assert service.failure == []
+    with pytest.raises(ServiceStoppedError):
+        service.desk.reload()
+
+
+def test_an_api_that_cannot_be_opened_at_the_start_is_the_end_before_anything_is_worked_on(
+    tmp_path: Path, world: World
+) -> None:
+    def open_control(_desk: object, _config: ServiceConfig) -> World:
+        raise ControlError("the port is taken")
+
+    service = Running(subscriptions(tmp_path, "one"), tmp_path / "state", open_control=open_control)
+    service.thread.join(30)
+    assert [type(failure) for failure in service.failure] == [ControlError]
+    assert world.opened == {}
 
 
 def test_another_session_restarts_everything(tmp_path: Path, world: World) -> None:

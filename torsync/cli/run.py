@@ -47,6 +47,7 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
     from torsync.service.hub import Hub
     from torsync.service.limits import allow_open_files
     from torsync.service.logbook import Logbook
+    from torsync.service.repeats import Repeats
     from torsync.service.supervisor import Supervisor, Ties
     from torsync.service.systemd.notify import Notifier
 
@@ -56,7 +57,7 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
         if not one_off:  # the log is the service's, and one process writes it
             logbook = opened.enter_context(closing(Logbook(context.state_dir)))
         sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
-        hub = Hub(*sinks, edit=context.redactor.event)
+        hub = Hub(*(Repeats(sink).sink for sink in sinks), edit=context.redactor.event)
         hooks = opened.enter_context(context.hooks(config, check=True, sink=hub.sink))
 
         def load() -> Config:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from torsync import __version__
+from torsync.disk.clock import awake_or_not_s
 from torsync.disk.lock import hold_tree
 from torsync.model.errors import (
     ConfigError,
@@ -23,7 +24,6 @@ from torsync.model.errors import (
 from torsync.model.events import Level, Notice
 from torsync.model.orders import FOR_PUBLICATIONS, FOR_SUBSCRIPTIONS
 from torsync.model.reload import plan_reload
-from torsync.service.clock import awake_or_not_s
 from torsync.service.control_keeper import ControlKeeper
 from torsync.service.desk import ReloadReport
 from torsync.service.lazy_pool import LazyPool
