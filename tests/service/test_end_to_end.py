@@ -135,10 +135,10 @@ def shown(text: str, line: str) -> list[str]:
     the order in the trash of what came there in one second.
     """
     found: list[str] = []
-    for said in text.splitlines():
-        one = said
-        if '"type": "progress"' in said:
-            one = f"progress: {json.loads(said)['stage']}"
+    for printed in text.splitlines():
+        one = printed
+        if '"type": "progress"' in printed:
+            one = f"progress: {json.loads(printed)['stage']}"
         may_be_left_out = not line.startswith("verify") and "verifying" in one
         if one not in found[-1:] and not may_be_left_out and "the service does it" not in one:
             found.append(one)
