@@ -194,8 +194,10 @@ def have_done(
             ):
                 return target.alone(order)
         except BusyError as error:
-            if not by_service or holder_command(target.folder) != SERVICE:
+            if holder_command(target.folder) != SERVICE:
                 raise
+            if not by_service:
+                raise _is_the_service_s(error) from None
             busy = error
         report = service.have_done(order, busy)
         if report is not None:
@@ -258,6 +260,14 @@ class _Service:
             f"the service stopped while it did this, and may have done it: {error.message}",
             hint=f"`torsync status {self._name}` tells how it is",
         )
+
+
+def _is_the_service_s(busy: BusyError) -> BusyError:
+    return BusyError(
+        busy.message,
+        hint="the service publishes that folder as it is configured: `torsync check-now` has it "
+        "make a release now",
+    )
 
 
 def _takes_no_orders(busy: BusyError) -> BusyError:
