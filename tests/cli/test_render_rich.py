@@ -407,10 +407,9 @@ def test_added_tells_what_comes_next() -> None:
     terminal = Terminal()
     terminal.renderer.added("skyrim", "https://x.example/a", "/games", "/c.toml")
 
-    assert terminal.lines() == [
-        "skyrim  added: https://x.example/a into /games (in /c.toml)",
-        "hint: `torsync check-now skyrim` fetches it",
-    ]
+    added, hint = terminal.lines()
+    assert added == "skyrim  added: https://x.example/a into /games (in /c.toml)"
+    assert hint.startswith("hint: `torsync check-now skyrim` fetches it; ")
 
 
 def test_keys_come_with_the_lines_for_both_configurations() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -188,6 +189,21 @@ def test_an_approval_allows_it_to_the_service(path: Path, state: TreeState) -> N
     admitted = admission(path, state)
     open_tree(path, admitted).close()
     assert admitted.is_foreign
+
+
+def test_an_approval_of_another_folder_is_of_that_one_alone(path: Path, state: TreeState) -> None:
+    first_sync(path, state)
+    (path / MARKER).unlink()
+    approvals = Approvals(state)
+    approvals.give("ab" * 32, {Allowance.MARKER, Allowance.DELETES})
+    admitted = admission(path, state)
+    with closing(open_tree(path, admitted)) as tree:
+        admitted.mark(tree)
+    assert approvals.allowances("ab" * 32) == {Allowance.DELETES}
+    shutil.rmtree(path)  # its disk is unmounted
+    path.mkdir()
+    with pytest.raises(RefusedError, match="not mounted"):
+        open_tree(path, admission(path, state))
 
 
 def test_a_read_only_tree_from_before_there_were_markers_is_admitted(

@@ -563,6 +563,24 @@ def test_a_failure_that_nobody_foresaw_is_told_to_whoever_waits(run: Callable[..
     assert world.closed == 1
 
 
+def test_an_order_that_was_carried_out_has_an_end_even_if_that_cannot_be_told(
+    run: Callable[..., None],
+) -> None:
+    world = World([])
+    pending = world.inbox.put(Apply())
+    world.reports = Untellable()
+    with pytest.raises(ZeroDivisionError):
+        run(world)
+    assert pending.is_ended
+
+
+class Untellable(list[Report]):
+    """Fails when something is told."""
+
+    def append(self, _report: Report) -> None:
+        raise ZeroDivisionError("oh")
+
+
 def test_nothing_waits_for_news_of_what_is_paused_or_has_crashed(
     run: Callable[..., None],
 ) -> None:

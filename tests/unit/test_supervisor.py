@@ -34,16 +34,24 @@ from torsync.model.errors import (
 from torsync.model.events import Event, Level, Notice
 from torsync.model.orders import Check, MakeRelease, Pause, Terms
 from torsync.model.reports import CheckReport
-from torsync.service import publication_runner, subscription_runner, worker_thread
+from torsync.service import (
+    publication_runner,
+    subscription_runner,
+    supervisor,
+    worker_thread,
+)
 from torsync.service.desk import ReloadReport
 from torsync.service.hub import Hub
 from torsync.service.supervisor import Supervisor, Ties
+from torsync.service.systemd.notify import Notifier
 from torsync.subscribe.state import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from torsync.service.inbox import Inbox, Pending
+    from torsync.service.runner import Runner
     from torsync.subscribe.surroundings import Surroundings
 
 SESSION = SessionConfig(listen=(f"{HOST}:0",), dht=False, lsd=False)
@@ -268,7 +276,7 @@ def test_there_is_one_service_for_a_state_directory(tmp_path: Path, world: World
         second = Running(subscriptions(tmp_path, "two"), tmp_path / "state")
         second.thread.join(30)
         assert isinstance(second.failure[0], BusyError)
-        assert "torsync run" in second.failure[0].message
+        assert "the service runs already" in second.failure[0].message
         assert world.opened == {"one": 1}
 
 
@@ -326,6 +334,75 @@ def test_an_api_that_cannot_be_opened_at_the_start_is_the_end_before_anything_is
     service.thread.join(30)
     assert [type(failure) for failure in service.failure] == [ControlError]
     assert world.opened == {}
+
+
+def test_what_is_being_restarted_is_still_there_and_refuses_orders_for_a_while(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = subscriptions(tmp_path, "one")
+    new = replace(old, session=replace(SESSION, upload_limit=1000))
+    names: list[list[str]] = []
+    outcomes: list[Pending] = []
+
+    class Pool(supervisor.LazyPool):
+        def close(self) -> None:
+            names.append([worker.config.name for worker in service.desk.workers()])
+            if not service.stop.is_set():
+                outcomes.append(service.desk.give("one", Check(), Terms()))
+            super().close()
+
+    monkeypatch.setattr(supervisor, "LazyPool", Pool)
+    with running(old, tmp_path / "state", load=lambda: new) as service:
+        assert service.desk.reload().restarted == ("one",)
+        assert names == [["one"]]
+        assert outcomes[0].wait(30)
+        with pytest.raises(ServiceStoppedError, match="reloaded"):
+            outcomes[0].outcome()
+        assert service.check("one").name == "one"
+
+
+def test_a_reload_that_fails_in_a_way_that_nobody_foresaw_is_over_for_systemd(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _args: None)
+    notifier = Noting()
+    with running(
+        subscriptions(tmp_path, "one"), tmp_path / "state", load=crash, notifier=notifier
+    ) as service:
+        service.asked.set()
+        wait_until(lambda: "RELOADING" in notifier.said, "it is reloaded")
+        wait_until(lambda: notifier.said[-1] == "READY", "that is over")
+
+
+class Noting(Notifier):
+    """Notes what is told when that changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def ready(self) -> None:
+        self.said.append("READY")
+
+    def reloading(self) -> None:
+        self.said.append("RELOADING")
+
+
+def test_an_order_that_nobody_comes_to_any_more_has_an_end(tmp_path: Path, world: World) -> None:
+    (config,) = subscriptions(tmp_path, "one").subscriptions.values()
+
+    def no_runner(_inbox: Inbox) -> Runner:
+        raise AssertionError("it was stopped before")
+
+    thread = worker_thread.WorkerThread(
+        config, tmp_path / "state", no_runner, lambda _event: None, time.monotonic
+    )
+    pending = thread.inbox.put(Check())
+    thread.stop()
+    thread.start()
+    thread.join()
+    with pytest.raises(ServiceStoppedError):
+        pending.outcome()
 
 
 def test_another_session_restarts_everything(tmp_path: Path, world: World) -> None:

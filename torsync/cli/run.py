@@ -7,7 +7,8 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import ExitCode
+from torsync.model.errors import ExitCode, is_mistake
+from torsync.model.events import Level, Notice
 from torsync.model.publish_reports import PublishReport
 from torsync.model.reports import CheckReport, VerifyReport
 from torsync.model.trash_reports import TrashEmptied, TrashRestored
@@ -74,7 +75,11 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
 
         def on_order_failed(name: str, error: TorsyncError) -> None:
             context.redactor.hide_in(error)
-            context.renderer.error(error, name)
+            if is_mistake(error):
+                said = Notice(name, Level.INFO, error.code, error.message, error.hint)
+                context.renderer.event(said)
+            else:
+                context.renderer.error(error, name)
             if logbook is not None:
                 logbook.failed(name, error)
 

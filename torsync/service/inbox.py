@@ -176,8 +176,13 @@ class Inbox:
         return None
 
     def done(self) -> None:
-        """Say that the order that was taken is no more being carried out."""
-        self._current = None
+        """Say that the order that was taken is no more being carried out.
+
+        It has its outcome by now, unless something went wrong that nobody foresaw.
+        """
+        pending, self._current = self._current, None
+        if pending is not None and not pending.is_ended:
+            pending.fail(_stopped())
 
     def ring(self) -> None:
         """End ``rest`` early: there is something to see to."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from torsync import __version__
 from torsync.disk.clock import awake_or_not_s
-from torsync.disk.lock import hold_tree
 from torsync.model.errors import (
     ConfigError,
     FeedError,
@@ -24,12 +23,13 @@ from torsync.model.errors import (
 from torsync.model.events import Level, Notice
 from torsync.model.orders import FOR_PUBLICATIONS, FOR_SUBSCRIPTIONS
 from torsync.model.reload import plan_reload
+from torsync.service.alone import held_alone
 from torsync.service.control_keeper import ControlKeeper
 from torsync.service.desk import ReloadReport
 from torsync.service.lazy_pool import LazyPool
 from torsync.service.subscription_runner import SubscriptionRunner
 from torsync.service.systemd.notify import Notifier
-from torsync.service.worker_thread import SERVICE_COMMAND, WorkerThread
+from torsync.service.worker_thread import WorkerThread
 from torsync.subscribe.state import state_folder
 from torsync.subscribe.surroundings import Hooks, NoHooks, Surroundings
 
@@ -135,8 +135,7 @@ class Supervisor:
         """
         with ExitStack() as opened:
             if self._ties.is_alone:
-                folder = self._state_dir / "service"
-                opened.enter_context(hold_tree(folder, name="the service", command=SERVICE_COMMAND))
+                opened.enter_context(held_alone(self._state_dir))
             opened.callback(self._close)
             with self._changing:
                 self._feed = self._start_feed(self._config)
@@ -227,7 +226,8 @@ class Supervisor:
             self._config = new
             names = {*plan.started, *plan.restarted}
             begun = {t.config.name: t for t in self._works(new) if t.config.name in names}
-            self._threads = {**self._threads, **begun}
+            stay = {n: thread for n, thread in self._threads.items() if n not in plan.stopped}
+            self._threads = {**stay, **begun}
             for thread in begun.values():
                 thread.start()
         for name in plan.stopped:
@@ -273,13 +273,12 @@ class Supervisor:
                 self._changing.release()
 
     def _stop(self, names: Iterable[str]) -> None:
+        """End some; orders for them are refused until others take their places."""
         stopped = [self._threads[name] for name in names if name in self._threads]
         for thread in stopped:
             thread.stop()
         for thread in stopped:
             thread.join()
-        gone = {thread.config.name for thread in stopped}
-        self._threads = {n: thread for n, thread in self._threads.items() if n not in gone}
 
     def _close(self) -> None:
         for thread in [*self._threads.values()]:
@@ -287,6 +286,7 @@ class Supervisor:
         with self._changing:  # a reload that goes on ends first
             self._is_closed = True
             self._stop([*self._threads])
+            self._threads = {}
             if self._control is not None:
                 self._control.close()
             self._close_feed()
@@ -358,13 +358,16 @@ class Supervisor:
         except TorsyncError as error:
             said = f"the configuration was not reloaded: {error.message}"
             problems = error.problems if isinstance(error, ConfigError) else ()
-            for message in (said, *problems):
-                self._tell(Level.ERROR, error.code, message, error.hint if message is said else "")
+            *before, last = (said, *problems)
+            for message in before:
+                self._tell(Level.ERROR, error.code, message)
+            self._tell(Level.ERROR, error.code, last, error.hint)
         else:
             changed = (*report.started, *report.stopped, *report.restarted)
             what = f"changed: {', '.join(changed)}" if changed else "nothing changed"
             self._tell(Level.INFO, "reloaded", f"the configuration was reloaded; {what}")
-        notifier.ready()
+        finally:  # else systemd would take it for reloading for ever
+            notifier.ready()
 
     def _tell_life(self, code: str, message: str) -> None:
         if self._ties.is_alone:  # else a command tells of its own work

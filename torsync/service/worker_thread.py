@@ -86,8 +86,12 @@ class WorkerThread:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self.inbox.is_stopped:
-            self._try()
+        try:
+            while not self.inbox.is_stopped:
+                self._try()
+        finally:  # whoever gave an order since the last try is not to wait for ever
+            self.inbox.stop()
+            self.inbox.refuse()
 
     def _try(self) -> None:
         begun_s = self._clock()

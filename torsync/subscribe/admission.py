@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torsync.disk.tree import Tree, doing
 from torsync.model.errors import RefusedError, TorsyncError, TreeError
-from torsync.model.guard import Standing, judge_marker, refuse_marker
+from torsync.model.guard import Allowance, Standing, judge_marker, refuse_marker
 from torsync.subscribe.marker import read_marker, write_marker
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Admission:
             self._state.put(marker="")
         # The marker first: cut off in between, its id is taken over.
         self._state.put(marker=write_marker(tree))
+        # What was meant was this folder: not the next one that is here while its disk is not.
+        self._override.spend(Allowance.MARKER)
         self.standing = Standing.OURS
 
 

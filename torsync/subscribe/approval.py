@@ -1,7 +1,8 @@
 """Approvals of releases: what ``torsync apply`` had the service do stays approved until it is done.
 
 Facts in the state of a tree: ``approved`` names the release (SHA-256 of its body), and ``allowed``
-what guards shall let pass for it. An approval stays in force after a try that failed. It is void
+what guards shall let pass for it. An approval stays in force after a try that failed, but that
+another folder is meant is said once: it then has the subscription's marker. An approval is void
 once a newer release has been polled, and gone once its release is in place.
 """
 
@@ -42,6 +43,13 @@ class Approvals:
     def approved(self) -> str:
         """The digest of the body that is approved; empty if none is."""
         return self._state.get("approved")
+
+    def spend(self, allowance: Allowance) -> None:
+        """Have one thing be allowed no more, as it has been done."""
+        names = self._state.get("allowed").split()
+        left = [name for name in names if ALLOWABLE[name] is not allowance]
+        if left != names:
+            self._state.put(allowed=" ".join(left))
 
     def void(self) -> None:
         """Withdraw the approval: a newer release is there, or this one is in place."""

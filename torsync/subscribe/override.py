@@ -9,6 +9,7 @@ from torsync.model.guard import Refusal, override_command
 from torsync.subscribe.approval import Approvals
 
 if TYPE_CHECKING:
+    from torsync.model.guard import Allowance
     from torsync.subscribe.state import TreeState
     from torsync.subscribe.surroundings import Surroundings
 
@@ -20,6 +21,10 @@ class Override:
         self._name = name
         self._approvals = Approvals(state)
         self._around = around
+
+    def spend(self, allowance: Allowance) -> None:
+        """Have an approval allow one thing no more, as it has been done."""
+        self._approvals.spend(allowance)
 
     def refused(
         self, refusals: list[Refusal], digest: str = "", *, again: tuple[str, ...] = ()
