@@ -223,11 +223,12 @@ def the_package_can_be_removed(system: Booted) -> None:
     system.run("dpkg", "--remove", "torsync", timeout_s=100)
     assert not is_active(system)
     assert system.run("cat", "/etc/torsync/config.toml").stdout == CONFIG
+    system.run("rm", "-f", "/etc/torsync/second.toml")
+    system.write("/etc/torsync/minisign.key", "secret")
     system.run("dpkg", "--purge", "torsync")
-    left = system.run(
-        "ls", "-d", "/etc/torsync", "/var/lib/torsync", "/usr/lib/torsync", check=False
-    )
-    assert left.stdout.count("No such file") == 3
+    left = system.run("ls", "-d", "/var/lib/torsync", "/usr/lib/torsync", check=False)
+    assert left.stdout.count("No such file") == 2
+    assert system.run("ls", "/etc/torsync").stdout.split() == ["minisign.key"]
     assert system.run("cat", "/srv/copy/island.txt").stdout == "an island"
 
 

@@ -13,7 +13,7 @@ from torsync.model.errors import ConfigError, RefusedError, UsageError
 from torsync.service.config_file import load_config
 from torsync.service.systemd.install import Installer, Wanted
 from torsync.service.systemd.machine import Account, CommandError, Ended, Machine
-from torsync.service.systemd.units import Scope
+from torsync.service.systemd.units import Scope, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,6 +231,24 @@ class TestForTheSystem:
         machine.installer(state_dir=Path("/mnt/state")).install()
         assert "install -d -m 700 -o torsync /mnt/state" in machine.calls
         assert "ReadWritePaths=/mnt/state\n" in machine.read(self.UNIT)
+
+    @pytest.mark.parametrize("name", ["my state", "a:b", "50%n", "a\nExecStartPre=/bin/evil", "$x"])
+    def test_a_state_directory_of_any_name_is_one_folder_to_systemd(
+        self, machine: Systemd, name: str
+    ) -> None:
+        machine.installer(state_dir=Path("/var/lib", name)).install()
+        unit = machine.read(self.UNIT)
+        assert "StateDirectory=" not in unit
+        assert "\nExecStartPre=" not in unit
+        assert f"ReadWritePaths={quoted(f'/var/lib/{name}')}\n" in unit
+        assert f"install -d -m 700 -o torsync /var/lib/{name}" in machine.calls
+        (made,) = [call for call in machine.calls if call.startswith("systemd-sysusers")]
+        assert made.endswith(f'" {quoted(f"/var/lib/{name}")}')
+
+    def test_what_is_to_be_done_next_can_be_given_to_a_shell(self, machine: Systemd) -> None:
+        machine.configure(text=CONFIG.replace("/srv/pack", "/srv/my pack"))
+        steps = "\n".join(machine.installer().install().next_steps)
+        assert "`install -d -o torsync '/srv/my pack'`" in steps
 
     @pytest.mark.parametrize("name", ["", "a/b", "../x", "a b", "-x", "x.service", "%n"])
     def test_a_name_that_no_unit_can_have_is_refused(self, machine: Systemd, name: str) -> None:

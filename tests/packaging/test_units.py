@@ -95,6 +95,18 @@ def test_the_account_can_be_made(tmp_path: Path) -> None:
     assert "torsync:" in (tmp_path / "etc/passwd").read_text()
 
 
+@pytest.mark.programs
+def test_the_account_s_home_may_have_any_name(tmp_path: Path) -> None:
+    line = sysusers_text(home="/var/lib/my state 100%").splitlines()[1]
+    (tmp_path / "etc").mkdir()
+    program = require("systemd-sysusers")
+    subprocess.run([program, f"--root={tmp_path}", "--inline", line], check=True, timeout=60)
+    (account,) = [
+        one for one in (tmp_path / "etc/passwd").read_text().splitlines() if "torsync" in one
+    ]
+    assert account.split(":")[5] == "/var/lib/my state 100%"
+
+
 @pytest.mark.parametrize("unit", [PACKAGED_SYSTEM, PACKAGED_USER], ids=["system", "user"])
 def test_what_a_person_has_to_mend_is_not_restarted(unit: Unit) -> None:
     text = unit_text(unit)

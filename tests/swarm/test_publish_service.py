@@ -316,7 +316,7 @@ def test_a_subscription_and_a_publication_live_in_one_service(
     """A mirror: what it subscribes to is not what it publishes, and both go on."""
     with subscriber(tmp_path / "mirror", publishing, interval="1s") as mirror:
         running = mirror.start("run")
-        running.wait_for_stage(NAME, "seeding")
+        running.wait_for_stage(NAME, "waiting")  # after its first report
         heard = len(running.objects())
         write_tree(publishing.content(), {"later": 50 * KIB})
         wait_for_release(service)

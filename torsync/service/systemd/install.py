@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -261,21 +262,23 @@ class Installer:
         if closed:
             raise UsageError(
                 f"{account.name!r} may not read the configuration: {closed} is closed to it",
-                hint=f"run `chgrp {account.group} {closed} && chmod g+rX {closed}`",
+                hint=f"run `{shlex.join(['chgrp', account.group, closed])} && "
+                f"{shlex.join(['chmod', 'g+rX', closed])}`",
             )
         for folder in _written_folders(config):
             if not self._machine.path(folder).is_dir():
+                make = shlex.join(["install", "-d", "-o", account.name, folder])
                 self._next_steps.append(
-                    f"make {folder}: `install -d -o {account.name} {folder}`, then "
-                    f"`systemctl restart {self._unit}`"
+                    f"make {folder}: `{make}`, then `systemctl restart {self._unit}`"
                 )
             elif closed := self._machine.first_closed(folder, account, want=3):
                 self._next_steps.append(f"let {account.name} write to {folder}: {closed} is closed")
 
     def _unit_values(self) -> Unit:
         state_name = ""
-        if self._is_system and self._state_dir.parent == Path(_LIB):
-            state_name = self._state_dir.name
+        name = self._state_dir.name
+        if self._is_system and self._state_dir.parent == Path(_LIB) and _NAME.fullmatch(name):
+            state_name = name  # others have a meaning in StateDirectory=: spaces, colons
         return Unit(
             self._scope,
             self._wanted.program,
@@ -299,7 +302,8 @@ class Installer:
 
     def _add_next_steps(self, *, has_config: bool) -> None:
         if not has_config:
-            init = f"torsync --config {self._config} --state-dir {self._state_dir} init URL PATH"
+            files = ["--config", str(self._config), "--state-dir", str(self._state_dir)]
+            init = f"torsync {shlex.join(files)} init URL PATH"
             self._next_steps.append(f"add a subscription: `{init}`")
             self._next_steps.append("then run `service install` again, which starts it")
         elif self._is_system:

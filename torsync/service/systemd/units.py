@@ -92,7 +92,7 @@ def sysusers_text(account: str = ACCOUNT, home: str = PACKAGED_SYSTEM.state_dir)
     """Write the account's line for sysusers.d(5)."""
     return (
         "# The account that the service runs as; no password, no shell.\n"
-        f'u {account} - "torsync, folders kept equal to remote torrents" {home}\n'
+        f'u {account} - "torsync, folders kept equal to remote torrents" {quoted(home)}\n'
     )
 
 
