@@ -244,7 +244,7 @@ def test_a_new_stage_starts_without_the_old_numbers() -> None:
     terminal.renderer.event(StageStarted("skyrim", Stage.COMMITTING, "12 files"))
     terminal.renderer.draw()
     assert terminal.lines()[-1] == "skyrim committing 12 files"
-    terminal.renderer.event(Progress("skyrim", Stage.CLEANING, files_done=1, files_total=2))
+    terminal.renderer.event(Progress("skyrim", Stage.HASHING, files_done=1, files_total=2))
     terminal.renderer.draw()
     assert "50% 1/2 files" in terminal.lines()[-1]
     terminal.renderer.close()

@@ -28,7 +28,7 @@ def _release(name: str, info_hash: str) -> Release:
         (_release("pack-2", "b" * 40), "it stays at pack-1, and pack-2 is the newest"),
         (
             _release("pack-1", "b" * 40),
-            "it stays at pack-1 aaaaaaaaaaaa, and a newer one is there",
+            "it stays at pack-1 aaaaaaaaaaaa, and bbbbbbbbbbbb is the newest",
         ),
     ],
 )

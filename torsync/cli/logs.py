@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def run_logs(context: Context, arguments: argparse.Namespace) -> ExitCode:
     """Show what the service has logged, and with ``--follow`` goes on to."""
-    from torsync.service.logbook import Following, read_log
+    from torsync.service.logbook import Following, log_folder, read_log
 
     if arguments.names:
         context.chosen_of_both(context.load_config(), arguments.names)
@@ -29,6 +29,10 @@ def run_logs(context: Context, arguments: argparse.Namespace) -> ExitCode:
             context.renderer.event(_nothing_logged(context.state_dir, is_chosen=bool(names)))
         for record in shown:
             context.renderer.log(record)
+        if not log_folder(context.state_dir).is_dir():
+            said = f"no service has worked with {str(context.state_dir)!r} yet"
+            hint = "--state-dir DIR is for another service's log"
+            context.renderer.event(Notice("", Level.INFO, "no_log", said, hint))
         if arguments.follow:
             before = set(shown)
             for record in chosen(following.records(context.stop.wait), names, level):
