@@ -84,6 +84,14 @@ def test_what_was_edited_in_the_trash_is_not_believed(updates: Updates) -> None:
     assert tree_bytes(updates.tree) == FIRST
 
 
+def test_a_release_that_nobody_knows_is_a_mistake_in_the_command_and_no_failure(
+    updates: Updates,
+) -> None:
+    _two_releases(updates, "packed")
+    assert updates.torsync.run("rollback", "pack", "nope").exit_code == 2
+    assert updates.torsync.run("status").assert_ok().subscription["last_error"] == ""
+
+
 def test_after_a_rollback_it_stays_until_it_is_told_to_follow_again(updates: Updates) -> None:
     _two_releases(updates, "packed")
     outcome = updates.torsync.run("rollback", "pack").assert_ok()

@@ -190,6 +190,28 @@ class TestErrands:
         assert errands.wait(30)
         assert done[-1] == 5
 
+    def test_one_that_comes_as_the_last_one_ends_is_done(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done: list[str] = []
+
+        class Condition(threading.Condition):
+            """Lets another thread in whenever the worker has let go of it."""
+
+            def __exit__(self, *details: object) -> None:
+                super().__exit__(*details)
+                is_worker = threading.current_thread().name == "test"
+                if is_worker and done == ["first"]:
+                    done.append("given")
+                    assert errands.add(lambda: done.append("second"))
+
+        monkeypatch.setattr(threading, "Condition", Condition)
+        errands = Errands("test")
+        monkeypatch.undo()
+        errands.add(lambda: done.append("first"))
+        wait_until(lambda: "given" in done and errands.wait(0.1), "all is done")
+        wait_until(lambda: done[-1] == "second", "so is the second one")
+
     def test_there_may_be_too_many(self) -> None:
         errands, go_on = Errands("test"), threading.Event()
         errands.add(lambda: assert_set(go_on))

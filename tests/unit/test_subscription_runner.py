@@ -85,6 +85,7 @@ class World:
     forced: list[bool] = field(default_factory=list)
     closed: int = 0
     is_back: bool = False
+    rested: int = 0
     news: list[LongPoll] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -146,7 +147,7 @@ class FakeSubscription:
         return check()
 
     def rest(self) -> None:
-        pass
+        self.world.rested += 1
 
     def verify(self, **options: bool) -> VerifyReport:
         assert not any(options.values())
@@ -388,6 +389,21 @@ def test_an_order_that_fails_tells_whoever_gave_it_and_the_log(run: Callable[...
         pending.outcome()
     assert [error.code for error in world.refused] == ["no_peers"]
     assert world.errors() == [], "it is told once"
+
+
+@pytest.mark.parametrize("failure", [NoPeersError, InterruptedByUserError])
+def test_after_an_order_that_failed_nothing_is_going_on_any_more(
+    run: Callable[..., None], failure: type[TorsyncError]
+) -> None:
+    def apply() -> CheckReport:
+        raise failure("it ends here")
+
+    world = World([], apply=apply)
+    world.inbox.rest = lambda _seconds: world.inbox.stop()  # type: ignore[method-assign]
+    world.inbox.put(Pause())  # so that nothing else is done
+    world.inbox.put(Apply())
+    run(world)
+    assert (len(world.checked_s), world.rested) == (0, 1)
 
 
 def test_an_order_interrupts_the_service_s_own_check_which_goes_on_after_it(

@@ -56,13 +56,19 @@ class Errands:
 
     def _work(self) -> None:
         try:
-            while True:
-                with self._changed:
-                    if not self._waiting:
-                        return
-                    errand = self._waiting.popleft()
+            while (errand := self._take()) is not None:
                 errand()
-        finally:  # also if something failed in a way that nobody foresaw: the next is begun anew
+        except BaseException:  # in a way that nobody foresaw: the next is begun anew
             with self._changed:
                 self._is_busy = False
                 self._changed.notify_all()
+            raise
+
+    def _take(self) -> Callable[[], None] | None:
+        """Take the next one. If there is none, this ends, and whoever adds one knows that."""
+        with self._changed:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._is_busy = False
+            self._changed.notify_all()
+        return None

@@ -203,7 +203,12 @@ class SubscriptionRunner(Runner):
 
     def _carry_out(self, pending: Pending) -> Report:
         order = pending.order
-        report = carry_out(order, self._opened())
+        try:
+            report = carry_out(order, self._opened())
+        except TorsyncError:
+            if self._subscription is not None:  # it is over: what it was at is not told for ever
+                self._subscription.rest()
+            raise
         if isinstance(report, CheckReport):
             if not report.dry_run:
                 self._failures = self._alarms = 0

@@ -14,6 +14,7 @@ from torsync.model.errors import (
     PostponedError,
     RefusedError,
     TorsyncError,
+    UsageError,
 )
 from torsync.model.events import Level, Stage, StageStarted
 from torsync.model.patterns import matcher
@@ -247,7 +248,7 @@ class Subscription:
         try:
             finished = self._finish_cut_off()
             report = work()
-        except InterruptedByUserError:
+        except (InterruptedByUserError, UsageError):  # the latter is the command's, not the tree's
             raise
         except PostponedError:
             self._state.put(last_error="", last_error_hint="")
