@@ -41,7 +41,7 @@ from torsync.model.publish_reports import PublishReport
 from torsync.service.control.client import ControlClient
 from torsync.service.control.credentials import load_address, load_token
 from torsync.service.control.server import open_control
-from torsync.service.hooks import CommandHooks
+from torsync.service.hooks.commands import CommandHooks
 from torsync.service.hub import Hub
 from torsync.service.logbook import Logbook
 from torsync.service.repeats import Repeats

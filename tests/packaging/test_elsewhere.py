@@ -9,7 +9,7 @@ import shlex
 import pytest
 
 from torsync.model.errors import ExitCode
-from torsync.service.elsewhere import Instead, instead_of_systemd
+from torsync.service.systemd.elsewhere import Instead, instead_of_systemd
 
 COMMAND = ["/opt/a b/torsync", "--config", "/etc/100%.toml", "run"]
 

@@ -164,7 +164,7 @@ def test_logs_of_an_unknown_name_are_refused(torsync: Torsync, publisher: Publis
 
 def test_logs_say_that_there_are_none_where_no_service_has_worked(torsync: Torsync) -> None:
     (notice,) = torsync.run("logs").assert_ok().notices
-    assert notice["code"] == "no_log"
+    assert notice["code"] == "nothing_logged"
     assert str(torsync.state_dir) in notice["message"]
 
 

@@ -20,8 +20,8 @@ from torsync.model.errors import (
 from torsync.model.events import Level, Notice
 from torsync.model.publish_reports import PublishReport
 from torsync.model.reports import CheckReport
-from torsync.service.errands import Errands
-from torsync.service.hooks import CommandHooks
+from torsync.service.hooks.commands import CommandHooks
+from torsync.service.hooks.errands import Errands
 
 if TYPE_CHECKING:
     from pathlib import Path

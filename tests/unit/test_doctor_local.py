@@ -408,7 +408,7 @@ class TestPrograms:
         assert only(check_notify(NotifyConfig())).verdict is SKIPPED
 
     def test_without_apprise_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("torsync.service.notify.find_spec", lambda _name: None)
+        monkeypatch.setattr("torsync.service.hooks.notify.find_spec", lambda _name: None)
         found = only(check_notify(NotifyConfig(("mailto://u:pw@x.example",))))
         assert found.verdict is FAILED
         assert "torsync[notify]" in found.hint

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.processes import wait_until
-from torsync.service.hook_process import run_command
+from torsync.service.hooks.process import run_command
 
 if TYPE_CHECKING:
-    from torsync.service.hook_outcome import HookOutcome
+    from torsync.service.hooks.outcome import HookOutcome
 
 PYTHON = (sys.executable, "-ISc")
 LONG_S = 60.0

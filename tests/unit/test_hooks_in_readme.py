@@ -20,7 +20,7 @@ from torsync.model.update_report import (
     release_details,
     update_details,
 )
-from torsync.service.hook_process import run_command
+from torsync.service.hooks.process import run_command
 
 README = Path(__file__).parents[2] / "README.md"
 UPDATE = CheckReport("skyrim", release="two", changed=True)

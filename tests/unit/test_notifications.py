@@ -17,8 +17,8 @@ from tests.support.processes import HOST, free_port
 from torsync.model.errors import ConfigError
 from torsync.model.events import Level, Notice
 from torsync.model.update_report import Message
-from torsync.service import notify
-from torsync.service.notify import Notifications
+from torsync.service.hooks import notify
+from torsync.service.hooks.notify import Notifications
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from torsync.model.events import EventSink
     from torsync.model.guard import Allowance
-    from torsync.service.hooks import CommandHooks
+    from torsync.service.hooks.commands import CommandHooks
     from torsync.subscribe.surroundings import Surroundings
 
 
@@ -169,12 +169,12 @@ class Context:
         Raises:
             ConfigError: there are notifications, and nothing that could send them.
         """
-        from torsync.service.hooks import CommandHooks
+        from torsync.service.hooks.commands import CommandHooks
 
         sink = sink or self.renderer.event
         notifications = None
         if config is not None and (config.notify.urls or check):
-            from torsync.service.notify import Notifications
+            from torsync.service.hooks.notify import Notifications
 
             notifications = Notifications(config.notify.urls, sink)
             if check:

@@ -29,10 +29,6 @@ AT_ONCE = 8  # one without peers must not keep the others waiting
 SERVICE = "torsync run"
 _LOOK_EVERY_S = 0.2
 _NO_API_GRACE_S = 3.0  # a service may open or close its control API just now
-_HINT_BESIDE = (
-    "`torsync check-now` has the service make its own release; for a .torrent besides that, stop "
-    "it, or name another --state-dir, with which all is hashed anew"
-)
 _GONE_GRACE_S = 30.0  # a service that stops gives its trees up once they are in order
 
 
@@ -201,7 +197,7 @@ def have_done(
             if holder_command(target.folder) != SERVICE:
                 raise
             if not by_service:
-                raise BusyError(error.message, hint=_HINT_BESIDE) from None
+                raise _is_the_service_s(error) from None
             busy = error
         report = service.have_done(order, busy)
         if report is not None:
@@ -264,6 +260,14 @@ class _Service:
             f"the service stopped while it did this, and may have done it: {error.message}",
             hint=f"`torsync status {self._name}` tells how it is",
         )
+
+
+def _is_the_service_s(busy: BusyError) -> BusyError:
+    return BusyError(
+        busy.message,
+        hint="the service publishes that folder as it is configured: `torsync check-now` has it "
+        "make a release now; for another .torrent name another --state-dir",
+    )
 
 
 def _takes_no_orders(busy: BusyError) -> BusyError:

@@ -25,14 +25,10 @@ def run_logs(context: Context, arguments: argparse.Namespace) -> ExitCode:
     names, level = arguments.names, Level(arguments.level)
     with closing(Following(context.state_dir)) as following:  # before: no line is missed
         shown = read_log(context.state_dir, names, arguments.number, level)
-        if not shown:
-            context.renderer.event(_nothing_logged(context.state_dir, is_chosen=bool(names)))
+        if not log_folder(context.state_dir).is_dir():
+            context.renderer.event(_nothing_logged(context.state_dir))
         for record in shown:
             context.renderer.log(record)
-        if not log_folder(context.state_dir).is_dir():
-            said = f"no service has worked with {str(context.state_dir)!r} yet"
-            hint = "--state-dir DIR is for another service's log"
-            context.renderer.event(Notice("", Level.INFO, "no_log", said, hint))
         if arguments.follow:
             before = set(shown)
             for record in chosen(following.records(context.stop.wait), names, level):
@@ -41,8 +37,7 @@ def run_logs(context: Context, arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-def _nothing_logged(state_dir: Path, *, is_chosen: bool) -> Notice:
-    what = "of that" if is_chosen else "yet"
-    said = f"nothing is logged {what} in {str(state_dir)!r}"
-    hint = "the service logs, that is `torsync run`; --level debug shows more, if it has run"
+def _nothing_logged(state_dir: Path) -> Notice:
+    said = f"nothing is logged yet in {str(state_dir)!r}"
+    hint = "the service logs, that is `torsync run`; --state-dir DIR is for another one's log"
     return Notice("", Level.INFO, "nothing_logged", said, hint)

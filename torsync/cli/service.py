@@ -40,7 +40,7 @@ def own_program() -> list[str]:
 
 def _tell_what_else(context: Context, arguments: argparse.Namespace) -> None:
     from torsync.model.service_report import ServiceReport
-    from torsync.service.elsewhere import instead_of_systemd
+    from torsync.service.systemd.elsewhere import instead_of_systemd
 
     files = ["--config", str(context.config_path), "--state-dir", str(context.state_dir)]
     instead = instead_of_systemd(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torsync.model.checkup import Finding, failed, ok, skipped
 from torsync.model.errors import ConfigError
 from torsync.model.events import discard
-from torsync.service.notify import Notifications
+from torsync.service.hooks.notify import Notifications
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torsync.model.printable import printable
-from torsync.service.hook_outcome import HookOutcome
+from torsync.service.hooks.outcome import HookOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

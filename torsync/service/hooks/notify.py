@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import ConfigError
 from torsync.model.events import Level, Notice
-from torsync.service.errands import Errands
+from torsync.service.hooks.errands import Errands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

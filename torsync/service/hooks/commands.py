@@ -15,8 +15,8 @@ from torsync.model.errors import (
     is_same_failure,
 )
 from torsync.model.events import Level, Notice
-from torsync.service.errands import Errands
-from torsync.service.hook_outcome import HookOutcome
+from torsync.service.hooks.errands import Errands
+from torsync.service.hooks.outcome import HookOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torsync.model.events import EventSink
     from torsync.model.publish_reports import PublishReport
     from torsync.model.reports import CheckReport
-    from torsync.service.notify import Notifications
+    from torsync.service.hooks.notify import Notifications
 
     OneConfig = Union[SubscriptionConfig, PublicationConfig]
 
@@ -215,7 +215,7 @@ class CommandHooks:
         stopping: Callable[[], bool],
     ) -> HookOutcome:
         from torsync.model.update_report import as_variables  # noqa: PLC0415 - costs start-up time
-        from torsync.service.hook_process import run_command  # noqa: PLC0415 - the same
+        from torsync.service.hooks.process import run_command  # noqa: PLC0415 - the same
 
         return run_command(
             command,

@@ -1,0 +1,1 @@
+"""Who is asked before updates, and told of them: commands and notifications."""
