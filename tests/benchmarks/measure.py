@@ -42,6 +42,7 @@ class Run:
         hashed_bytes: what it says that it has hashed; None if it does not say.
         counts: how many files it says that it kept, moved, fetched and so on.
         extra_bytes: what its file system had less room for at its fullest; None if not watched.
+        cpu_percent: of a core, while it had nothing to do; None if that was not measured.
     """
 
     seconds: float
@@ -54,6 +55,7 @@ class Run:
     counts: Mapping[str, int] = field(default_factory=dict)
     extra_bytes: int | None = None
     hint_bytes: int | None = None
+    cpu_percent: float | None = None
 
     def telling(
         self,

@@ -19,8 +19,9 @@ _FORMATS = {
     "hints MB": ",.3f",
     "peak MB": ".0f",
     "extra MB": ",.1f",
+    "CPU percent": ".2f",
 }
-_ONLY_WHERE_KNOWN = {"MB ratio", "hints MB", "extra MB"}
+_ONLY_WHERE_KNOWN = {"MB ratio", "hints MB", "extra MB", "CPU percent"}
 _HEADINGS = ("case", "contestant", *_FORMATS, "note")
 _TEXT = {"case", "contestant", "note"}
 
@@ -68,6 +69,7 @@ class Row:
         fetched = _most(run.fetched_bytes for run in self.runs)
         extra = _most(run.extra_bytes for run in self.runs)
         hints = _most(run.hint_bytes for run in self.runs)
+        cpu = [run.cpu_percent for run in self.runs if run.cpu_percent is not None]
         return {
             "seconds": best.seconds if best else None,
             "ratio": self.ratio,
@@ -76,6 +78,7 @@ class Row:
             "hints MB": hints / 1e6 if hints is not None else None,
             "peak MB": max(run.peak_bytes for run in self.runs) / 1e6 if self.runs else None,
             "extra MB": extra / 1e6 if extra is not None else None,
+            "CPU percent": max(cpu, default=None),
         }
 
     def _bytes_ratio(self, fetched: int | None) -> float | None:
@@ -112,6 +115,7 @@ class Row:
                     "hint_bytes": run.hint_bytes,
                     "hashed_bytes": run.hashed_bytes,
                     "extra_bytes": run.extra_bytes,
+                    "cpu_percent": run.cpu_percent,
                     "counts": dict(run.counts),
                 }
                 for run in self.runs

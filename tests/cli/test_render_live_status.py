@@ -115,6 +115,18 @@ def test_what_waits_for_a_person_says_for_what(stage: str, hint: str) -> None:
     assert plain.lines()[1:] == [f"skyrim: hint: {hint}"]
 
 
+def test_a_release_that_it_stays_at_is_told_while_the_service_seeds_it() -> None:
+    report = dataclasses.replace(status_reports()[0], pinned=True, newest="pack-1.4")
+    plain = Plain()
+    plain.renderer.status([report])
+    assert ", rolled back, pack-1.4 is there · " in plain.lines()[0]
+    assert plain.lines()[1:] == ["skyrim: hint: `torsync apply skyrim` follows the newest again"]
+    report.stage, report.newest = "rolled back", report.release
+    plain = Plain()
+    plain.renderer.status([report])
+    assert ", a newer one is there · " in plain.lines()[0], "once is enough"
+
+
 def test_watching_writes_a_line_for_what_changed() -> None:
     plain, reports = Plain(), status_reports()
     publications = publication_statuses()

@@ -44,8 +44,9 @@ from torsync.service.control.server import open_control
 from torsync.service.hooks import CommandHooks
 from torsync.service.hub import Hub
 from torsync.service.logbook import Logbook
+from torsync.service.repeats import Repeats
 from torsync.service.supervisor import Supervisor, Ties
-from torsync.subscribe import room
+from torsync.subscribe import room, syncing
 from torsync.subscribe.remote import poll
 from torsync.subscribe.subscription import Subscription
 
@@ -111,7 +112,8 @@ class Day:
         logbook = self._held.enter_context(
             closing(Logbook(scratch / "state", file_bytes=8_000, now_s=self._clock.now_s))
         )
-        hub = Hub(self._hear, logbook.sink, clock=self._clock.monotonic_s)
+        told = Repeats(logbook.sink, self._clock.monotonic_s)
+        hub = Hub(self._hear, told.sink, clock=self._clock.monotonic_s)
         ties = Ties(
             on_report=partial(self._on_report, logbook),
             on_order_failed=logbook.failed,
@@ -165,6 +167,7 @@ class Day:
     def _patch(self) -> None:
         """Have what would take weeks, or a disk of its own, here and now."""
         history.KEPT_UPDATES, history.KEPT_PATHS_OF = _KEPT_UPDATES, _KEPT_PATHS_OF
+        syncing._DAY_S = 0.0
         poll.retry_delay_s = lambda *_given: 0.01
         free, check_now = room._free_bytes, Subscription.check_now
         room._free_bytes = lambda found: 0 if self._is_full else free(found)

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import threading
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _KIB = 1024
+_Cache = type(lru_cache(lambda: None))
 
 
 class Sample(NamedTuple):
@@ -42,7 +44,13 @@ class Sample(NamedTuple):
 
 
 def take_sample(polls: int, releases: int, folders: Iterable[Path]) -> Sample:
-    """Look at this process, and at folders, once what is unused is given back."""
+    """Look at this process, and at folders, once what is unused is given back.
+
+    Caches that have a limit are emptied: else they grow until they are full.
+    """
+    for found in gc.get_objects():
+        if type(found) is _Cache and found.cache_info().maxsize is not None:
+            found.cache_clear()
     gc.collect()
     return_freed_memory()
     files = [file for folder in folders for file in _files_in(folder)]

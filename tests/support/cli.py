@@ -337,13 +337,16 @@ class Torsync:
         folder.mkdir()
         return folder
 
-    def _write_config(self) -> None:
-        config = {
+    def _tables(self) -> Json:
+        """What the configuration holds."""
+        return {
             "session": self.session,
             "subscriptions": self.subscriptions,
             "service": self.service,
         }
-        self.config_file.write_text(tomli_w.dumps(config), encoding="utf-8")
+
+    def _write_config(self) -> None:
+        self.config_file.write_text(tomli_w.dumps(self._tables()), encoding="utf-8")
 
     def _arguments(self, given: Iterable[Argument]) -> list[str]:
         files = ["--config", str(self.config_file), "--state-dir", str(self.state_dir)]

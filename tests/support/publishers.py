@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import bencode2
 import libtorrent as lt
-import tomli_w
 
 from tests.support.cli import Torsync
 from tests.support.processes import HOST, free_port
@@ -79,15 +78,8 @@ class Publishing(Torsync):
         """What subscribers list under ``peers``."""
         return f"{HOST}:{self.port}"
 
-    def _write_config(self) -> None:
-        config = {
-            "session": self.session,
-            "subscriptions": self.subscriptions,
-            "publications": self.publications,
-            "feed": self.feed,
-            "service": self.service,
-        }
-        self.config_file.write_text(tomli_w.dumps(config), encoding="utf-8")
+    def _tables(self) -> Json:
+        return {**super()._tables(), "publications": self.publications, "feed": self.feed}
 
 
 @contextmanager

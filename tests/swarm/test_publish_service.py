@@ -316,7 +316,7 @@ def test_a_subscription_and_a_publication_live_in_one_service(
     """A mirror: what it subscribes to is not what it publishes, and both go on."""
     with subscriber(tmp_path / "mirror", publishing, interval="1s") as mirror:
         running = mirror.start("run")
-        running.wait_for_stage(NAME, "seeding")
+        running.wait_for_stage(NAME, "waiting")  # after its first report
         heard = len(running.objects())
         write_tree(publishing.content(), {"later": 50 * KIB})
         wait_for_release(service)
@@ -365,6 +365,18 @@ def test_a_folder_that_another_takes_the_place_of_is_released_and_watched(
     heard = len(service.objects())
     write_tree(folder, {"e/later": 6})
     assert wait_for_release(service, since=heard)["added_paths"] == ["e/later"]
+
+
+def test_a_torrent_besides_the_services_release_takes_another_state_directory(
+    publishing: Publishing, service: Running, tmp_path: Path
+) -> None:
+    line = ("publish", str(publishing.content()), "-o", str(tmp_path / "other.torrent"))
+    outcome = publishing.run(*line)
+    assert outcome.exit_code == 6
+    assert str(service.pid) in outcome.error["message"]
+    assert "another --state-dir" in outcome.error["hint"]
+    publishing.run(*line, "--state-dir", str(tmp_path / "other state")).assert_ok()
+    assert (tmp_path / "other.torrent").exists()
 
 
 def test_a_second_service_is_told_which_one_has_the_folder(

@@ -162,6 +162,12 @@ def test_logs_of_an_unknown_name_are_refused(torsync: Torsync, publisher: Publis
     assert torsync.run("logs", "nobody").exit_code == 2
 
 
+def test_logs_say_that_there_are_none_where_no_service_has_worked(torsync: Torsync) -> None:
+    (notice,) = torsync.run("logs").assert_ok().notices
+    assert notice["code"] == "no_log"
+    assert str(torsync.state_dir) in notice["message"]
+
+
 def test_the_api_tells_status_history_log_and_metrics(torsync: Torsync, service: Running) -> None:
     wait_until(
         lambda: (

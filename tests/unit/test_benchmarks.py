@@ -33,13 +33,13 @@ _OPTIONS = Options(scale=10_000, repeat=1, checks=1, settle_s=0)
 
 
 def _run_cases(
-    names: tuple[str, ...], folder: Path, *, only: tuple[str, ...] = ()
+    names: tuple[str, ...], folder: Path, *, only: tuple[str, ...] = (), scale: int = 10_000
 ) -> dict[str, dict[str, table.Row]]:
     """Case → contestant → row, with what has to hold for every row."""
     for program in ("aria2c", "opentracker", "rsync"):
         require(program)
 
-    rows = run_cases(names, replace(_OPTIONS, folder=folder, only=only))
+    rows = run_cases(names, replace(_OPTIONS, scale=scale, folder=folder, only=only))
 
     by_case: dict[str, dict[str, table.Row]] = {}
     for row in rows:
@@ -86,6 +86,19 @@ def test_each_case_of_one_release_has_every_contestant_and_compares_the_trees(
     assert _fetched(cases["first-sync-large"]["torsync"]) == 2 * 1024**3 // 10_000
     assert _fetched(cases["first-sync-small"]["torsync"]) > 20_000
     assert [_fetched(rows["torsync"]) for rows in checks] == [0, 0]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.programs
+def test_services_with_many_trees_are_measured_at_rest(tmp_path: Path) -> None:
+    rows = _run_cases(("service-200",), tmp_path, scale=100)["service-200"]
+
+    assert rows.keys() == {"torsync", "torsync, long-poll", "torsync, publisher"}
+    assert rows["torsync"].goals == {}, "at the full size only"
+    for row in rows.values():
+        figures = row.figures()
+        assert figures["CPU percent"] is not None
+        assert all(row.runs[0].counts[name] > 0 for name in ("threads", "descriptors"))
 
 
 @pytest.mark.timeout(300)

@@ -194,6 +194,17 @@ def test_bad_addition_is_refused_and_the_file_stays_as_it_was(
     assert path.stat().st_ino == status.st_ino
 
 
+def test_a_bad_addition_is_told_as_such_and_not_as_a_bad_file(path: Path, state_dir: Path) -> None:
+    path.write_text('[publications.maps]\npath = "/srv/maps"\ntorrent = "/srv/maps.torrent"\n')
+    before = content(path)
+    with pytest.raises(UsageError, match='a publication named "maps" already'):
+        write_subscription(path, "maps", URL, "/srv/other", state_dir=state_dir)
+    with pytest.raises(ConfigError, match="nothing was added") as caught:
+        write_subscription(path, "inside", URL, "/srv/maps/inside", state_dir=state_dir)
+    assert "/srv/maps" in caught.value.problems[0]
+    assert content(path) == before
+
+
 def test_bad_first_addition_makes_no_file(path: Path, state_dir: Path) -> None:
     with pytest.raises(ConfigError):
         write_subscription(path, "a", URL, "~", state_dir=state_dir)

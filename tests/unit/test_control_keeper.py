@@ -81,6 +81,9 @@ def test_what_cannot_be_opened_later_is_told_once_and_tried_again() -> None:
     told = [event for event in world.events if isinstance(event, Notice)]
     assert [notice.code for notice in told] == ["control"]
     assert "tried again" in told[0].hint
+    keeper.follow(ONE)
+    assert world.open == [ONE], "another address is tried at once"
+    keeper.follow(TWO)
     world.taken.clear()
     world.now_s += 10
     keeper.follow(TWO)

@@ -74,6 +74,7 @@ def test_what_was_done_is_logged_with_its_release(logbook: Logbook) -> None:
     logbook.report(VerifyReport("pack", release="pack-2", ok=7, missing=["a"]), "verify")
     logbook.report(PublishReport("maps", number=3, changed=True, removed=["b"]), "run")
     logbook.report(PauseReport("maps", paused=True), "pause")
+    logbook.report(PauseReport("maps", paused=True, changed=False), "pause")
     logbook.report(TrashEmptied("maps"), "trash empty")
     logbook.failed("pack", NoPeersError("nobody", hint="wait"))
     found = [(one.name, one.release, one.code, one.message) for one in logbook.lines()]

@@ -42,9 +42,15 @@ def test_without_a_current_one_the_newest_is_the_one_before() -> None:
 @pytest.mark.parametrize(
     ("known", "wanted", "current", "said", "hint"),
     [
-        ([ONE], "", ONE, "no release before", "has been at"),
-        (ALL, "", ONE, "no release before", "has been at"),
-        (ALL, "pack-9", ONE, "'pack-9' is kept", "pack-3, pack-2, pack-1"),
+        ([ONE], "", ONE, "no release before", "has brought the folder to"),
+        (ALL, "", ONE, "no release before", "has brought the folder to"),
+        (
+            ALL,
+            "pack-9",
+            ONE,
+            "'pack-9' is kept",
+            "pack-3 (bbbb3333), pack-2 (bbbb2222), pack-1 (aaaa1111)",
+        ),
         ([], "pack-9", ONE, "'pack-9' is kept", "none is kept yet"),
         (ALL, "aaa", ONE, "'aaa' is kept", "there are"),
         (ALL, "bbbb", ONE, "may mean 2", "bbbb2222, bbbb3333"),

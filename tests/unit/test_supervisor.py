@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ from torsync.model.config import (
 from torsync.model.errors import (
     BusyError,
     ConfigError,
+    ControlError,
     FeedError,
     ServiceStoppedError,
     TorsyncError,
@@ -253,13 +255,28 @@ def test_a_tree_that_another_command_holds_is_waited_for(tmp_path: Path, world: 
     assert service.failure == []
 
 
+def test_its_begin_and_end_are_told(tmp_path: Path, world: World) -> None:
+    with running(subscriptions(tmp_path, "one", "two"), tmp_path / "state") as service:
+        wait_until(lambda: world.alive == {"one", "two"}, "it works")
+        wait_until(lambda: service.codes("", Level.INFO) == ["started"], "its begin is told")
+    assert service.codes("", Level.INFO) == ["started", "stopping"]
+    said = next(one for one in service.events if isinstance(one, Notice) and not one.subscription)
+    assert said.message.endswith(f"runs: 2 subscriptions, as process {os.getpid()}")
+
+
+def test_what_runs_beside_the_service_tells_no_begin(tmp_path: Path, world: World) -> None:
+    with running(subscriptions(tmp_path, "one"), tmp_path / "state", is_alone=False) as service:
+        wait_until(lambda: "one" in world.alive, "it works")
+    assert service.codes("", Level.INFO) == []
+
+
 def test_there_is_one_service_for_a_state_directory(tmp_path: Path, world: World) -> None:
     with running(subscriptions(tmp_path, "one"), tmp_path / "state"):
         wait_until(lambda: "one" in world.alive, "it works")
         second = Running(subscriptions(tmp_path, "two"), tmp_path / "state")
         second.thread.join(30)
         assert isinstance(second.failure[0], BusyError)
-        assert "torsync run" in second.failure[0].message
+        assert "the service runs already" in second.failure[0].message
         assert world.opened == {"one": 1}
 
 
@@ -277,6 +294,46 @@ def test_reload_restarts_only_what_changed(tmp_path: Path, world: World) -> None
         with pytest.raises(UsageError, match="no subscription or publication 'gone'"):
             service.check("gone")
         assert service.desk.reload() == ReloadReport(unchanged=("same", "new", "other"))
+
+
+def test_a_reload_that_comes_with_the_end_leaves_nothing_running(
+    tmp_path: Path, world: World
+) -> None:
+    old, new = subscriptions(tmp_path, "one"), subscriptions(tmp_path, "one", "new")
+    begun, may_end = threading.Event(), threading.Event()
+
+    def load() -> Config:
+        begun.set()
+        assert may_end.wait(30)
+        return new
+
+    service = Running(old, tmp_path / "state", load=load)
+    wait_until(lambda: world.alive == {"one"}, "it works")
+    service.asked.set()
+    assert begun.wait(30)
+    service.stop.set()
+    wait_until(lambda: not world.alive, "all end, whatever the reload does")
+    may_end.set()
+    service.end()
+    for thread in threading.enumerate():
+        if thread.name == "reload":
+            thread.join(30)
+    assert world.alive == set()
+    assert service.failure == []
+    with pytest.raises(ServiceStoppedError):
+        service.desk.reload()
+
+
+def test_an_api_that_cannot_be_opened_at_the_start_is_the_end_before_anything_is_worked_on(
+    tmp_path: Path, world: World
+) -> None:
+    def open_control(_desk: object, _config: ServiceConfig) -> World:
+        raise ControlError("the port is taken")
+
+    service = Running(subscriptions(tmp_path, "one"), tmp_path / "state", open_control=open_control)
+    service.thread.join(30)
+    assert [type(failure) for failure in service.failure] == [ControlError]
+    assert world.opened == {}
 
 
 def test_what_is_being_restarted_is_still_there_and_refuses_orders_for_a_while(
@@ -369,7 +426,8 @@ def test_a_broken_configuration_leaves_all_as_it_is(
         if by_signal:
             service.asked.set()
             wait_until(lambda: len(service.codes("", Level.ERROR)) == 3, "it is told")
-            messages = [one.message for one in service.events if isinstance(one, Notice)]
+            told = [one for one in service.events if isinstance(one, Notice)]
+            messages = [one.message for one in told if one.level is Level.ERROR]
             assert messages == [
                 "the configuration was not reloaded: 2 problems",
                 "c.toml:1: x",

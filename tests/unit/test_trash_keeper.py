@@ -118,6 +118,64 @@ def test_what_is_in_the_trash_is_known_with_its_space(site: Site) -> None:
 # --- age --------------------------------------------------------------------------------------
 
 
+def pass_time(site: Site, days: float) -> None:
+    """Both clocks go on, as they do while the machine sleeps, too."""
+    site.now_s += days * DAY_S
+    site.clock_s += days * DAY_S
+
+
+def test_a_clock_that_is_put_forward_makes_nothing_old_but_time_that_passes_does(
+    site: Site,
+) -> None:
+    site.put({"a": 10}, days_ago=13)
+    keeper = site.keeper()
+    keeper.heed()
+    site.now_s += 365 * DAY_S  # a machine that had no clock has met a time server
+    keeper.heed()
+    pass_time(site, 1.5)
+    keeper.heed()
+    assert site.paths() == {"a"}
+    another = site.keeper()  # the service was started again
+    pass_time(site, 12)
+    another.heed()
+    another.after_update(0)
+    assert site.paths() == {"a"}
+    pass_time(site, 1)
+    another.heed()
+    assert site.paths() == set()
+
+
+def test_an_update_after_the_clock_was_put_forward_gives_up_nothing(site: Site) -> None:
+    site.put({"a": 10}, days_ago=13)
+    keeper = site.keeper()
+    site.now_s += 365 * DAY_S
+    keeper.after_update(0)
+    assert site.paths() == {"a"}
+
+
+def test_a_clock_that_is_put_back_where_it_belongs_keeps_nothing_for_ever(site: Site) -> None:
+    site.put({"a": 10}, days_ago=10)
+    keeper = site.keeper()
+    site.now_s += 365 * DAY_S
+    keeper.heed()
+    site.now_s -= 365 * DAY_S
+    pass_time(site, 2)
+    keeper.heed()
+    assert site.paths() == {"a"}
+    pass_time(site, 14)
+    keeper.heed()
+    assert site.paths() == set()
+
+
+def test_time_that_passes_while_the_machine_sleeps_counts(site: Site) -> None:
+    site.put({"a": 10}, days_ago=10)
+    keeper = site.keeper()
+    keeper.heed()
+    pass_time(site, 5)
+    keeper.heed()
+    assert site.paths() == set()
+
+
 def test_what_is_too_old_goes_with_its_folders_and_without_a_word(site: Site) -> None:
     site.put({"a/old": 10, "link": ("link", "/etc")}, days_ago=14)
     site.put({"a/old": 10}, days_ago=15, released=True)

@@ -29,6 +29,10 @@ AT_ONCE = 8  # one without peers must not keep the others waiting
 SERVICE = "torsync run"
 _LOOK_EVERY_S = 0.2
 _NO_API_GRACE_S = 3.0  # a service may open or close its control API just now
+_HINT_BESIDE = (
+    "`torsync check-now` has the service make its own release; for a .torrent besides that, stop "
+    "it, or name another --state-dir, with which all is hashed anew"
+)
 _GONE_GRACE_S = 30.0  # a service that stops gives its trees up once they are in order
 
 
@@ -194,8 +198,10 @@ def have_done(
             ):
                 return target.alone(order)
         except BusyError as error:
-            if not by_service or holder_command(target.folder) != SERVICE:
+            if holder_command(target.folder) != SERVICE:
                 raise
+            if not by_service:
+                raise BusyError(error.message, hint=_HINT_BESIDE) from None
             busy = error
         report = service.have_done(order, busy)
         if report is not None:

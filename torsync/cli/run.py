@@ -7,7 +7,8 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import ExitCode
+from torsync.model.errors import ExitCode, is_mistake
+from torsync.model.events import Level, Notice
 from torsync.model.publish_reports import PublishReport
 from torsync.model.reports import CheckReport, VerifyReport
 from torsync.model.trash_reports import TrashEmptied, TrashRestored
@@ -47,6 +48,7 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
     from torsync.service.hub import Hub
     from torsync.service.limits import allow_open_files
     from torsync.service.logbook import Logbook
+    from torsync.service.repeats import Repeats
     from torsync.service.supervisor import Supervisor, Ties
     from torsync.service.systemd.notify import Notifier
 
@@ -56,7 +58,7 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
         if not one_off:  # the log is the service's, and one process writes it
             logbook = opened.enter_context(closing(Logbook(context.state_dir)))
         sinks = [context.renderer.event, *([logbook.sink] if logbook is not None else [])]
-        hub = Hub(*sinks, edit=context.redactor.event)
+        hub = Hub(*(Repeats(sink).sink for sink in sinks), edit=context.redactor.event)
         hooks = opened.enter_context(context.hooks(config, check=True, sink=hub.sink))
 
         def load() -> Config:
@@ -73,7 +75,11 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
 
         def on_order_failed(name: str, error: TorsyncError) -> None:
             context.redactor.hide_in(error)
-            context.renderer.error(error, name)
+            if is_mistake(error):
+                said = Notice(name, Level.INFO, error.code, error.message, error.hint)
+                context.renderer.event(said)
+            else:
+                context.renderer.error(error, name)
             if logbook is not None:
                 logbook.failed(name, error)
 

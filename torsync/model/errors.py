@@ -78,6 +78,11 @@ class UsageError(TorsyncError):
     exit_code = ExitCode.USAGE
 
 
+def is_mistake(error: TorsyncError) -> bool:
+    """Whether a command asked for what there is not, and nothing has failed."""
+    return isinstance(error, (UsageError, NotInTrashError))
+
+
 class ConfigError(TorsyncError):
     """The configuration is wrong; ``problems`` holds one line for each thing to mend."""
 

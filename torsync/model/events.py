@@ -25,7 +25,6 @@ class Stage(str, Enum):
     DOWNLOADING = "downloading"
     REREADING = "re-reading"
     COMMITTING = "committing"
-    CLEANING = "cleaning"
     SEEDING = "seeding"
     SCANNING = "scanning"
     HASHING = "hashing"

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _SHORTEST_HASH = 4
 _SHOWN = 5
+HASH_SHOWN = 12
+"""How much of an info-hash people are shown, of 40 or 64 hex digits."""
 
 
 class PastRelease(NamedTuple):
@@ -52,7 +54,7 @@ def find_release(known: Sequence[PastRelease], wanted: str, *, current: str) -> 
         if not earlier:
             raise UsageError(
                 "no release before this one is known",
-                hint="torsync keeps those that the folder has been at since it was installed",
+                hint="torsync knows those that it has brought the folder to: there was no other",
             )
         return earlier[0]
     is_hash = len(wanted) >= _SHORTEST_HASH
@@ -66,7 +68,8 @@ def find_release(known: Sequence[PastRelease], wanted: str, *, current: str) -> 
             hint=f"say which by its info-hash: {', '.join(sorted(hashes))}",
         )
     if not found:
-        names = ", ".join(dict.fromkeys(release.name for release in known[:_SHOWN]))
+        shown = [f"{release.name} ({release.info_hash[:HASH_SHOWN]})" for release in known[:_SHOWN]]
+        names = ", ".join(dict.fromkeys(shown))
         raise UsageError(
             f"no release {wanted!r} is kept",
             hint=f"there are: {names}" if names else "none is kept yet",

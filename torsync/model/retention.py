@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from functools import lru_cache
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TRASH = f"{PRIVATE_FOLDER}/trash"
 _RELEASE = "-release"
 _DAY_S = 24 * 3600.0
+_JUMP_S = 3600.0  # what clocks are set by that are only wrong, over months, is less
 _FOLDER = re.compile(r"(([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z)(.*)")
 _SUFFIX = re.compile(r"(-release)?(?:-([1-9][0-9]{0,4}))?")
 
@@ -171,7 +173,12 @@ def freed_bytes(files: Iterable[Trashed]) -> int:
 
 
 def plan_retention(
-    files: Sequence[Trashed], *, now_s: float, age_s: float, limit_bytes: int
+    files: Sequence[Trashed],
+    *,
+    now_s: float,
+    age_s: float,
+    limit_bytes: int,
+    since_s: float = -math.inf,
 ) -> GivenUp:
     """Decide what a trash gives up.
 
@@ -187,8 +194,9 @@ def plan_retention(
         now_s: the time in Unix seconds.
         age_s: seconds; 0 keeps nothing.
         limit_bytes: of disk space.
+        since_s: what went there earlier counts as if it had gone there then.
     """
-    aged = tuple(file for file in files if is_aged(file, now_s=now_s, age_s=age_s))
+    aged = tuple(file for file in files if is_aged(file, now_s=now_s, age_s=age_s, since_s=since_s))
     gone = set(aged)
     rest = [file for file in files if file not in gone]
     left = _files(rest, gone=aged)
@@ -197,14 +205,30 @@ def plan_retention(
     total_bytes = sum(file.disk_bytes for file in left)
     early = _first_of(candidates, total_bytes - limit_bytes)
     gone.update(early)
-    stays = [file.at_s for file in rest if file not in gone]
+    stays = [max(file.at_s, since_s) for file in rest if file not in gone]
     left_bytes = total_bytes - sum(file.disk_bytes for file in left if file.names[0] in gone)
     return GivenUp(aged, early, Tally(now_s, min(stays, default=now_s), left_bytes))
 
 
-def is_aged(file: Trashed, *, now_s: float, age_s: float) -> bool:
-    """Whether a file has been in the trash for ``age_s``; for 0 it always has."""
-    return age_s <= 0 or now_s - file.at_s >= age_s
+def is_aged(file: Trashed, *, now_s: float, age_s: float, since_s: float = -math.inf) -> bool:
+    """Whether a file has been in the trash for ``age_s``, or since then; for 0 it always has."""
+    return age_s <= 0 or now_s - max(file.at_s, since_s) >= age_s
+
+
+def since_after_jump(since_s: float, *, now_s: float, jump_s: float) -> float:
+    """Decide since when what is in a trash has been there at the latest, as its clock is set.
+
+    A clock that is put forward by a year makes nothing older: what is there counts as if it had
+    gone there now. One that is put back leaves nothing in the future.
+
+    Args:
+        since_s: what was decided before, in Unix seconds.
+        now_s: the time by the clock as it is now.
+        jump_s: by how much it was put forward; less than 0: back.
+    """
+    if jump_s > _JUMP_S:
+        return now_s
+    return min(since_s, now_s)
 
 
 def plan_room(files: Iterable[Trashed], bytes_needed: int) -> tuple[Trashed, ...]:

@@ -29,10 +29,6 @@ class DailyWindow(NamedTuple):
         """Seconds until it opens; 0 if it is open."""
         return 0.0 if self.is_open(day_s) else (self.begins_s - day_s) % DAY_S
 
-    def closes_in_s(self, day_s: float) -> float:
-        """Seconds until it closes; 0 if it is closed."""
-        return (self.ends_s - day_s) % DAY_S if self.is_open(day_s) else 0.0
-
     def __str__(self) -> str:
         return "-".join(f"{at // 3600:02}:{at % 3600 // 60:02}" for at in self)
 

@@ -1,1 +1,1 @@
-"""What keeps subscriptions going: configuration file, supervisor."""
+"""What keeps subscriptions and publications going, and takes orders: supervisor, control API."""

@@ -1,19 +1,8 @@
-"""The service's clock."""
+"""Times as the service shows them."""
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timezone
-
-
-def awake_or_not_s() -> float:
-    """Seconds that only grow, those that the machine sleeps included.
-
-    What became due meanwhile is done soon after the machine wakes, and a wall clock that is set
-    changes nothing.
-    """
-    clock = getattr(time, "CLOCK_BOOTTIME", None)  # Linux has it
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def iso_time(at_s: float) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.config_edit import add_subscription
 from torsync.model.config_parse import parse_config
-from torsync.model.errors import BusyError, ConfigError
+from torsync.model.errors import BusyError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,9 +116,21 @@ def write_subscription(
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock:
             text = _read_text(path) or ""
-            _parse(text, path, state_dir, None)
+            before = _parse(text, path, state_dir, None)
+            if name in before.publications:
+                raise UsageError(
+                    f'there is a publication named "{name}" already',
+                    hint="choose another name with --name",
+                )
             extended = add_subscription(text, name, url, tree, public_keys)
-            config = _parse(extended, path, state_dir, None)
+            try:
+                config = _parse(extended, path, state_dir, None)
+            except ConfigError as error:
+                raise ConfigError(
+                    f"nothing was added to {path}: it would be wrong then",
+                    problems=error.problems,
+                    hint="choose another folder, URL or name",
+                ) from None
             _replace(target, extended.encode())
     except Timeout:
         raise BusyError(

@@ -46,6 +46,7 @@ class ControlKeeper:
         self._config: ServiceConfig | None = None
         self._due_s = 0.0
         self._failed = ""
+        self._failed_with: ServiceConfig | None = None
 
     def open(self, config: ServiceConfig) -> None:
         """Open it where a configuration says, if it is not open there.
@@ -65,18 +66,18 @@ class ControlKeeper:
 
         To be called often.
         """
-        if self._clock() < self._due_s:
+        if config == self._failed_with and self._clock() < self._due_s:
             return
         try:
             self.open(config)
         except TorsyncError as error:
-            self._due_s = self._clock() + _RETRY_S
+            self._due_s, self._failed_with = self._clock() + _RETRY_S, config
             if error.message != self._failed:
                 hint = f"{error.hint}; it is tried again, and all else goes on"
                 self._sink(Notice("", Level.ERROR, error.code, error.message, hint))
             self._failed = error.message
         else:
-            self._failed = ""
+            self._failed, self._failed_with = "", None
 
     def close(self) -> None:
         """Close it; harmless when repeated."""

@@ -6,9 +6,9 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from torsync.disk.clock import awake_or_not_s
 from torsync.model.errors import ServiceStoppedError, TorsyncError
 from torsync.model.orders import Pause, Terms, Verify
-from torsync.service.clock import awake_or_not_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable

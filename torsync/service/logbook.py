@@ -15,7 +15,7 @@ from itertools import islice
 from logging.handlers import RotatingFileHandler
 from typing import IO, TYPE_CHECKING
 
-from torsync.model.errors import StateError
+from torsync.model.errors import StateError, is_mistake
 from torsync.model.events import Level
 from torsync.model.history import record_of_release, record_of_update
 from torsync.model.log_records import LogRecord, chosen, describe_record, record_of_event
@@ -109,6 +109,8 @@ class Logbook:
             said = f"verified: {report.ok:,} files right, {wrong:,} not"
             said += f"; {len(report.repaired):,} repaired" if report.repaired else ""
         elif isinstance(report, PauseReport):
+            if not report.changed:
+                return
             said = "paused" if report.paused else "resumed"
         else:
             said = f"`{command}` done"
@@ -120,9 +122,8 @@ class Logbook:
     def failed(self, name: str, error: TorsyncError) -> None:
         """Write why something that was asked for was not done."""
         time, known = iso_time(self._now_s()), self._releases.get(name, "")
-        self._write(
-            LogRecord(time, Level.ERROR, name, known, error.code, error.message, error.hint)
-        )
+        level = Level.INFO if is_mistake(error) else Level.ERROR
+        self._write(LogRecord(time, level, name, known, error.code, error.message, error.hint))
 
     def lines(
         self, names: Collection[str] = (), last: int = 100, level: Level = Level.INFO

@@ -120,7 +120,7 @@ class _Collector(Collector):
         """Give all metrics."""
         subscriptions, publications = self._overview.live_status()
         reports: list[_Report] = [*subscriptions, *publications]
-        yield InfoMetricFamily("torsync_build", "This torsync.", {"version": __version__})
+        yield InfoMetricFamily("torsync_build", "Version of the service.", {"version": __version__})
         yield from _releases(reports)
         yield from _times(reports)
         yield from _states(reports)
@@ -147,10 +147,12 @@ class _Collector(Collector):
         )
         yield _counter(
             "torsync_worker_restarts",
-            "Failures that nobody foresaw.",
+            "How often work was begun again after a failure that nobody foresaw.",
             [(report.name, report.restarts) for report in reports],
         )
-        errors = CounterMetricFamily("torsync_errors", "Failures.", labels=["name", "code"])
+        errors = CounterMetricFamily(
+            "torsync_errors", "Failures by their code.", labels=["name", "code"]
+        )
         for (name, code), count in sorted(counters.errors_now().items()):
             errors.add_metric([name, code], count)
         yield errors
@@ -190,7 +192,9 @@ class _Collector(Collector):
             [(name, total.sums.get("bytes_hashed", 0)) for name, total in totals],
         )
         durations = HistogramMetricFamily(
-            "torsync_update_duration_seconds", "Updates and releases.", labels=["name"]
+            "torsync_update_duration_seconds",
+            "How long updates and releases took.",
+            labels=["name"],
         )
         for name, total in totals:
             durations.add_metric([name], _cumulative(total), total.seconds)
@@ -206,8 +210,18 @@ def _releases(reports: list[_Report]) -> Iterator[Metric]:
                 known["number"] = str(report.number)
             release.add_metric([report.name], known)
     yield release
-    yield _gauge("torsync_release_bytes", "Its size.", reports, lambda one: one.bytes_total)
-    yield _gauge("torsync_release_files", "Its files.", reports, lambda one: one.files)
+    yield _gauge(
+        "torsync_release_bytes",
+        "Size of the release that is in place.",
+        reports,
+        lambda one: one.bytes_total,
+    )
+    yield _gauge(
+        "torsync_release_files",
+        "Files of the release that is in place.",
+        reports,
+        lambda one: one.files,
+    )
     yield _gauge(
         "torsync_releases_behind",
         "1 if the last poll got a newer release than the one in place.",
@@ -231,7 +245,7 @@ def _times(reports: list[_Report]) -> Iterator[Metric]:
     )
     yield _gauge(
         "torsync_next_check_timestamp_seconds",
-        "When it is due by itself.",
+        "When the next check is due.",
         reports,
         lambda one: one.next_check_s,
     )
@@ -264,8 +278,8 @@ def _flow(reports: list[_Report]) -> Iterator[Metric]:
         ("torsync_peers", "Peers that are connected.", "peers"),
         ("torsync_download_bytes_per_second", "Payload received now.", "download_rate"),
         ("torsync_upload_bytes_per_second", "Payload sent now.", "upload_rate"),
-        ("torsync_stage_bytes", "The work of the stage.", "bytes_total"),
-        ("torsync_stage_done_bytes", "What is done of it.", "bytes_done"),
+        ("torsync_stage_bytes", "What there is to do in the stage.", "bytes_total"),
+        ("torsync_stage_done_bytes", "What of that is done.", "bytes_done"),
     ):
         yield _gauge(name, text, reports, of_progress(field))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from torsync.disk.clock import awake_or_not_s
 from torsync.model.errors import (
     BusyError,
     InterruptedByUserError,
@@ -16,7 +17,6 @@ from torsync.model.errors import (
 )
 from torsync.model.events import Level, Notice, Stage, StageStarted
 from torsync.model.orders import Pause, Resume
-from torsync.service.clock import awake_or_not_s
 
 if TYPE_CHECKING:
     from torsync.model.events import EventSink
@@ -142,7 +142,8 @@ class Runner(ABC):
             )
             raise
         else:
-            self._on_report(report, order.command)
+            if not getattr(order, "dry_run", False):
+                self._on_report(report, order.command)
             pending.fulfil(report)
         if self._is_paused:
             self._close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from torsync.disk.lock import hold_tree
+from torsync import __version__
+from torsync.disk.clock import awake_or_not_s
 from torsync.model.errors import (
     ConfigError,
     FeedError,
@@ -21,13 +23,13 @@ from torsync.model.errors import (
 from torsync.model.events import Level, Notice
 from torsync.model.orders import FOR_PUBLICATIONS, FOR_SUBSCRIPTIONS
 from torsync.model.reload import plan_reload
-from torsync.service.clock import awake_or_not_s
+from torsync.service.alone import held_alone
 from torsync.service.control_keeper import ControlKeeper
 from torsync.service.desk import ReloadReport
 from torsync.service.lazy_pool import LazyPool
 from torsync.service.subscription_runner import SubscriptionRunner
 from torsync.service.systemd.notify import Notifier
-from torsync.service.worker_thread import SERVICE_COMMAND, WorkerThread
+from torsync.service.worker_thread import WorkerThread
 from torsync.subscribe.state import state_folder
 from torsync.subscribe.surroundings import Hooks, NoHooks, Surroundings
 
@@ -133,8 +135,7 @@ class Supervisor:
         """
         with ExitStack() as opened:
             if self._ties.is_alone:
-                folder = self._state_dir / "service"
-                opened.enter_context(hold_tree(folder, name="the service", command=SERVICE_COMMAND))
+                opened.enter_context(held_alone(self._state_dir))
             opened.callback(self._close)
             with self._changing:
                 self._feed = self._start_feed(self._config)
@@ -145,6 +146,7 @@ class Supervisor:
                 for thread in threads:
                     thread.start()
             self._ties.notifier.ready()
+            self._tell_life("started", f"torsync {__version__} runs: {self._what()}")
             while not stop.wait(_TICK_S):
                 if reload is not None and reload.is_set():
                     reload.clear()
@@ -155,6 +157,7 @@ class Supervisor:
                 self._ties.notifier.status(self._summary())
                 self._ties.notifier.watchdog()
             self._ties.notifier.stopping()
+            self._tell_life("stopping", "torsync stops")
 
     # --- desk -------------------------------------------------------------------------------
 
@@ -355,14 +358,29 @@ class Supervisor:
         except TorsyncError as error:
             said = f"the configuration was not reloaded: {error.message}"
             problems = error.problems if isinstance(error, ConfigError) else ()
-            for message in (said, *problems):
-                self._tell(Level.ERROR, error.code, message, error.hint if message is said else "")
+            *before, last = (said, *problems)
+            for message in before:
+                self._tell(Level.ERROR, error.code, message)
+            self._tell(Level.ERROR, error.code, last, error.hint)
         else:
             changed = (*report.started, *report.stopped, *report.restarted)
             what = f"changed: {', '.join(changed)}" if changed else "nothing changed"
             self._tell(Level.INFO, "reloaded", f"the configuration was reloaded; {what}")
         finally:  # else systemd would take it for reloading for ever
             notifier.ready()
+
+    def _tell_life(self, code: str, message: str) -> None:
+        if self._ties.is_alone:  # else a command tells of its own work
+            self._tell(Level.INFO, code, message)
+
+    def _what(self) -> str:
+        """Count what is worked on."""
+        numbers = {
+            "subscription": len(self._config.subscriptions),
+            "publication": len(self._config.publications),
+        }
+        said = [f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in numbers.items() if n]
+        return f"{', '.join(said)}, as process {os.getpid()}"
 
     def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
         self.hub.sink(Notice("", level, code, message, hint))

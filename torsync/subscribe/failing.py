@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import TorsyncError, TreeError, is_same_failure
+from torsync.model.errors import TorsyncError, TreeError, is_mistake, is_same_failure
 from torsync.model.secrets import Redactor, secrets_of, secrets_of_environment
 
 if TYPE_CHECKING:
@@ -21,11 +21,15 @@ def note_failure(
 ) -> None:
     """Note a failure as the last one; of the same one people are told only once in a row.
 
+    What a person asked for and cannot have is none: the subscription is as it was.
+
     What is secret goes out of the error itself.
 
     A state that cannot be written is no further failure.
     """
     redact(config, error)
+    if is_mistake(error):
+        return
     before = ""
     with suppress(TorsyncError):
         before = state.get("last_error")

@@ -134,22 +134,6 @@ def preview(config: SubscriptionConfig, folder: Path, around: Surroundings) -> C
         return _preview(config, release, releases, state, tree, admission, around, started)
 
 
-def polled_digest(folder: Path) -> str:
-    """The digest of the ``.torrent`` that the last poll got; empty if there was none.
-
-    Raises:
-        StateError: the state cannot be used.
-    """
-    if not (folder / "state.sqlite").exists():
-        return ""
-    state = TreeState(folder, read_only=True)
-    try:
-        poll = state.load_poll()
-        return poll.sha256 if poll is not None else ""
-    finally:
-        state.close()
-
-
 @contextmanager
 def _open_tree(
     config: SubscriptionConfig, state: TreeState, around: Surroundings

@@ -154,6 +154,7 @@ class Seeding:
         Raises:
             SwarmError: the session refuses.
         """
+        self._sharing.again()
         if not self._is_wanted():
             return
         seeded = self._seeded.digest if self._torrent is not None and self._seeded else ""

@@ -18,9 +18,9 @@ _ASK_WITHOUT_PEERS_S = 10.0
 
 
 class SharingMeter:
-    """Tells of one torrent that is seeded, as often as it is called.
+    """Tells of one torrent that is seeded, now and then, however often it is called.
 
-    The session is asked now and then only: with hundreds of torrents, that is what costs.
+    With hundreds of torrents, asking the session and telling everyone is what costs.
     """
 
     def __init__(self, voice: Voice, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,15 +34,17 @@ class SharingMeter:
         self._clock = clock
         self._torrent: Torrent | None = None
         self._asks_s = 0.0
-        self._known = Progress(voice.name, Stage.SEEDING)
 
     def tell(self, torrent: Torrent) -> None:
-        """Say how it is going."""
+        """Say how it is going, if that was not said just now."""
         now_s = self._clock()
-        if torrent is not self._torrent or now_s >= self._asks_s:
-            self._torrent = torrent
-            found = torrent.progress()
-            self._known = Progress(
+        if torrent is self._torrent and now_s < self._asks_s:
+            return
+        self._torrent = torrent
+        found = torrent.progress()
+        self._asks_s = now_s + (_ASK_S if found.peers else _ASK_WITHOUT_PEERS_S)
+        self._voice.sink(
+            Progress(
                 self._voice.name,
                 Stage.SEEDING,
                 download_rate=found.download_rate,
@@ -51,5 +53,8 @@ class SharingMeter:
                 bytes_received=found.payload_downloaded,
                 bytes_sent=found.payload_uploaded,
             )
-            self._asks_s = now_s + (_ASK_S if found.peers else _ASK_WITHOUT_PEERS_S)
-        self._voice.sink(self._known)
+        )
+
+    def again(self) -> None:
+        """Say it at the next call: other things were said since."""
+        self._asks_s = 0.0

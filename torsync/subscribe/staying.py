@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import StateError
 from torsync.model.events import Level
-from torsync.model.past import find_release
+from torsync.model.past import HASH_SHOWN, find_release
 
 if TYPE_CHECKING:
     from torsync.subscribe.release import Release, Releases
@@ -60,7 +60,13 @@ class Staying:
     def tell(self, pinned: Release, newest: Release | None) -> None:
         """Say that the tree stays at a release, which is not the newest."""
         said = f"it stays at {pinned.manifest.name}"
-        if newest is not None:
+        if newest is not None and newest.manifest.name != pinned.manifest.name:
             said += f", and {newest.manifest.name} is the newest"
+        elif newest is not None:
+            said += f" {_short(pinned)}, and {_short(newest)} is the newest"
         hint = f"`torsync apply {self._name}` follows the newest again"
         self._voice.notice(Level.INFO, "rolled_back", said, hint)
+
+
+def _short(release: Release) -> str:
+    return release.manifest.info_hash[:HASH_SHOWN]

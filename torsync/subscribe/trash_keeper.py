@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypedDict
 
+from torsync.disk.clock import COUNTS_SLEEP, awake_or_not_s
 from torsync.model.errors import TorsyncError
 from torsync.model.events import Level
-from torsync.model.retention import Tally, Trashed, freed_bytes, plan_retention
+from torsync.model.retention import (
+    Tally,
+    Trashed,
+    freed_bytes,
+    plan_retention,
+    since_after_jump,
+)
 from torsync.model.units import format_size
 from torsync.subscribe.room import total_bytes
 from torsync.subscribe.trash_content import TrashRemoved, read_trash, remove_trashed
@@ -24,12 +30,26 @@ if TYPE_CHECKING:
 
 _EVERY_S = 24 * 3600.0
 _PATHS_TOLD = 3
+_SINCE = "trash_since"  # a fact in the state
 
 
 class _Policy(TypedDict):
     now_s: float
     age_s: float
     limit_bytes: int
+
+
+class _Offset:
+    """Sees that the clock on the wall was set, by a clock that nobody sets."""
+
+    def __init__(self, now_s: Callable[[], float], clock: Callable[[], float]) -> None:
+        self._now_s, self._clock = now_s, clock
+        self._offset_s = now_s() - clock()
+
+    def jump_s(self) -> float:
+        """By how much it was put forward since the last call; less than 0: back."""
+        before, self._offset_s = self._offset_s, self._now_s() - self._clock()
+        return self._offset_s - before
 
 
 class TrashKeeper:
@@ -43,7 +63,7 @@ class TrashKeeper:
         voice: Voice,
         *,
         now_s: Callable[[], float],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = awake_or_not_s,
     ) -> None:
         """Prepare.
 
@@ -53,7 +73,7 @@ class TrashKeeper:
             state: where it is remembered how full the trash is.
             voice: told what was given up early, and what could not be removed.
             now_s: gives the time in Unix seconds.
-            clock: gives seconds that only grow.
+            clock: gives seconds that only grow, those that the machine sleeps included.
         """
         self._config = config
         self._tree = tree
@@ -62,9 +82,14 @@ class TrashKeeper:
         self._now_s = now_s
         self._clock = clock
         self._due_s = -math.inf
+        self._offset = _Offset(now_s, clock)
+        self._since_s = -math.inf
+        with suppress(TorsyncError):
+            self._since_s = float(state.get(_SINCE) or -math.inf)
 
     def heed(self) -> None:
         """Do it once a day; to be called often. See ``tidy``."""
+        self._see_to_clock()
         if self._clock() >= self._due_s and self._tree.is_current():
             self.tidy()
 
@@ -76,6 +101,7 @@ class TrashKeeper:
         Args:
             added_bytes: what the update put there takes on the disk, at most.
         """
+        self._see_to_clock()
         with suppress(TorsyncError):  # the whole way finds out what is wrong, and tells
             tally = Tally.load(self._state.get("trash"))
             tally = tally.with_more(added_bytes) if tally else None
@@ -98,7 +124,7 @@ class TrashKeeper:
     def _tidy(self) -> None:
         content = read_trash(self._tree)
         self._warn(content.problems, "read")
-        plan = plan_retention(content.files, **self._policy())
+        plan = plan_retention(content.files, **self._policy(), since_s=self._since_s)
         removed = TrashRemoved()
         if plan.aged or plan.early:
             removed = remove_trashed(self._tree, content, (*plan.aged, *plan.early))
@@ -107,6 +133,15 @@ class TrashKeeper:
         is_known = not (content.problems or removed.problems)
         with suppress(TorsyncError):  # without it the next update looks at all of it
             self._state.put(trash=plan.left.dump() if is_known else "")
+
+    def _see_to_clock(self) -> None:
+        """Have nothing grow old by a clock that is set; where sleep is not counted, it looks so."""
+        jump_s = self._offset.jump_s() if COUNTS_SLEEP else 0.0
+        since_s = since_after_jump(self._since_s, now_s=self._now_s(), jump_s=jump_s)
+        if since_s != self._since_s:
+            self._since_s = since_s
+            with suppress(TorsyncError):  # known as long as this runs
+                self._state.put(**{_SINCE: str(since_s)})
 
     def _policy(self) -> _Policy:
         return {

@@ -9,6 +9,7 @@ from tests.benchmarks.cases import (
     hints,
     parsing,
     publishing,
+    service,
     several,
     shifted,
     updates,
@@ -43,6 +44,7 @@ CASES = (
     "sqlite",
     "log",
     "hints",
+    "service-200",
 )
 
 
@@ -58,6 +60,7 @@ def run_cases(names: Sequence[str], options: Options) -> list[Row]:
         *publishing.run_cases(wanted, options),
         *shifted.run_cases(wanted, options),
         *hints.run_cases(wanted, options),
+        *service.run_cases(wanted, options),
     ]
     order = {name: number for number, name in enumerate(CASES)}
     return sorted(rows, key=lambda row: order[row.case.partition(",")[0]])

@@ -20,6 +20,8 @@ from torsync.cli.render.text import (
     time_left,
 )
 from torsync.model.events import Stage
+from torsync.model.past import HASH_SHOWN
+from torsync.model.reports import StatusReport
 from torsync.model.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -27,10 +29,7 @@ if TYPE_CHECKING:
 
     from torsync.model.key_report import KeyReport
     from torsync.model.publish_reports import PublicationStatus
-    from torsync.model.reports import CheckReport, PastReport, StatusReport, VerifyReport
-
-
-_HASH_SHOWN = 12  # of 40 or 64 hex digits: `rollback` takes as many
+    from torsync.model.reports import CheckReport, PastReport, VerifyReport
 
 
 class Section(NamedTuple):
@@ -205,9 +204,13 @@ def summarise_status(report: StatusReport, now_s: float) -> str:
     parts = [
         f"{stage or printable(report.stage)}, {at}",
         *activity(report, now_s),
-        f"checked {ago(report.last_check_s, now_s)}",
-        f"updated {ago(report.last_update_s, now_s)}",
     ]
+    if report.last_check_s is not None:
+        parts.append(f"checked {ago(report.last_check_s, now_s)}")
+    elif report.stage != "never checked":
+        parts.append("never checked")
+    if report.last_update_s is not None:
+        parts.append(f"updated {ago(report.last_update_s, now_s)}")
     if report.holder_pid is not None:
         parts.append(f"held by process {report.holder_pid}")
     return " · ".join(parts)
@@ -235,14 +238,16 @@ def advice(report: StatusReport | PublicationStatus) -> str:
         return f"`torsync resume {name}` goes on"
     if report.stage == Stage.NEEDS_APPROVAL:
         return f"`torsync plan {name}` shows what it would do, `torsync apply {name}` does it"
+    if isinstance(report, StatusReport) and report.pinned:
+        return f"`torsync apply {name}` follows the newest again"
     return ""
 
 
 def newer(report: StatusReport) -> str:
-    """Say that there is a newer release than the one in place."""
-    if report.newest == report.release:
-        return "a newer one is there"
-    return f"{shortened(report.newest)} is there"
+    """Say that there is a newer release than the one in place, and if that is meant."""
+    is_same_name = report.newest == report.release
+    said = "a newer one is there" if is_same_name else f"{shortened(report.newest)} is there"
+    return f"rolled back, {said}" if report.pinned and report.stage != "rolled back" else said
 
 
 def past_lines(report: PastReport, now_s: float) -> list[str]:
@@ -251,7 +256,7 @@ def past_lines(report: PastReport, now_s: float) -> list[str]:
         return ["no release is kept yet"]
     here = "(stays here)" if report.pinned else "(is here)"
     return [
-        f"{shortened(release.name)}  {release.info_hash[:_HASH_SHOWN]}  {ago(release.at_s, now_s)}"
+        f"{shortened(release.name)}  {release.info_hash[:HASH_SHOWN]}  {ago(release.at_s, now_s)}"
         + (f"  {here}" if release.digest == report.current else "")
         for release in report.releases
     ]
@@ -280,7 +285,8 @@ def summarise_added(url: str, path: str, config: str) -> str:
 
 def hint_added(name: str) -> str:
     """Say what comes after ``init``."""
-    return f"`torsync check-now {printable(shlex.quote(name))}` fetches it"
+    fetch = f"`torsync check-now {printable(shlex.quote(name))}` fetches it"
+    return f"{fetch}; a running service takes it in at `torsync reload`"
 
 
 def key_lines(report: KeyReport) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_NO_PAGES = "leave the header Origin out: no page of another site is let in"
 
 
 class NotAllowedError(TorsyncError):
@@ -76,7 +77,7 @@ class Gate:
             )
             return answer(error, 403)
         if any(origin != f"http://{host[0]}" for origin in headers.getlist("origin")):
-            return answer(NotAllowedError("web pages are not listened to"), 403)
+            return answer(NotAllowedError("web pages may not use it", hint=_NO_PAGES), 403)
         if method not in _METHODS:
             return answer(UsageError("expected GET or POST"), 405, Allow=", ".join(_METHODS))
         given = headers.getlist("authorization")

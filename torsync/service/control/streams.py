@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from torsync.model.errors import NoPeersError, TorsyncError
-from torsync.model.events import Progress, Stage, StageStarted
+from torsync.model.events import Notice, Progress, Stage, StageStarted
 from torsync.model.units import format_duration
 from torsync.service.control.lines import BEGUN, dump, error_line, event_line, report_line
 
@@ -141,7 +141,7 @@ async def order_lines(
         lines = before
         while True:
             is_ended = pending.is_ended  # before: all that was said until then is heard
-            lines += map(event_line, ears.heard())
+            lines += map(event_line, filter(_is_work, ears.heard()))
             if pending.is_begun and not is_begun:
                 is_begun = True
                 lines.append(BEGUN)
@@ -175,6 +175,11 @@ def at_work(hub: Hub, name: str) -> list[dict[str, Any]]:
     if live.progress is not None:
         events.append(live.progress)
     return [event_line(event) for event in events]
+
+
+def _is_work(event: Event) -> bool:
+    """Whether a command that does the work itself could say this: it does not rest."""
+    return isinstance(event, Notice) or event.stage not in _AT_REST
 
 
 def _outcome(pending: Pending) -> dict[str, Any]:

@@ -59,4 +59,5 @@ def check_notify(notify: NotifyConfig) -> list[Finding]:
     except ConfigError as error:
         said = "; ".join((error.message, *error.problems))
         return [failed(check, said, error.hint or "correct urls in [notify]")]
-    return [ok(check, f"apprise knows all {len(notify.urls)} URLs; nothing was sent")]
+    which = "the URL" if len(notify.urls) == 1 else f"all {len(notify.urls)} URLs"
+    return [ok(check, f"apprise knows {which}; nothing was sent")]

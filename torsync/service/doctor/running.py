@@ -87,7 +87,8 @@ def judge_holders(found: Holders) -> Finding:
         said = f"the service (process {pids}) holds {found.served} of {found.trees} trees"
         hint = "have it read the configuration again: `torsync reload`; else see `torsync status`"
         return warning(check, said, hint)
-    return ok(check, f"the service runs (process {pids}), and holds all {found.trees} trees")
+    trees = "the tree" if found.trees == 1 else f"all {found.trees} trees"
+    return ok(check, f"the service runs (process {pids}), and holds {trees}")
 
 
 def _check_control(state_dir: Path, stopping: Callable[[], bool]) -> Finding:

@@ -96,11 +96,6 @@ class Machine:
         """Where an absolute path is below the root."""
         return self.root / str(absolute).lstrip("/")
 
-    @property
-    def has_systemd(self) -> bool:
-        """Whether systemd runs this machine (sd_booted(3))."""
-        return self.path("/run/systemd/system").is_dir()
-
     def do(self, words: Sequence[str], *, hint: str = "") -> None:
         """Run a program that has to succeed.
 
