@@ -174,6 +174,16 @@ def test_how_much_may_be_deleted_is_a_percentage_or_a_number(
     assert parse(table).subscriptions["a"].max_delete == meant
 
 
+@pytest.mark.parametrize("program", ["./notify.sh", "hooks/notify.sh", "~/notify.sh", "../x"])
+def test_no_program_is_run_that_the_publisher_writes(program: str) -> None:
+    table = f"[subscriptions.a]\nurl = '{URL}'\npath = '/a'\n"
+    (found,) = problems(f"{table}on_update = ['{program}']\n")
+    assert "write the full path" in found
+    for fine in ("notify.sh", "/opt/notify.sh"):
+        config = parse(f"{table}on_update = ['{fine}']\n")
+        assert config.subscriptions["a"].on_update == (fine,)
+
+
 # --- how problems are reported ---
 
 

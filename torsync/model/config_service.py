@@ -39,6 +39,12 @@ def to_command(value: object) -> Command:
     command = tuple(str(word) for word in words)
     if command and not command[0]:
         raise ValueError('expected a program first, found ""; write its path')
+    if command and "/" in command[0] and not command[0].startswith("/"):
+        # It runs in the folder, whose files the publisher of a subscription writes.
+        raise ValueError(
+            f"expected a program's name or full path, found {show(command[0])}, which would be a "
+            "file of the folder; write the full path"
+        )
     return command
 
 
