@@ -53,6 +53,10 @@ def test_a_reload_says_what_was_done() -> None:
         "reloaded; 2 others left alone",
     ]
     assert said(ReloadReport(started=("new",))) == ["started: new", "reloaded"]
+    assert said(ReloadReport(unchanged=("same",), sections=("feed", "notify"))) == [
+        "changed: [feed], [notify]",
+        "reloaded; 1 other left alone",
+    ]
     assert said(ReloadReport(unchanged=("same",))) == ["reloaded: nothing has changed"]
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from torsync.swarm.session import SwarmPool
+
 
 class Service:
     """Publications and subscriptions, each in a thread, with one session on loopback.
@@ -98,6 +100,11 @@ class Service:
         assert not self._thread.is_alive(), "it did not stop"
         if self._crash:
             raise self._crash[0]
+
+    @property
+    def pool(self) -> SwarmPool:
+        """The sessions."""
+        return self.desk._pool.get()
 
     def order(self, name: str, order: Order, terms: Terms | None = None) -> Report:
         """Give an order, and wait until it is carried out; gives, or raises, what came of it."""

@@ -406,6 +406,19 @@ def test_after_an_order_that_failed_nothing_is_going_on_any_more(
     assert (len(world.checked_s), world.rested) == (0, 1)
 
 
+def test_an_update_that_is_approved_and_fails_is_tried_again_soon(run: Callable[..., None]) -> None:
+    def apply() -> CheckReport:
+        raise NoPeersError("nobody is there")
+
+    def heed() -> None:
+        if world.now_s >= 100 and not world.applied_s:
+            world.inbox.put(Apply())
+
+    world = World([fine] * 2, apply=apply, heed=heed)
+    run(world)
+    assert world.checked_s == pytest.approx([0, 110], abs=4)
+
+
 def test_an_order_interrupts_the_service_s_own_check_which_goes_on_after_it(
     run: Callable[..., None],
 ) -> None:

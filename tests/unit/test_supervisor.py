@@ -17,6 +17,7 @@ from torsync.disk.lock import hold_tree, holder_command
 from torsync.model.config import (
     Config,
     FeedConfig,
+    NotifyConfig,
     PublicationConfig,
     ServiceConfig,
     SessionConfig,
@@ -410,7 +411,8 @@ def test_another_session_restarts_everything(tmp_path: Path, world: World) -> No
     new = replace(old, session=replace(SESSION, upload_limit=1000))
     with running(old, tmp_path / "state", load=lambda: new) as service:
         wait_until(lambda: world.alive == {"one", "two"}, "they work")
-        assert service.desk.reload().restarted == ("one", "two")
+        report = service.desk.reload()
+        assert (report.restarted, report.sections) == (("one", "two"), ("session",))
         wait_until(lambda: world.opened == {"one": 2, "two": 2}, "they work again")
 
 
@@ -535,3 +537,16 @@ def test_when_the_next_check_is_due_is_told(tmp_path: Path, world: World) -> Non
             lambda: (service.desk.workers()[0].next_check_s or 0.0) > time.time() + 300,
             "the next check is in ten minutes",
         )
+
+
+def test_only_a_configuration_that_is_taken_up_is_told(tmp_path: Path, world: World) -> None:
+    old, empty = subscriptions(tmp_path, "one"), Config(SESSION, {})
+    new = [empty, replace(old, notify=NotifyConfig(("json://localhost",)))]
+    told: list[Config] = []
+    with running(old, tmp_path / "state", load=lambda: new[0], on_reloaded=told.append) as service:
+        with pytest.raises(ConfigError):
+            service.desk.reload()
+        assert told == []
+        del new[0]
+        assert service.desk.reload() == ReloadReport(unchanged=("one",), sections=("notify",))
+        assert told == new

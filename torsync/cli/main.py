@@ -12,6 +12,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
+from torsync.cli.account import refuse_root
 from torsync.cli.context import Context
 from torsync.cli.parser import make_parser
 from torsync.cli.render import make_renderer
@@ -95,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         try:
+            refuse_root(context.state_dir, arguments.command, os.environ, os.geteuid())
             code = command(context, arguments)
             stopped = arguments.command == "run" and context.signal
             outcome.append(stopped_code("run", context.signal) if stopped else code)

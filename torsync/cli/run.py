@@ -45,6 +45,7 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
             it comes from the file, which is read anew when that is asked for.
     """
     from torsync.service.control.server import open_control
+    from torsync.service.hooks.notify import Notifications
     from torsync.service.hub import Hub
     from torsync.service.limits import allow_open_files
     from torsync.service.logbook import Logbook
@@ -63,10 +64,13 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
 
         def load() -> Config:
             found = context.load_config()
-            if hooks.notifications is not None:
-                hooks.notifications.configure(found.notify.urls)
-            hooks.withhold(found)
+            Notifications(found.notify.urls, hub.sink).check()
             return found
+
+        def take_up(accepted: Config) -> None:
+            if hooks.notifications is not None:
+                hooks.notifications.configure(accepted.notify.urls)
+            hooks.withhold(accepted)
 
         def on_report(report: Report, command: str) -> None:
             _show(context.renderer, report, command)
@@ -97,6 +101,7 @@ def serve(context: Context, config: Config, *, one_off: bool = False) -> ExitCod
             on_order_failed=on_order_failed,
             hooks=hooks,
             load=None if one_off else load,
+            on_reloaded=take_up,
             open_control=None if logbook is None else partial(open_api, logbook),
             is_alone=not one_off,
             notifier=Notifier.from_environ(os.environ),

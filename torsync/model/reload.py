@@ -20,18 +20,15 @@ class Reload:
         stopped: that are gone.
         restarted: that are described otherwise, or that need something else that is.
         unchanged: that go on undisturbed.
-        session: whether libtorrent's session is begun anew.
-        feed: whether the feed is.
-        control: whether the control API listens elsewhere.
+        sections: names of the configuration's other tables that say something else: ``session``
+            (it is begun anew), ``feed`` (the same), ``service``, ``notify``.
     """
 
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     restarted: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
-    session: bool = False
-    feed: bool = False
-    control: bool = False
+    sections: tuple[str, ...] = ()
 
 
 def plan_reload(old: Config, new: Config) -> Reload:
@@ -40,22 +37,26 @@ def plan_reload(old: Config, new: Config) -> Reload:
     A name that belongs to another folder than before, or to a publication that was a
     subscription, is restarted.
     """
-    session, feed = old.session != new.session, old.feed != new.feed
+    sections = tuple(
+        name
+        for name in ("session", "feed", "service", "notify")
+        if getattr(old, name) != getattr(new, name)
+    )
     before, after = _works(old), _works(new)
     stays = [name for name in after if name in before]
     restarted = tuple(
         name
         for name in stays
-        if session or before[name] != after[name] or (feed and name in new.publications)
+        if "session" in sections
+        or before[name] != after[name]
+        or ("feed" in sections and name in new.publications)
     )
     return Reload(
         started=tuple(name for name in after if name not in before),
         stopped=tuple(name for name in before if name not in after),
         restarted=restarted,
         unchanged=tuple(name for name in stays if name not in restarted),
-        session=session,
-        feed=feed,
-        control=old.service != new.service,
+        sections=sections,
     )
 
 

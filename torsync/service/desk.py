@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReloadReport:
-    """What a reload of the configuration led to; names of subscriptions and publications."""
+    """What a reload of the configuration led to.
+
+    Names of subscriptions and publications; ``sections`` are other tables that say something else.
+    """
 
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     restarted: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Give the object that ``--json`` prints, without its ``type``."""
@@ -30,6 +34,7 @@ class ReloadReport:
             "stopped": list(self.stopped),
             "restarted": list(self.restarted),
             "unchanged": list(self.unchanged),
+            "sections": list(self.sections),
         }
 
 

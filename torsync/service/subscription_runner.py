@@ -12,7 +12,7 @@ from torsync.model.errors import (
     TorsyncError,
     is_same_failure,
 )
-from torsync.model.orders import Check
+from torsync.model.orders import Apply, Check
 from torsync.model.reports import CheckReport
 from torsync.service.runner import Runner, retry_delay_s
 from torsync.subscribe.failing import unreadable_error
@@ -206,7 +206,10 @@ class SubscriptionRunner(Runner):
         try:
             report = carry_out(order, self._opened())
         except TorsyncError:
-            if self._subscription is not None:  # it is over: what it was at is not told for ever
+            if isinstance(order, Apply):  # it stays approved, and is tried again soon
+                self._failures = max(self._failures, 1)
+                self._await_next()
+            elif self._subscription is not None:  # what it was at is not told for ever
                 self._subscription.rest()
             raise
         if isinstance(report, CheckReport):

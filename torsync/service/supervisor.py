@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -29,6 +28,7 @@ from torsync.service.desk import ReloadReport
 from torsync.service.lazy_pool import LazyPool
 from torsync.service.subscription_runner import SubscriptionRunner
 from torsync.service.systemd.notify import Notifier
+from torsync.service.words import summary_of, what_runs
 from torsync.service.worker_thread import WorkerThread
 from torsync.subscribe.state import state_folder
 from torsync.subscribe.surroundings import Hooks, NoHooks, Surroundings
@@ -57,6 +57,10 @@ def _say_nothing(_report: Report, _command: str) -> None:
     pass
 
 
+def _take_up(_config: Config) -> None:
+    pass
+
+
 def _ignore_failure(_name: str, _error: TorsyncError) -> None:
     pass
 
@@ -71,6 +75,7 @@ class Ties:
         on_order_failed: told the name and why an order was not carried out.
         hooks: asked before updates, and told of them.
         load: reads the configuration anew; None: it never changes.
+        on_reloaded: told the configuration that is taken up.
         open_control: opens the control API; None: there is none.
         notifier: tells systemd.
         is_alone: whether there is to be one such service for a state directory.
@@ -83,6 +88,7 @@ class Ties:
     on_order_failed: Callable[[str, TorsyncError], None] = _ignore_failure
     hooks: Hooks = NoHooks()  # noqa: RUF009 - it has no state
     load: Callable[[], Config] | None = None
+    on_reloaded: Callable[[Config], None] = _take_up
     open_control: Callable[[Desk, ServiceConfig], Closable] | None = None
     is_alone: bool = True
     notifier: Notifier = Notifier()  # noqa: RUF009 - it tells nobody
@@ -146,7 +152,7 @@ class Supervisor:
                 for thread in threads:
                     thread.start()
             self._ties.notifier.ready()
-            self._tell_life("started", f"torsync {__version__} runs: {self._what()}")
+            self._tell_life("started", f"torsync {__version__} runs: {what_runs(self._config)}")
             while not stop.wait(_TICK_S):
                 if reload is not None and reload.is_set():
                     reload.clear()
@@ -154,7 +160,7 @@ class Supervisor:
                         target=self._reload_and_tell, name="reload", daemon=True
                     ).start()
                 self._see_to_control()
-                self._ties.notifier.status(self._summary())
+                self._ties.notifier.status(summary_of(self._threads, self.hub))
                 self._ties.notifier.watchdog()
             self._ties.notifier.stopping()
             self._tell_life("stopping", "torsync stops")
@@ -211,19 +217,20 @@ class Supervisor:
                     hint="stop the service if that is meant; it goes on as before",
                 )
             feed = self._feed
-            if plan.feed and self._listens_elsewhere(new):
+            if "feed" in plan.sections and self._listens_elsewhere(new):
                 feed = self._start_feed(new)  # fails before anything else has changed
             self._stop([*plan.stopped, *plan.restarted])
-            if plan.feed:
+            if "feed" in plan.sections:
                 is_elsewhere = feed is not self._feed
                 self._close_feed()
                 self._feed = feed if is_elsewhere else self._start_feed_or_tell(new)
             elif self._feed is not None:
                 self._feed.expect(new.publications)
-            if plan.session:
+            if "session" in plan.sections:
                 self._pool.close()
                 self._pool = LazyPool(new.session, self.hub.sink)
             self._config = new
+            self._ties.on_reloaded(new)
             names = {*plan.started, *plan.restarted}
             begun = {t.config.name: t for t in self._works(new) if t.config.name in names}
             stay = {n: thread for n, thread in self._threads.items() if n not in plan.stopped}
@@ -232,7 +239,8 @@ class Supervisor:
                 thread.start()
         for name in plan.stopped:
             self.hub.forget(name)
-        return ReloadReport(plan.started, plan.stopped, plan.restarted, plan.unchanged)
+        told = (plan.started, plan.stopped, plan.restarted, plan.unchanged, plan.sections)
+        return ReloadReport(*told)
 
     # --- parts ------------------------------------------------------------------------------
 
@@ -363,7 +371,8 @@ class Supervisor:
                 self._tell(Level.ERROR, error.code, message)
             self._tell(Level.ERROR, error.code, last, error.hint)
         else:
-            changed = (*report.started, *report.stopped, *report.restarted)
+            sections = [f"[{name}]" for name in report.sections]
+            changed = [*sections, *report.started, *report.stopped, *report.restarted]
             what = f"changed: {', '.join(changed)}" if changed else "nothing changed"
             self._tell(Level.INFO, "reloaded", f"the configuration was reloaded; {what}")
         finally:  # else systemd would take it for reloading for ever
@@ -373,23 +382,5 @@ class Supervisor:
         if self._ties.is_alone:  # else a command tells of its own work
             self._tell(Level.INFO, code, message)
 
-    def _what(self) -> str:
-        """Count what is worked on."""
-        numbers = {
-            "subscription": len(self._config.subscriptions),
-            "publication": len(self._config.publications),
-        }
-        said = [f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in numbers.items() if n]
-        return f"{', '.join(said)}, as process {os.getpid()}"
-
     def _tell(self, level: Level, code: str, message: str, hint: str = "") -> None:
         self.hub.sink(Notice("", level, code, message, hint))
-
-    def _summary(self) -> str:
-        """Say in a few words what all are doing, for ``systemctl status``."""
-        stages: dict[str, int] = {}
-        for name in self._threads:
-            stage = self.hub.live(name).stage
-            said = stage.value if stage is not None else "starting"
-            stages[said] = stages.get(said, 0) + 1
-        return ", ".join(f"{count} {said}" for said, count in sorted(stages.items()))

@@ -28,7 +28,11 @@ def reload_lines(report: ReloadReport) -> list[str]:
         "restarted": report.restarted,
         "started": report.started,
     }
-    lines = [f"{what}: {', '.join(map(printable, names))}" for what, names in done.items() if names]
+    sections = [f"changed: {', '.join(f'[{name}]' for name in report.sections)}"]
+    lines = sections if report.sections else []
+    lines += [
+        f"{what}: {', '.join(map(printable, names))}" for what, names in done.items() if names
+    ]
     if not lines:
         return ["reloaded: nothing has changed"]
     others = counted(len(report.unchanged), "other")

@@ -115,7 +115,7 @@ class ControlClient:
             TorsyncError: it could not be done.
         """
         found = self.ask("POST", f"{_API}/reload", silence_s=None)
-        names = ("started", "stopped", "restarted", "unchanged")
+        names = ("started", "stopped", "restarted", "unchanged", "sections")
         return ReloadReport(**{name: tuple(found[name]) for name in names})
 
     def ask(

@@ -45,14 +45,12 @@ class Notifications:
         self._opened: tuple[tuple[str, ...], list[Apprise | None]] = ((), [])
 
     def configure(self, urls: Sequence[str]) -> None:
-        """Send to other URLs from now on.
+        """Send to other URLs from now on; ``check`` of others like these has been called.
 
         Raises:
-            ConfigError: that cannot be done; it goes on with those of before.
+            ConfigError: there are URLs, and apprise is not installed.
         """
-        other = Notifications(urls, self._sink)
-        other.check()
-        self._urls = other._urls
+        self._urls = _possible(urls)
 
     def check(self) -> None:
         """See that all URLs are of services that apprise knows; takes a moment.
