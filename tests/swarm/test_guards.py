@@ -466,7 +466,8 @@ def forget_marker(updates: Updates) -> None:
 
 def start_service(updates: Updates) -> Running:
     updates.torsync.subscribe(interval="1s")
-    return updates.torsync.start("run")
+    # What is refused again and again is told once, and then for debugging.
+    return updates.torsync.start("-v", "run")
 
 
 def wait_for_refusal(service: Running, *, since: int = 0) -> Json:
