@@ -75,8 +75,9 @@ class Outcome:
 
     @property
     def notices(self) -> list[Json]:
-        """All notices."""
-        return self.of_type("notice")
+        """All notices, but that the service begins and ends."""
+        of_course = {"started", "stopping"}
+        return [one for one in self.of_type("notice") if one["code"] not in of_course]
 
     @property
     def error(self) -> Json:

@@ -57,8 +57,9 @@ def test_releases_are_noticed_at_once_and_the_service_stops_at_once(
             took_s.append(time.monotonic() - began)
             assert_same_tree(torsync.tree, folder)
         record_property("took_s", took_s)
-        assert service.stop(signal.SIGTERM, within_s=2).exit_code == 0
-        assert not [one for one in service.objects() if one["type"] == "notice"]
+        outcome = service.stop(signal.SIGTERM, within_s=2)
+        assert outcome.exit_code == 0
+        assert not outcome.notices
 
 
 def test_a_release_ends_the_download_of_the_one_before(tmp_path: Path, torsync: Torsync) -> None:
