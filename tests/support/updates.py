@@ -15,6 +15,7 @@ from tests.support.packed import make_packed
 from tests.support.processes import wait_until
 from tests.support.torrents import make_libtorrent, make_mktorrent
 from tests.support.trees import tree_bytes, write_tree
+from torsync.model.merkle import BLOCK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -149,7 +150,9 @@ class Updates:
         assert_equal(tree_bytes(self.tree), {**wanted, **(besides or {})})
         fetched, seeder = report["bytes_fetched"], self.publisher.seeder
         counted = seeder.uploaded(self.torrent, at_least=sent + fetched) - sent
-        assert fetched == counted, (fetched, counted)
+        # libtorrent counts a block as sent when the system has taken the whole of it, and not if
+        # the other side hangs up at that moment.
+        assert 0 <= fetched - counted <= BLOCK_SIZE, (fetched, counted)
         assert_adds_up(report, wanted)
         assert staged(self.tree) == []
         return outcome
