@@ -160,7 +160,8 @@ class Supervisor:
                         target=self._reload_and_tell, name="reload", daemon=True
                     ).start()
                 self._see_to_control()
-                self._ties.notifier.status(summary_of(self._threads, self.hub))
+                if self._ties.notifier.is_heard:
+                    self._ties.notifier.status(summary_of(self._threads, self.hub))
                 self._ties.notifier.watchdog()
             self._ties.notifier.stopping()
             self._tell_life("stopping", "torsync stops")
