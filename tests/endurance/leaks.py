@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_POLL_BYTES = 1024
+_POLL_BYTES = 4096
 
 
 class Leak:
