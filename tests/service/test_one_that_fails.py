@@ -156,6 +156,7 @@ def test_a_state_that_is_spoilt_while_the_service_runs_stops_no_other(
     other.write_bytes(publisher.file.read_bytes())
     mend(folder)
     wait_until((tmp_path / "bad/c").exists, "it goes on", deadline_s=60)
+    wait_until(lambda: not (tmp_path / "bad/b").exists(), "it is cleaned", deadline_s=60)
     assert_same_tree(tmp_path / "bad", tmp_path / "two")
     assert "crashed" not in codes(service, "bad")
     end(service)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import libtorrent as lt
 import pytest
 
 from tests.support.processes import HOST, free_port, wait_until
@@ -21,6 +22,7 @@ from torsync.model.config import SessionConfig
 from torsync.model.errors import DiskFullError, ManifestError, SwarmError, TreeError
 from torsync.model.events import Level, Notice
 from torsync.model.metainfo import parse_metainfo
+from torsync.swarm.alerts import translate
 from torsync.swarm.events import TrackerFailed
 from torsync.swarm.session import DuplicateTorrentError, Swarm, SwarmPool
 from torsync.swarm.torrent import AddRequest, Torrent
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tests.support.tracker import Tracker
     from tests.support.trees import Content
     from torsync.model.events import Event
+    from torsync.swarm.events import SwarmEvent
 
 PIECE = 64 * 1024
 MIB = 1024**2
@@ -287,6 +290,42 @@ def test_a_read_only_folder_ends_the_wait_within_seconds(
             added.wait(PATIENCE_S)
         assert str(disk) in caught.value.path
         added.remove()
+
+
+def test_a_failed_write_is_told_if_it_is_heard_of_after_the_torrent_is_gone(
+    tmp_path: Path,
+    swarm: Swarm,
+    seeder: LibtorrentSeeder,
+    folder: Path,
+    torrent: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """libtorrent calls a torrent finished before its last blocks are written."""
+    seeder.add_folder(torrent, folder)
+    in_the_way: dict[str, Content] = {f"{name}/in the way": 1 for name in ("a/one", "b", "c", "d")}
+    target = write_tree(tmp_path / "target", in_the_way)
+    removing = threading.Event()
+
+    def late(alert: lt.alert) -> SwarmEvent | None:
+        if isinstance(alert, lt.torrent_alert):
+            removing.wait(PATIENCE_S)
+            deadline = time.monotonic() + DEADLINE_S
+            while alert.handle.is_valid() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        return translate(alert)
+
+    monkeypatch.setattr("torsync.swarm.session.translate", late)
+    added = swarm.add(request(torrent, target, peers=(seeder.peer,)))
+    wait_until(
+        lambda: added.progress().payload_downloaded, "something arrives", deadline_s=PATIENCE_S
+    )
+    time.sleep(1)  # for its write to fail
+    removing.set()
+    with suppress(TreeError):
+        added.remove()
+    with pytest.raises(TreeError, match="Is a directory") as caught:
+        added.raise_failure()
+    assert caught.value.path.startswith(str(target))
 
 
 def test_a_seeded_file_that_vanished_is_told(

@@ -15,7 +15,14 @@ from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
 from torsync.swarm.claims import claims_to_make
-from torsync.swarm.events import AlertsDropped, ListenFailed, Listening, Removed, TorrentFailed
+from torsync.swarm.events import (
+    AlertsDropped,
+    FileFailed,
+    ListenFailed,
+    Listening,
+    Removed,
+    TorrentFailed,
+)
 from torsync.swarm.held_web_seeds import HeldWebSeeds, host_of
 from torsync.swarm.memory import return_freed_memory
 from torsync.swarm.settings import session_settings
@@ -24,6 +31,7 @@ from torsync.swarm.torrent import AddRequest, Torrent
 
 if TYPE_CHECKING:
     from torsync.model.config import SessionConfig
+    from torsync.swarm.events import SwarmEvent
 
 _PAD = 1
 _ALERT_WAIT_MS = 200
@@ -173,11 +181,21 @@ class Swarm:
             for each in torrents:
                 each.tell(event)
         else:
-            key = info_hash_of(alert)
-            with self._lock:
-                torrent = self._torrents.get(key) if key is not None else None
-            if torrent is not None:
+            for torrent in self._torrents_of(alert, event):
                 torrent.tell(event)
+
+    def _torrents_of(self, alert: lt.alert, event: SwarmEvent) -> list[Torrent]:
+        """Whom an alert is for.
+
+        Once libtorrent has taken a torrent out, its alerts no longer say whose they are. That a
+        file could not be written must not get lost then: all that are being taken out are told.
+        """
+        key = info_hash_of(alert)
+        with self._lock:
+            if key is None and isinstance(event, FileFailed | TorrentFailed):
+                return [each for each in self._torrents.values() if each.is_gone()]
+            torrent = self._torrents.get(key) if key is not None else None
+        return [] if torrent is None else [torrent]
 
     def _check_port(self, port: int) -> None:
         if port not in self._ports and 0 not in self._ports:

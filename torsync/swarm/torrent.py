@@ -6,6 +6,7 @@ import errno
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -171,8 +172,9 @@ class Torrent:
                 case PeerNotReached():
                     self._called.pop(event.peer, None)
                 case TorrentFailed() if event.path.startswith(NOWHERE):
-                    self._handle.clear_error()  # a block that nobody asked for was to be hashed
-                    self._handle.resume()
+                    with suppress(RuntimeError):  # it may be gone
+                        self._handle.clear_error()  # a block that nobody asked for was to be hashed
+                        self._handle.resume()
                     return
                 case FileFailed() if event.path.startswith(NOWHERE):
                     return  # what was to be: somebody asked for a file that is withheld
@@ -321,10 +323,15 @@ class Torrent:
         self._handle.unset_flags(lt.torrent_flags.auto_managed)
         self._handle.pause()
 
+    def is_gone(self) -> bool:
+        """Whether libtorrent has taken it out; its last alerts may be still to come."""
+        return not self._handle.is_valid()
+
     def remove(self) -> None:
         """Take the torrent out and wait until its files are closed.
 
         Raises:
+            TreeError: libtorrent did not let go of the files in time, after one of them failed.
             SwarmError: libtorrent did not let go of the files in time.
         """
         deadline = time.monotonic() + _REMOVAL_DEADLINE_S
@@ -337,6 +344,7 @@ class Torrent:
         self._forget()
         return_freed_memory()
         if not gone:
+            self.raise_failure()
             raise SwarmError(
                 f"libtorrent did not close the torrent's files within {_REMOVAL_DEADLINE_S:.0f} s",
                 hint="the disk may be stuck; look at the system's log",
