@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_TIME_S = 253_402_300_799  # the last second of the year 9999
+MAX_LABEL_BYTES = 1024  # file systems hold no name of more than 255
 MAX_HINTS_BYTES = 2048
 """Of a reference to a hints file: more than any server takes."""
 
@@ -20,8 +21,8 @@ _Dict = dict[bytes, Any]
 
 
 def label(name: object) -> str:
-    """The root name as a label; it is never used as a path."""
-    found = name.decode(errors="replace") if isinstance(name, bytes) else ""
+    """The root name as a label, cut where it is absurdly long; it is never used as a path."""
+    found = name[:MAX_LABEL_BYTES].decode(errors="replace") if isinstance(name, bytes) else ""
     return "".join(char if char.isprintable() else "\ufffd" for char in found) or "unnamed"
 
 
@@ -55,16 +56,16 @@ def web_seeds(outer: _Dict) -> tuple[str, ...]:
 
 
 def _urls(values: object, schemes: set[str]) -> list[str]:
-    found: list[str] = []
+    found: dict[str, None] = {}  # in order, each once; there can be a million of them
     for value in values if isinstance(values, list) else []:
         try:
             url = value.decode().strip() if isinstance(value, bytes) else ""
             parts = urlsplit(url)
         except ValueError:
             continue
-        if parts.scheme in schemes and parts.netloc and url not in found:
-            found.append(url)
-    return found
+        if parts.scheme in schemes and parts.netloc and url.isprintable():
+            found[url] = None
+    return list(found)
 
 
 def nodes(outer: _Dict) -> tuple[tuple[str, int], ...]:

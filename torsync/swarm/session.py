@@ -299,7 +299,7 @@ def _parameters(
     if request.upload_only:
         parameters.flags |= lt.torrent_flags.upload_mode
     parameters.peers = list(request.peers)
-    web_seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
+    web_seeds = [*_own_web_seeds(parameters), *request.web_seeds] if request.use_web_seeds else []
     held = {
         url: request.web_seed_machines[host_of(url)]
         for url in web_seeds
@@ -307,6 +307,14 @@ def _parameters(
     }
     parameters.url_seeds = [url for url in web_seeds if url not in held]
     return parameters, held
+
+
+def _own_web_seeds(parameters: lt.add_torrent_params) -> list[str]:
+    """Those of the torrent; none if one is not UTF-8: the binding gives all or none."""
+    try:
+        return list(parameters.url_seeds)
+    except UnicodeDecodeError:
+        return []
 
 
 def _renamed(layout: lt.file_storage, request: AddRequest) -> dict[int, str]:
