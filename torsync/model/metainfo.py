@@ -99,6 +99,8 @@ def _decode(data: bytes) -> _Dict:
         outer = bencode2.bdecode(data)
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"it is not valid bencode: {error}") from None
+    except MemoryError:
+        raise ManifestError("it takes more memory than there is") from None
     if not isinstance(outer, dict):
         _refuse(f"expected a dictionary, found a {type(outer).__name__}")
     return outer

@@ -56,7 +56,14 @@ def main() -> None:
             str(kept),
             str(CORPUS / given.target),
         ]
-        atheris.Setup(options, target.try_one)
+        mutate = getattr(target, "mutate", None)
+
+        def mutator(data: bytes, most_bytes: int, seed: int) -> bytes:
+            found = mutate(data, most_bytes, seed) if seed % 3 else None
+            return atheris.Mutate(data, most_bytes) if found is None else found
+
+        extra = {"custom_mutator": mutator} if mutate is not None else {}
+        atheris.Setup(options, target.try_one, **extra)
         atheris.Fuzz()
 
 

@@ -191,8 +191,13 @@ def _object(found: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 async def _no_such_route(request: Request, _error: Exception) -> Response:
-    return answer(UsageError(f"there is nothing at {request.url.path!r:.200}"), 404)
+    return answer(UsageError(f"there is nothing at {_path(request)}"), 404)
+
+
+def _path(request: Request) -> str:
+    """What was asked for; without its query, which need not be UTF-8."""
+    return shown_value(request.scope["path"])
 
 
 async def _no_such_method(request: Request, _error: Exception) -> Response:
-    return answer(UsageError(f"{request.url.path!r:.200} takes another method"), 405)
+    return answer(UsageError(f"{_path(request)} takes another method"), 405)

@@ -1,4 +1,7 @@
-"""What can be fuzzed: each module has ``try_one`` and ``MAX_BYTES``."""
+"""What can be fuzzed: each module has ``try_one`` and ``MAX_BYTES``, and ``mutate`` if it likes.
+
+``mutate(data, most_bytes, seed)`` gives other bytes of the same form, or None.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from torsync.model.toml_lines import key_lines
 from torsync.swarm.settings import setting_types
 
 MAX_BYTES = 8192
+_SETTING_TYPES = setting_types()
 _ENVIRON = {"HOME": "/home/someone", "EMPTY": "", "DATA": "/srv/data"}
 
 
@@ -27,7 +28,7 @@ def try_one(data: bytes) -> None:
             source="config.toml",
             home="/home/someone",
             environ=_ENVIRON,
-            setting_types=setting_types(),
+            setting_types=_SETTING_TYPES,
             protected=("/var/lib/torsync",),
         )
         for name in (*config.subscriptions, *config.publications):
