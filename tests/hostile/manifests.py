@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import libtorrent as lt
 
@@ -65,6 +66,11 @@ def check_manifest(manifest: Manifest) -> None:
     for url in (*manifest.web_seeds, *(url for tier in manifest.trackers for url in tier)):
         assert url.lower().startswith(("http://", "https://", "udp://"))
         assert url.isprintable()
+        assert urlsplit(url).port != -1
+    for host, port in manifest.nodes:
+        assert host.isascii()
+        assert host.isprintable()
+        assert 0 < port < 65536
     assert manifest.info_hash
     manifest.name.encode()
 

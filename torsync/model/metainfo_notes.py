@@ -5,6 +5,7 @@ Wrong types are ignored: the content does not depend on any of it.
 
 from __future__ import annotations
 
+import re
 from array import array
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ MAX_TIME_S = 253_402_300_799  # the last second of the year 9999
 MAX_LABEL_BYTES = 1024  # file systems hold no name of more than 255
 MAX_HINTS_BYTES = 2048
 """Of a reference to a hints file: more than any server takes."""
+
+_HOST = re.compile(rb"[0-9A-Za-z._:%-]{1,253}", re.ASCII)  # or an address of IPv6
 
 _Dict = dict[bytes, Any]
 
@@ -61,6 +64,7 @@ def _urls(values: object, schemes: set[str]) -> list[str]:
         try:
             url = value.decode().strip() if isinstance(value, bytes) else ""
             parts = urlsplit(url)
+            _in_range = parts.port
         except ValueError:
             continue
         if parts.scheme in schemes and parts.netloc and url.isprintable():
@@ -75,8 +79,9 @@ def nodes(outer: _Dict) -> tuple[tuple[str, int], ...]:
     for node in listed if isinstance(listed, list) else []:
         if isinstance(node, list) and len(node) == 2:
             host, port = node
-            if isinstance(host, bytes) and isinstance(port, int) and 0 < port < 65536:
-                found.append((host.decode(errors="replace"), port))
+            is_host = isinstance(host, bytes) and _HOST.fullmatch(host)
+            if is_host and isinstance(port, int) and 0 < port < 65536:
+                found.append((host.decode("ascii"), port))
     return tuple(found)
 
 

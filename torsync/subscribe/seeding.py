@@ -250,7 +250,7 @@ def _resolve(peers: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
     for host, port in peers:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
+        except (OSError, ValueError):  # the latter of what is no name: it may be a torrent's
             continue
         found.extend((str(answer[4][0]), port) for answer in answers)
     return tuple(dict.fromkeys(found))

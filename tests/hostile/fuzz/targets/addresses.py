@@ -1,6 +1,11 @@
-"""Trackers, web seeds, DHT nodes and where the hints are, around a good info dictionary."""
+"""Trackers, web seeds, DHT nodes and where the hints are, around a good info dictionary.
+
+And what a tracker answers to ``torsync doctor``.
+"""
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import bencode2
 
@@ -8,9 +13,11 @@ from tests.hostile.fuzz.oracle import judged
 from tests.hostile.manifests import check_libtorrent_reads_the_same, check_manifest
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.secrets import mask_tracker, secrets_of_tracker
+from torsync.service.doctor.trackers import read_answer
 from torsync.subscribe.remote.references import hints_url
 from torsync.subscribe.remote.rules import mask_url
 from torsync.swarm.held_web_seeds import host_of
+from torsync.swarm.udp_tracker import TrackerError
 
 MAX_BYTES = 4096
 _INFO = b"d6:lengthi1e4:name1:a12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae"
@@ -20,6 +27,8 @@ _BASES = ("https://user:pass@host.example/a/b.torrent?q=1", "file:///srv/a/b.tor
 
 def try_one(data: bytes) -> None:
     """Put them around the info dictionary: as bencode, or as one string under each key."""
+    with suppress(TrackerError):
+        read_answer(data)
     if data[:1] == b"d":
         metainfo = b"d4:info" + _INFO + data[1:]
     else:
