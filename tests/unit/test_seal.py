@@ -45,7 +45,8 @@ def test_a_ledger_that_vouches_for_every_file_and_link_covers_the_release() -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "no JSON", "null", "[]", "{}", '{"beside": []}', '{"beside": 1}', '{"beside": null']
+    "text",
+    ["", "no JSON", "null", "[]", "{}", '{"beside": []}', '{"beside": 1}', '{"beside"'],
 )
 def test_what_another_version_wrote_is_no_seal(text: str) -> None:
     assert Seal.load(text) is None
