@@ -27,7 +27,7 @@ class Postponed(NamedTuple):
     def load(cls, text: str) -> Postponed | None:
         """Read what ``dump`` gave; None if it is empty, or of another version."""
         try:
-            return cls(**json.loads(text)) if text else None
+            return cls(**json.loads(text))
         except (TypeError, ValueError):
             return None
 
