@@ -1,4 +1,4 @@
-"""A release that is in place, and that a newer torsync's parser would refuse, is in nobody's way."""
+"""A release in place that a newer version's parser would refuse is in nobody's way."""
 
 from __future__ import annotations
 
