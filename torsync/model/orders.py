@@ -6,6 +6,7 @@ both carry out the same value.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
@@ -53,10 +54,8 @@ class Terms:
         """
         _refuse_unknown(found, ("patience_s", "allowed", "again"), "the terms of an order")
         patience_s = found.get("patience_s")
-        if patience_s is not None and (
-            isinstance(patience_s, bool) or not isinstance(patience_s, (int, float))
-        ):
-            raise _expected("patience_s", "seconds, or nothing", patience_s)
+        if patience_s is not None:
+            patience_s = _seconds("patience_s", patience_s)
         names = _texts("allowed", found.get("allowed", []))
         for name in names:
             if name not in ALLOWABLE:
@@ -221,8 +220,7 @@ def order_from_json(found: Mapping[str, Any]) -> Order:
         if isinstance(default, tuple):
             value = _texts(name, value)
         elif isinstance(default, float):
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise _expected(name, "a number", value)
+            value = _seconds(name, value)
         elif not isinstance(value, type(default)):
             raise _expected(name, type(default).__name__, value)
         options[name] = value
@@ -233,6 +231,15 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise _expected(name, "an array of text", value)
     return tuple(value)
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _expected(name, "seconds", value)
+    # Python's JSON has numbers that compare with nothing, and integers that no float holds.
+    if not 0 <= value <= sys.float_info.max:
+        raise _expected(name, "seconds from 0 on", value)
+    return float(value)
 
 
 def _refuse_unknown(found: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
