@@ -398,6 +398,12 @@ class Aria2Seeder(ServerProcess):
         """Stop seeding a torrent; its files stay."""
         self._call("aria2.forceRemove", self._added.pop(torrent_key(torrent)))
 
+    def known_as(self, torrent: bytes) -> str:
+        """The hex info-hash that it takes a torrent for, of those that it fetches or seeds."""
+        status = self._call("aria2.tellStatus", self._added[info_hash(torrent)], ["infoHash"])
+        found: str = status["infoHash"]
+        return found
+
     def _is_seeder(self, gid: str) -> bool:
         status = self._call("aria2.tellStatus", gid)
         if status["status"] == "error":

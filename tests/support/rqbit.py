@@ -112,6 +112,10 @@ class Rqbit:
         except TimeoutError as error:
             raise SeederError(f"{error}: {self._stats(torrent)}") from None
 
+    def downloaded(self, torrent: bytes) -> int:
+        """Bytes that it has, by its own check."""
+        return int(self._stats(torrent)["downloaded_bytes"])
+
     def uploaded(self, torrent: bytes) -> int:
         """Payload bytes sent."""
         return int(self._stats(torrent)["uploaded_bytes"])
