@@ -244,22 +244,22 @@ def test_all_goes_over_ipv6(publishing: Publishing, tmp_path: Path, format_: str
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_peers_are_exchanged(publishing: Publishing, tmp_path: Path) -> None:
     """qBittorrent is told of a subscriber, and hears of the publisher from it: once a minute."""
-    publishing.publish(entries=FILES)
+    publishing.session["upload_limit"] = "20 kB/s"  # nobody is done before that
+    publishing.publish(entries={"big": 600 * PIECE})
     released(publishing.run("check-now"))
     seeding(publishing)
     torrent = publishing.torrent().read_bytes()
     with ExitStack() as stack:
         torsync = stack.enter_context(subscriber(tmp_path / "one", publishing))
         port = listening(torsync)
-        running(torsync)
+        torsync.start("run").wait_for_download(1)
         client = stack.enter_context(QBittorrent(exchange=True, deadline_s=DEADLINE_S))
         client.fetch(torrent, tmp_path / "got", peers=[(HOST, port)])
-        client.wait_until_complete(torrent)
         wait_until(
             lambda: f"{HOST}:{publishing.port}" in client.peers(torrent),
             "it knows the publisher",
-            deadline_s=200,
+            deadline_s=400,
         )
