@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import libtorrent as lt
 
 from torsync import __version__
+from torsync.swarm.peer_id import CLIENT_CODE
 
 if TYPE_CHECKING:
     from torsync.model.config import SessionConfig, SettingValue
@@ -36,7 +37,7 @@ def session_settings(config: SessionConfig) -> dict[str, SettingValue]:
     """Decide the settings of a session; what ``[session.settings]`` says comes last."""
     settings: dict[str, Any] = {
         "user_agent": f"torsync/{__version__} libtorrent/{lt.__version__}",
-        "peer_fingerprint": lt.generate_fingerprint("TS", *_version_numbers()),
+        "peer_fingerprint": lt.generate_fingerprint(CLIENT_CODE, *_version_numbers()),
         "listen_interfaces": ",".join(config.listen),
         "enable_dht": config.dht,
         "enable_lsd": config.lsd,
