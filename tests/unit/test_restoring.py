@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.trees import Content, tree_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.cli.trash import meant_paths
+from torsync.disk import syscalls
 from torsync.disk.tree import Tree
 from torsync.model.config import SubscriptionConfig
 from torsync.model.errors import NotInTrashError, TreeError
@@ -128,13 +129,13 @@ def test_a_path_is_never_absent_while_it_is_restored(
     site.put({"file": b"old"})
     write_tree(site.root, {"file": b"new"})
     seen = []
-    really = os.rename
+    really = syscalls.renameat2
 
-    def watched(*arguments: object, **options: object) -> None:
+    def watched(*arguments: Any) -> bool:
         seen.append((site.root / "file").read_bytes())
-        really(*arguments, **options)  # type: ignore[arg-type]
+        return really(*arguments)
 
-    monkeypatch.setattr(os, "rename", watched)
+    monkeypatch.setattr(syscalls, "renameat2", watched)
     site.restore("file")
     assert seen == [b"new"]
 
