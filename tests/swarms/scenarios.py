@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tests.support.netns import network
 from tests.support.trees import random_bytes
 from tests.swarms.swarm import PORT, RealSwarm
+from tests.swarms.watcher import Watcher
 from tests.swarms.wide import wide_network
+from torsync.model.metainfo import parse_metainfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,18 +161,29 @@ def one_alone(folder: Path, terms: Terms) -> Figures:
     return together(folder, replace(terms, subscribers=1))
 
 
-COPIES_BEFORE_LEAVING = 1.1
-"""One copy with its headers and its ``.torrent``, and what is on its way."""
+def publisher_leaves(folder: Path, terms: Terms) -> Figures:
+    """The publisher is killed as soon as the subscribers have one copy among them.
 
-
-def publisher_leaves(folder: Path, terms: Terms, copies: float = COPIES_BEFORE_LEAVING) -> Figures:
-    """The publisher is killed once it has sent a copy and super-seeding has done its work."""
-    terms = replace(terms, publication=(*terms.publication, ("super_seeding", True)))
-    with started(folder, terms) as swarm:
+    Somebody who sees what they have is one of the machines, so there is one more of these.
+    """
+    count = terms.subscribers
+    terms = replace(terms, subscribers=count + 1)
+    with started(folder, terms, begin=count) as swarm:
         release = swarm.release(content(terms.size_bytes))
-        swarm.wait_for_sent(release, round(copies * terms.size_bytes))
+        pieces = parse_metainfo(swarm.publishing.torrent().read_bytes()).num_pieces
+        peers = [(machine.address, PORT) for machine in swarm.machines[:count]]
+        with Watcher(swarm.machines[count], release.info_hash, pieces, peers) as watcher:
+            swarm.wait_for(release, until=watcher.has_seen_a_copy)
         swarm.publisher.kill()
-        return _figures(swarm, release, terms, terms.size_bytes, f"killed after {copies} copies")
+        swarm.look(release)
+        note = f"killed when {len(release.arrived_s)} had it all"
+        return _figures(swarm, release, replace(terms, subscribers=count), terms.size_bytes, note)
+
+
+def super_seeder_leaves(folder: Path, terms: Terms) -> Figures:
+    """The same with super-seeding (BEP 16)."""
+    publication = (*terms.publication, ("super_seeding", True))
+    return publisher_leaves(folder, replace(terms, publication=publication))
 
 
 def latecomers(folder: Path, terms: Terms) -> Figures:
@@ -259,6 +272,7 @@ SCENARIOS: dict[str, Callable[[Path, Terms], Figures]] = {
     "one-alone": one_alone,
     "together": together,
     "publisher-leaves": publisher_leaves,
+    "super-seeder-leaves": super_seeder_leaves,
     "latecomers": latecomers,
     "partition": partition,
     "only-call": only_call,

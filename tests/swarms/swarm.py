@@ -23,7 +23,7 @@ from tests.support.trees import assert_same_tree, write_tree
 from tests.swarms.any_tracker import AnyTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
@@ -164,13 +164,25 @@ class RealSwarm:
             ):
                 release.arrived_s[number] = time.monotonic()
 
-    def wait_for(self, release: Released, numbers: Iterable[int] | None = None) -> None:
-        """Return once subscribers have a release: some, or all that have begun."""
+    def wait_for(
+        self,
+        release: Released,
+        numbers: Iterable[int] | None = None,
+        *,
+        until: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Return once subscribers have a release: some, or all that have begun.
+
+        Args:
+            release: that they are to have.
+            numbers: the subscribers; None for all.
+            until: return as soon as this is so, too.
+        """
         wanted = set(self.subscribers if numbers is None else numbers)
 
         def have_it() -> bool:
             self.look(release)
-            return wanted <= release.arrived_s.keys()
+            return wanted <= release.arrived_s.keys() or until()
 
         try:
             wait_until(have_it, "all have the release", deadline_s=self._deadline_s)
@@ -182,12 +194,8 @@ class RealSwarm:
             raise AssertionError(f"{len(said)} do not have the release: {said}") from None
 
     def wait_for_sent(self, release: Released, count: int) -> None:
-        """Return once so many bytes have left the publisher since a release."""
-        wait_until(
-            lambda: self.sent_bytes(release) >= count,
-            f"the publisher has sent {count} bytes",
-            deadline_s=self._deadline_s,
-        )
+        """Return once so many bytes have left the publisher since a release, or all have it."""
+        self.wait_for(release, until=lambda: self.sent_bytes(release) >= count)
 
     def sent_bytes(self, release: Released) -> int:
         """What has left the publisher's link since a release, headers included."""
@@ -195,6 +203,7 @@ class RealSwarm:
 
     def assert_all_have_what_is_published(self) -> None:
         """Compare the trees of all that have begun, byte by byte."""
+        assert self.subscribers
         for number in self.subscribers:
             assert_same_tree(self._torsyncs[number].tree, self.publishing.content())
 
