@@ -81,7 +81,10 @@ class AddRequest:
 
 @dataclass(frozen=True, slots=True)
 class TorrentProgress:
-    """A moment's figures; sizes in bytes, rates in bytes per second."""
+    """A moment's figures; sizes in bytes, rates in bytes per second.
+
+    ``payload_useful`` is what was downloaded and not thrown away.
+    """
 
     bytes_done: int
     bytes_wanted: int
@@ -90,6 +93,7 @@ class TorrentProgress:
     download_rate: int
     upload_rate: int
     peers: int
+    payload_useful: int = 0
 
 
 @dataclass
@@ -259,6 +263,7 @@ class Torrent:
     def progress(self) -> TorrentProgress:
         """Ask for the current figures."""
         status = self._handle.status(0)
+        wasted = status.total_failed_bytes + status.total_redundant_bytes
         return TorrentProgress(
             bytes_done=status.total_wanted_done,
             bytes_wanted=status.total_wanted,
@@ -267,6 +272,7 @@ class Torrent:
             download_rate=status.download_payload_rate,
             upload_rate=status.upload_payload_rate,
             peers=status.num_peers,
+            payload_useful=status.total_payload_download - wasted,
         )
 
     def pieces(self) -> bytes:
