@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-from torsync.model.merkle import BLOCK_SIZE
-
-_LEAST_BYTES = 1024
-_LEAST_BYTES_PER_S = 30.0
-
 
 class Arrivals:
     """Tells silence from progress, over several rounds of one fetch.
 
-    What is thrown away is no progress, and neither are a few bytes now and then: one peer could
-    go on like that for ever.
+    Progress is a block (BEP 3) that was missing. What nobody asked for and what is thrown away
+    is none, and neither is a byte now and then: one peer could go on like that for ever.
     """
 
-    def __init__(self, patience_s: float | None, now_s: float) -> None:
-        """Begin a fetch.
-
-        Args:
-            patience_s: for how long less than 30 bytes per second count as silence; at most a
-                block (BEP 3) counts as such.
-            now_s: the time.
-        """
-        enough = _LEAST_BYTES_PER_S * patience_s if patience_s is not None else BLOCK_SIZE
-        self._enough_bytes = max(_LEAST_BYTES, min(enough, BLOCK_SIZE))
+    def __init__(self, now_s: float) -> None:
+        """Begin a fetch; ``now_s`` is the time."""
         self._moved_s = now_s
-        self._known_bytes = 0
+        self._known_bytes: int | None = None
 
     def begin_round(self) -> None:
-        """The torrent enters the session again: what arrives counts from zero."""
-        self._known_bytes = 0
+        """The torrent enters the session again, which is no progress."""
+        self._known_bytes = None
 
-    def look(self, useful_bytes: int, now_s: float) -> bool:
-        """Take note of what has arrived in this round and was not thrown away.
+    def look(self, bytes_done: int, now_s: float) -> bool:
+        """Take note of how many of the wanted bytes are there, in whole blocks.
 
         Returns:
-            Whether that is progress.
+            Whether there is progress. A piece that is thrown away makes them fewer.
         """
-        self._known_bytes = min(self._known_bytes, useful_bytes)
-        if useful_bytes - self._known_bytes < self._enough_bytes:
-            return False
-        self._known_bytes, self._moved_s = useful_bytes, now_s
-        return True
+        is_progress = self._known_bytes is not None and bytes_done > self._known_bytes
+        self._known_bytes = bytes_done
+        if is_progress:
+            self._moved_s = now_s
+        return is_progress
 
     def silent_s(self, now_s: float) -> float:
         """For how long there was no progress."""

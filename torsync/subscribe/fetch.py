@@ -136,7 +136,7 @@ class Fetcher:
             SwarmError: the torrent cannot go on, or nothing arrived for ``patience_s``.
             InterruptedByUserError: ``stopping`` said so.
         """
-        history = _Rounds(Arrivals(self._patience_s, time.monotonic()))
+        history = _Rounds(Arrivals(time.monotonic()))
         while not self._fetch_once(request, goal, outcome, check, history):
             have = either(request.have, outcome.have)
             history.begin_next(brought_pieces=have != request.have)
@@ -217,7 +217,7 @@ class Fetcher:
             check()
             now = time.monotonic()
             progress = torrent.progress()
-            if arrivals.look(progress.payload_useful, now):
+            if arrivals.look(progress.bytes_done, now):
                 reminded = now - _REMIND_S + _QUIET_S
             meter.show(progress, now)
             tell_failures(self._voice, torrent)

@@ -81,10 +81,7 @@ class AddRequest:
 
 @dataclass(frozen=True, slots=True)
 class TorrentProgress:
-    """A moment's figures; sizes in bytes, rates in bytes per second.
-
-    ``payload_useful`` is what was downloaded and not thrown away.
-    """
+    """A moment's figures; sizes in bytes, rates in bytes per second."""
 
     bytes_done: int
     bytes_wanted: int
@@ -93,7 +90,6 @@ class TorrentProgress:
     download_rate: int
     upload_rate: int
     peers: int
-    payload_useful: int = 0
 
 
 @dataclass
@@ -263,7 +259,6 @@ class Torrent:
     def progress(self) -> TorrentProgress:
         """Ask for the current figures."""
         status = self._handle.status(0)
-        wasted = status.total_failed_bytes + status.total_redundant_bytes
         return TorrentProgress(
             bytes_done=status.total_wanted_done,
             bytes_wanted=status.total_wanted,
@@ -272,7 +267,6 @@ class Torrent:
             download_rate=status.download_payload_rate,
             upload_rate=status.upload_payload_rate,
             peers=status.num_peers,
-            payload_useful=status.total_payload_download - wasted,
         )
 
     def pieces(self) -> bytes:
