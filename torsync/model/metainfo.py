@@ -75,7 +75,7 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
         _refuse("it lists no files")
     _check_total(size, piece_length)
     return Manifest(
-        name=label(info.get(b"name")),
+        name=label(_in_utf8(info, b"name")),
         info_hash_v1=hash_v1 if has_v1 else None,
         info_hash_v2=hash_v2 if has_v2 else None,
         piece_length=piece_length,
@@ -121,7 +121,7 @@ def _formats(info: _Dict) -> tuple[bool, bool]:
 
 def _parse_v1(info: _Dict, checker: NameChecker) -> tuple[list[FileEntry], int]:
     if b"files" not in info:
-        entry = _file_entry(info, checker.path([info.get(b"name")]), 0, checker)
+        entry = _file_entry(info, checker.path([_in_utf8(info, b"name")]), 0, checker)
         return [entry], entry.size
     listed = info[b"files"]
     if not isinstance(listed, list):
@@ -134,10 +134,23 @@ def _parse_v1(info: _Dict, checker: NameChecker) -> tuple[list[FileEntry], int]:
         if b"attr" in raw and b"p" in _attributes(raw):
             offset += _size(raw, "a pad file")
             continue
-        entry = _file_entry(raw, checker.path(raw.get(b"path")), offset, checker)
+        path = _in_utf8(raw, b"path") if b"path.utf-8" in raw else raw.get(b"path")
+        entry = _file_entry(raw, checker.path(path), offset, checker)
         files.append(entry)
         offset += entry.size
     return files, offset
+
+
+def _in_utf8(raw: _Dict, key: bytes) -> object:
+    """A name or path; of one in another encoding, what old programs put beside it in UTF-8."""
+    found = raw.get(key)
+    try:
+        for name in found if isinstance(found, list) else [found]:
+            if isinstance(name, bytes):
+                name.decode()
+    except UnicodeDecodeError:
+        return raw.get(key + b".utf-8", found)
+    return found
 
 
 def _v1_hashes(info: _Dict, size: int, piece_length: int) -> bytes:

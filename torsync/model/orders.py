@@ -56,8 +56,8 @@ class Terms:
         """
         _refuse_unknown(found, ("patience_s", "allowed", "again"), "the terms of an order")
         patience_s = found.get("patience_s")
-        if patience_s is not None and not _is_duration(patience_s):
-            raise _expected("patience_s", "seconds, or nothing", patience_s)
+        if patience_s is not None:
+            patience_s = _seconds("patience_s", patience_s)
         names = _texts("allowed", found.get("allowed", []))
         for name in names:
             if name not in ALLOWABLE:
@@ -222,8 +222,7 @@ def order_from_json(found: Mapping[str, Any]) -> Order:
         if isinstance(default, tuple):
             value = _texts(name, value)
         elif isinstance(default, float):
-            if not _is_duration(value):
-                raise _expected(name, "a number", value)
+            value = _seconds(name, value)
         elif not isinstance(value, type(default)):
             raise _expected(name, type(default).__name__, value)
         elif isinstance(value, str) and not _is_text(value):
@@ -238,17 +237,21 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _expected(name, "seconds", value)
+    # JSON as Python reads it has numbers that compare with nothing, and endless ones.
+    if not 0 <= value <= _LONGEST_S:
+        raise _expected(name, "seconds from 0 on", value)
+    return float(value)
+
+
 def _is_text(value: object) -> bool:
     """Whether it is text that the system takes: names that are not UTF-8 have surrogates."""
     try:
         return isinstance(value, str) and b"\0" not in value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return False
-
-
-def _is_duration(value: object) -> bool:
-    """Whether it is a number of seconds; JSON as Python reads it has others, and endless ones."""
-    return type(value) in {int, float} and 0 <= value <= _LONGEST_S  # type: ignore[operator]
 
 
 def _refuse_unknown(found: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:

@@ -263,7 +263,11 @@ class Overview:
             from torsync.model.patterns import selector  # noqa: PLC0415 - the same
             from torsync.model.selection import selected_bytes, unselected_files  # noqa: PLC0415 - the same
 
-            manifest = parse_metainfo(body)
+            try:
+                manifest = parse_metainfo(body)
+            except ManifestError:  # it was stored by a version that refused less
+                report.release = synced[:12]
+                return
             report.release, report.info_hash = manifest.name, manifest.info_hash
             unselected = unselected_files(manifest, selector(config.select))
             report.files = len(manifest.files) - len(unselected)
