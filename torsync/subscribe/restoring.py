@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torsync.disk.tree import doing
 from torsync.model.config import CleanMode
-from torsync.model.errors import NotInTrashError, TreeError
+from torsync.model.errors import ManifestError, NotInTrashError, TreeError
 from torsync.model.names import is_private
 from torsync.model.patterns import matcher
 from torsync.model.retention import Trashed, versions_of
@@ -121,7 +121,10 @@ def replaced_again(config: SubscriptionConfig, state: TreeState, paths: Iterable
     body = state.load_body(state.synced) if state.synced else None
     if body is None:
         return []
-    listed = parse_metainfo(body).by_path
+    try:
+        listed = parse_metainfo(body).by_path
+    except ManifestError:  # it was stored by a version that refused less
+        return []
     keep = matcher(config.keep)
     mirrors = config.clean is CleanMode.MIRROR
     return [path for path in paths if (mirrors or path in listed) and not keep(path)]
