@@ -160,6 +160,7 @@ def _race(updates: Updates, outside: Path, rounds: int, seed: int) -> None:
         ("verify", "--clean", "--repair"),
         ("rollback", "pack"),
         ("trash", "restore", "pack", "a/one"),
+        ("apply", "pack"),
         ("publish", updates.tree, "-o", updates.folder.parent / "raced.torrent"),
     ]
     choose = random.Random(seed)
@@ -167,7 +168,9 @@ def _race(updates: Updates, outside: Path, rounds: int, seed: int) -> None:
         command = commands[number % len(commands)]
         with racing(updates.tree, outside, choose.randrange(2**32)):
             outcome = updates.torsync.run(*command, timeout_s=240)
-        assert outcome.exit_code in {0, 1, 4, 5}, (command, outcome.stderr)
+        # There may be no release to go back to, if the last command did.
+        usual = {0, 1, 4, 5} | ({2} if command[0] == "rollback" else set())
+        assert outcome.exit_code in usual, (command, outcome.stderr)
         assert what_is_outside(outside) == before, command
     clear_up(updates.tree)
     updates.torsync.run("apply", "pack")  # after a rollback
@@ -183,7 +186,7 @@ def _race(updates: Updates, outside: Path, rounds: int, seed: int) -> None:
 def test_nothing_outside_changes_while_another_process_swaps_files_for_links(
     updates: Updates, tmp_path: Path
 ) -> None:
-    _race(updates, precious(tmp_path), rounds=5, seed=1)
+    _race(updates, precious(tmp_path), rounds=6, seed=1)
 
 
 @pytest.mark.long
