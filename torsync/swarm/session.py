@@ -6,6 +6,7 @@ import secrets
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import bencode2
@@ -27,6 +28,7 @@ from torsync.swarm.events import (
 )
 from torsync.swarm.held_web_seeds import HeldWebSeeds, host_of
 from torsync.swarm.memory import return_freed_memory
+from torsync.swarm.openers import free_openers
 from torsync.swarm.settings import session_settings
 from torsync.swarm.share import PEER_ID_SIZE, Share
 from torsync.swarm.torrent import AddRequest, Torrent
@@ -117,6 +119,7 @@ class Swarm:
                 share,
                 waiting,
                 claimed=frozenset(parameters.unfinished_pieces),
+                free_openers=partial(free_openers, request.save_path, request.paths),
             )
             self._torrents[key] = torrent
         return torrent
