@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
 from torsync.model.metainfo_notes import trackers, web_seeds
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
+from torsync.swarm.calling import Calling
 from torsync.swarm.claims import claims_to_make
 from torsync.swarm.events import (
     AlertsDropped,
@@ -73,6 +75,7 @@ class Swarm:
         except (RuntimeError, KeyError, TypeError) as error:
             raise SwarmError(f"libtorrent refused its settings: {error}") from error
         _limit_local_peers_too(self._session)
+        self._calling = Calling(self._call_by_utp, config.settings)
         self._drain = threading.Thread(target=self._drain_alerts, name="alerts", daemon=True)
         self._drain.start()
 
@@ -100,6 +103,7 @@ class Swarm:
         with self._lock:
             if key in self._torrents:
                 raise DuplicateTorrentError(f"the session already holds the torrent {key.hex()}")
+            self._calling.added(time.monotonic())
             try:
                 handle = self._session.add_torrent(parameters)
             except RuntimeError as error:
@@ -147,6 +151,9 @@ class Swarm:
         for torrent in gone:
             torrent.tell(Removed())
 
+    def _call_by_utp(self, allowed: bool) -> None:
+        self._session.apply_settings({"enable_outgoing_utp": allowed})
+
     def _take_out(self, handle: lt.torrent_handle) -> None:
         if not self._closing.is_set():
             self._session.remove_torrent(handle)
@@ -155,6 +162,8 @@ class Swarm:
         """Take in alerts to the end; if that fails, nobody shall wait for one in vain."""
         try:
             while not self._closing.is_set():
+                with self._lock:
+                    self._calling.look(time.monotonic())
                 if self._session.wait_for_alert(_ALERT_WAIT_MS) is None:
                     continue
                 for alert in self._session.pop_alerts():
