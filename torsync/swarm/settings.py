@@ -67,6 +67,9 @@ def session_settings(config: SessionConfig) -> dict[str, SettingValue]:
         "initial_picker_threshold": 0,
         # A super-seeder goes on only when it hears what became of a piece; see ``Swarm.add``.
         "send_redundant_have": True,
+        # An honest peer that had a part in a wrong piece would only be asked for pieces that nobody
+        # else has begun: with the liar silent and the honest one alone, for nothing any more.
+        "use_parole_mode": False,
         "min_reconnect_time": 2,
         "tick_interval": 100,
         "stop_tracker_timeout": 1,

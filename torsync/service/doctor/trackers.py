@@ -174,7 +174,8 @@ def read_answer(body: bytes) -> Announced:
     )
     peers = 0
     for key, size in ((b"peers", 6), (b"peers6", 18)):
-        listed = found.get(key, b"")
-        peers += len(listed) // (size if isinstance(listed, bytes) else 1)
+        listed = found.get(key)
+        if isinstance(listed, (bytes, list)):
+            peers += len(listed) // (size if isinstance(listed, bytes) else 1)
     # The one that asks has been counted.
     return Announced(seeds, max(0, leechers - 1) if leechers >= 0 else -1, peers)
