@@ -281,6 +281,7 @@ def test_librqbit_uses_no_web_seeds(
     rqbit.remove(torrent)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("format_", ["v1", "hybrid"])
 def test_a_bare_libtorrent_fetches_all_of_it_from_the_feed_alone(
     published: Published, tmp_path: Path, format_: str

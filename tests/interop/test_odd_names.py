@@ -36,7 +36,7 @@ def publishing(tmp_path: Path) -> Iterator[Publishing]:
         yield program
 
 
-@pytest.mark.parametrize("format_", ["v1", "hybrid"])
+@pytest.mark.parametrize("format_", ["v1", pytest.param("hybrid", marks=pytest.mark.long)])
 def test_files_of_odd_names_come_from_the_feed_alone(
     publishing: Publishing, tmp_path: Path, format_: str
 ) -> None:
