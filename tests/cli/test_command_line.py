@@ -45,7 +45,7 @@ def test_what_no_command_understands_is_a_mistake_of_usage(
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["check-now", "maps"], "'maps' is a publication", "there are: pack"),
+        (["verify", "maps"], "'maps' is a publication", "there are: pack"),
         (["verify", "other"], "no subscription or publication 'other'", "pack, maps"),
         (["status", "other"], "no subscription or publication 'other'", "pack, maps"),
     ],
