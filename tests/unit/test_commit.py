@@ -580,6 +580,22 @@ def test_a_file_written_to_right_after_it_was_placed_is_not_vouched_for(
     assert outcome.rows["new"].digest == ""
 
 
+def test_a_file_that_is_removed_right_after_it_was_placed_is_no_failure_and_in_no_ledger(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": LONG, "stays": b"1"})
+    rename = Commit._rename_into_place
+
+    def rename_and_remove(self: Commit, placed: Placed, there: DiskEntry | None) -> None:
+        rename(self, placed, there)
+        (site.root / placed.path).unlink()
+
+    monkeypatch.setattr(Commit, "_rename_into_place", rename_and_remove)
+    done = site.update({"moved": dated(LONG, 1000), "new": b"2", "stays": b"1"})
+    assert (done.outcome.moved, done.outcome.fetched) == (["moved"], ["new"])
+    assert done.outcome.rows == {}
+
+
 # --- readers --------------------------------------------------------------------------------
 
 _READ = """
