@@ -20,14 +20,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Of "a" the first piece changes; "b" stays, and shares its first piece with the end of "a" and its
-# last one with "c", which changes; "d" is new.
+# last one with "c", which changes; "d" is new; of "e" the second piece changes; "f" stays.
+TAIL = random_bytes(PIECE, "tail")
 OLD = {
     "a": P[0] + P[1] + P[2][:HALF],
     "b": P[2][HALF:] + P[3] + P[4][:HALF],
     "c": P[4][HALF:],
+    "e": P[9] + random_bytes(PIECE, "old") + TAIL,
+    "f": random_bytes(PIECE, "f"),
 }
-NEW = {**OLD, "a": P[5] + OLD["a"][PIECE:], "c": P[6][HALF:], "d": P[7] + P[8]}
-A, B, C, D = range(4)
+NEW = {
+    "a": P[5] + OLD["a"][PIECE:],
+    "b": OLD["b"],
+    "c": P[6][HALF:],
+    "d": P[7] + P[8],
+    "e": P[9] + random_bytes(PIECE, "new") + TAIL,
+    "f": OLD["f"],
+}
+A, B, C, D, E, F = range(6)
+IN_TREE = [1, 7, 9, 10]
 
 
 class Left:
@@ -37,13 +48,15 @@ class Left:
         self.bench = Bench(folder / "tree", v1)
         self.plan = self.bench.plan(OLD, NEW)
         actions = [planned.action for planned in self.plan.files]
-        assert actions == [Action.PATCH, Action.KEEP, Action.FETCH, Action.FETCH]
+        keep, fetch, patch = Action.KEEP, Action.FETCH, Action.PATCH
+        assert actions == [patch, keep, fetch, fetch, patch, keep]
         self.stage = self.bench.stage(self.plan)
         self.stage.prepare()
         self.placement = place_for_fetch(self.plan)
-        assert self.placement.places == (Place.STAGE, Place.SCRATCH, Place.STAGE, Place.STAGE)
-        assert list(self.placement.have) == [0, 1, 0, 0, 0, 0, 0]
-        assert list(self.plan.good) == [0, 1, 1, 1, 0, 0, 0]
+        stage = Place.STAGE
+        assert self.placement.places == (stage, Place.SCRATCH, stage, stage, stage, Place.TREE)
+        assert list(self.placement.have) == [0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 1]
+        assert list(self.plan.good) == [0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 1]
         self.record = ""
         self.hashed: list[list[int]] = []
 
@@ -58,10 +71,16 @@ class Left:
         self.record = self.stage.record(pieces).dump()
 
     def take_over(self) -> list[int]:
-        """The pieces that are claimed; ``hashed`` has what was read for that."""
+        """The pieces that are claimed besides those that the tree has, but for lost ones.
+
+        ``hashed`` has what was read for that.
+        """
         leftovers = Leftovers(self.stage, self.plan, record=self.record, hash_pieces=self._hash)
         have = leftovers.take_over(self.placement)
-        return [piece for piece, is_here in enumerate(have) if is_here]
+        assert len(have) == self.plan.wanted.num_pieces
+        claimed = {piece for piece, is_here in enumerate(have) if is_here}
+        assert claimed >= {*IN_TREE}
+        return sorted(claimed - {*IN_TREE})
 
     def _hash(self, placement: Placement, pieces: list[int]) -> HashedPieces:
         self.hashed.append(pieces)
@@ -80,13 +99,13 @@ def left(tmp_path: Path) -> Iterator[Left]:
 
 
 def test_an_empty_stage_gives_what_the_tree_has(left: Left) -> None:
-    assert left.take_over() == [1]
+    assert left.take_over() == []
     assert left.hashed == []
 
 
 def test_without_a_record_the_pieces_of_what_is_there_are_hashed(left: Left) -> None:
     left.put(D, NEW["d"][: PIECE + HALF] + random_bytes(HALF, "unfinished"))
-    assert left.take_over() == [1, 5]
+    assert left.take_over() == [5]
     assert left.hashed == [[5, 6]], "in order, and of the file that is there"
     assert left.names() == [str(D)]
 
@@ -95,7 +114,7 @@ def test_what_the_record_has_is_right_without_reading_it(left: Left) -> None:
     left.put(A, NEW["a"])
     left.put(D, NEW["d"])
     left.note(0, 1, 6)
-    assert left.take_over() == [0, 1, 6]
+    assert left.take_over() == [0, 6]
     assert left.hashed == []
 
 
@@ -103,7 +122,7 @@ def test_a_record_is_nothing_once_a_staged_file_was_written_to(left: Left) -> No
     path = left.put(D, NEW["d"])
     left.note(5, 6)
     edit_in_place(path)
-    assert left.take_over() == [1, 6]
+    assert left.take_over() == [6]
     assert left.hashed == [[5, 6]]
 
 
@@ -113,15 +132,15 @@ def test_a_record_of_another_release_is_nothing(left: Left) -> None:
     record = StagedRecord.load(left.record)
     assert record is not None
     left.record = StagedRecord("another", record.have, record.files).dump()
-    assert left.take_over() == [1, 5, 6]
+    assert left.take_over() == [5, 6]
 
 
 def test_what_is_of_no_use_now_is_removed(left: Left) -> None:
     left.put(D, NEW["d"])
     folder = left.bench.tree.root / left.stage.folder
-    for name in (str(B), "99", "note"):
+    for name in (str(B), str(F), "99", "note"):
         (folder / name).write_bytes(b"left")
-    assert left.take_over() == [1, 5, 6]
+    assert left.take_over() == [5, 6]
     assert left.names() == [str(D)]
     left.put(D, b"")
     (folder / "99").write_bytes(b"left")
@@ -133,10 +152,10 @@ def test_a_piece_of_two_files_is_right_only_if_both_are_staged(left: Left) -> No
     """The other one may have been edited in the tree since."""
     left.put(C, NEW["c"])
     left.note(4)
-    assert left.take_over() == [1]
+    assert left.take_over() == []
     left.put(B, bytes(PIECE + HALF) + OLD["b"][-HALF:])
     left.note(4)
-    assert left.take_over() == [1, 4]
+    assert left.take_over() == [4]
     assert left.hashed == []
 
 
@@ -146,7 +165,14 @@ def test_a_clone_that_lacks_what_the_tree_has_is_made_anew(left: Left, has_recor
     left.put(D, NEW["d"])
     if has_record:
         left.note(0, 5, 6)
-    assert left.take_over() == [1, 5, 6], "the first piece is in the clone that is gone"
+    assert left.take_over() == [5, 6], "the first piece is in the clone that is gone"
+    assert left.names() == [str(D)]
+
+
+def test_a_clone_in_the_middle_that_is_wrong_leaves_the_others_as_they_are(left: Left) -> None:
+    left.put(D, NEW["d"])
+    left.put(E, bytes(PIECE) + NEW["e"][PIECE:])
+    assert left.take_over() == [5, 6]
     assert left.names() == [str(D)]
 
 
@@ -154,8 +180,9 @@ def test_a_clone_is_compared_with_its_source_where_a_neighbour_keeps_it_from_bei
     left: Left,
 ) -> None:
     left.put(A, NEW["a"])
-    assert left.take_over() == [0, 1]
+    assert left.take_over() == [0]
     assert left.names() == [str(A)]
+    assert left.hashed == [[0, 1]]
     left.put(A, NEW["a"][:-1] + b"!")
-    assert left.take_over() == [1]
+    assert left.take_over() == []
     assert left.names() == []
