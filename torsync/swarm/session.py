@@ -8,11 +8,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+import bencode2
 import libtorrent as lt
 
 from torsync.model.errors import ManifestError, SwarmError, TreeError
 from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo import MAX_PIECES
+from torsync.model.metainfo_notes import trackers, web_seeds
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
 from torsync.swarm.claims import claims_to_make
 from torsync.swarm.events import (
@@ -278,6 +280,7 @@ def _parameters(
     return_freed_memory()
     if parameters.ti is None:
         raise ManifestError("libtorrent finds no info dictionary in it")
+    _drop_unreadable_urls(parameters, request)
     if len(request.have) != parameters.ti.num_pieces():
         raise ManifestError(
             f"libtorrent reads {parameters.ti.num_pieces()} pieces, torsync {len(request.have)}"
@@ -299,14 +302,26 @@ def _parameters(
     if request.upload_only:
         parameters.flags |= lt.torrent_flags.upload_mode
     parameters.peers = list(request.peers)
-    web_seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
+    seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
     held = {
         url: request.web_seed_machines[host_of(url)]
-        for url in web_seeds
+        for url in seeds
         if host_of(url) in request.web_seed_machines and url not in request.web_seeds
     }
-    parameters.url_seeds = [url for url in web_seeds if url not in held]
+    parameters.url_seeds = [url for url in seeds if url not in held]
     return parameters, held
+
+
+def _drop_unreadable_urls(parameters: lt.add_torrent_params, request: AddRequest) -> None:
+    """Leave out trackers and web seeds that are not UTF-8; the binding can read all or none."""
+    try:
+        _readable = parameters.trackers, parameters.url_seeds
+    except UnicodeDecodeError:
+        outer = bencode2.bdecode(request.metainfo())
+        tiers = [(url, tier) for tier, urls in enumerate(trackers(outer)) for url in urls]
+        parameters.trackers = [url for url, _tier in tiers]
+        parameters.tracker_tiers = [tier for _url, tier in tiers]
+        parameters.url_seeds = list(web_seeds(outer))
 
 
 def _renamed(layout: lt.file_storage, request: AddRequest) -> dict[int, str]:

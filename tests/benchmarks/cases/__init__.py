@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["CASES", "Options", "run_cases"]
 
 CASES = (
-    "first-sync-large",
-    "first-sync-small",
+    "first-sync",
     "nothing-changed",
+    "verify-many",
     "update-large",
     "update-8g",
     "staged-in-place",

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     Write = Callable[[Path], tuple[Path, Path]]
 
-_FINDERS = (DeltaRsync(), Casync(), Casync(16), MirroringLibtorrent())
+_FINDERS = (DeltaRsync(), Casync())
+_MORE_FINDERS = (Casync(16), MirroringLibtorrent())
 _INSERTED = 1024**3
 _ZIP_MEMBERS, _ROWS, _LOG = 1_200, 88_000, 20_000_000
 # Content that chunks of 4 KiB leave to be fetched in blocks of 16 KiB, and their hints at 12 bytes.
@@ -71,7 +72,9 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
     if "insert-1g" in wanted:
         write = partial(write_insertion, size=options.scaled(_INSERTED))
         goals = options.goals(MB_fetched=_INSERTED_MOST_MB, ratio=_MOST_TIMES_COPYING)
-        others = (Copy(), SyncedCopy(), DeltaRsync(), Casync())
+        # Of 1 GiB, cutting and compressing two releases takes casync minutes.
+        slow = (SyncedCopy(), Casync()) if options.all else ()
+        others = (Copy(), DeltaRsync(), *slow)
         rows += _case("insert-1g", write, options, goals, others, reference=Copy.name)
     for case, write in _others(options):
         if case.partition(",")[0] in wanted:
@@ -93,7 +96,8 @@ def _others(options: Options) -> list[tuple[str, Write]]:
 
 
 def _contestants(options: Options, others: Sequence[Contestant] = _FINDERS) -> list[Contestant]:
-    return chosen((*others, Torsync(), TorsyncInPlace(), TorsyncUnhinted()), options)
+    more = (*_MORE_FINDERS, TorsyncInPlace()) if options.all else ()
+    return chosen((*others, Torsync(), TorsyncUnhinted(), *more), options)
 
 
 def _case(
@@ -117,7 +121,7 @@ def _case(
             (row, partial(work.update, row, one, old, new))
             for row, one in zip(rows, contestants, strict=True)
         ]
-        take_turns(turns, options.repeat)
+        take_turns(turns, options.repeat, options)
         judge(rows, reference=reference, goals={Torsync.name: goals})
         rsync = next((row for row in rows if row.contestant == DeltaRsync.name), None)
         torrent = len(work.published(Torsync(), new).torrent)
