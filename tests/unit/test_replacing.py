@@ -51,13 +51,39 @@ def test_what_came_where_nothing_was_stays_and_is_told(tree: Tree, trash: Trash)
     assert tree_bytes(tree.root) == {"a": b"mine", "b": b"new"}
 
 
+def test_folders_on_the_way_are_made(tree: Tree, trash: Trash) -> None:
+    assert put_in_place(tree, trash, HELD, "x/y/a", None)
+    assert tree_bytes(tree.root) == {"x/y/a": b"new"}
+
+
+@pytest.mark.parametrize("exchanges", [False, True])
+@pytest.mark.parametrize("saves", [False, True])
 @pytest.mark.parametrize("released", [False, True])
-def test_what_was_there_goes_to_the_trash(tree: Tree, trash: Trash, released: bool) -> None:
+def test_what_was_there_goes_to_the_trash_if_it_has_no_other_name(
+    tree: Tree,
+    trash: Trash,
+    monkeypatch: pytest.MonkeyPatch,
+    released: bool,
+    saves: bool,
+    exchanges: bool,
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(replacing, "exchange", lambda *_names: False)
     write_tree(tree.root, {"a": b"old"})
-    assert put_in_place(tree, trash, HELD, "a", tree.stat("a"), released=released)
+    assert put_in_place(tree, trash, HELD, "a", tree.stat("a"), saves=saves, released=released)
     assert tree_bytes(tree.root) == {"a": b"new"}
-    assert trashed(tree, "stamp-release" if released else "stamp") == {"a": b"old"}
+    saved = {"a": b"old"} if saves else {}
+    assert trashed(tree, "stamp-release") == (saved if released else {})
+    assert trashed(tree) == ({} if released else saved)
     assert not (tree.root / HELD).exists()
+
+
+def test_a_folder_is_never_replaced(tree: Tree, trash: Trash) -> None:
+    write_tree(tree.root, {"a/mine": b"mine"})
+    with pytest.raises(IsADirectoryError):
+        put_in_place(tree, trash, HELD, "a", tree.stat("a"), saves=False)
+    assert tree_bytes(tree.root) == {"a/mine": b"mine"}
+    assert (tree.root / HELD).read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("saves", [False, True])
