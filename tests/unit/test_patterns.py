@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from torsync.model.patterns import selector
+from torsync.model.patterns import matcher, selector
 
 PACK = ("readme", "textures/a", "textures/4k/a", "textures/4k/b.esp", "d/textures/z", "d/x.esp")
 
@@ -15,8 +15,10 @@ def selected(*patterns: str) -> set[str]:
     return {path for path in PACK if select(path)}
 
 
-def test_no_patterns_select_everything() -> None:
+def test_no_patterns_select_everything_and_match_nothing() -> None:
     assert selector([]) is None
+    assert not matcher([])("a")
+    assert matcher(["a"])("a")
 
 
 @pytest.mark.parametrize(
