@@ -231,7 +231,7 @@ def test_a_file_that_is_written_to_in_the_trash_is_not_taken_for_the_old_release
                 held.flush()
 
             def is_after(call: Strike) -> bool:
-                return call.name == "rmdir"
+                return call.name == "rmdir" and call.arguments[0] == "gone"
 
             with nth_call(0, write, of=is_after) as struck:
                 scene.check_now()

@@ -28,6 +28,7 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4000
 MAX_DEPTH = 100
 MAX_FOLDER_CHARACTERS = 64 * 1024**2
+MAX_PATH_CHARACTERS = 128 * 1024**2
 _UNCUT_BYTES = 240
 _SHOWN_CHARACTERS = 160
 _MOST_PASSED = 1000  # names that are worth remembering come early: those of folders
@@ -47,6 +48,7 @@ class NameChecker:
         self._passed: dict[bytes, str] = {}
         self._above: list[bytes] = []  # the folder of the last path, and what it came to
         self._folder = ""
+        self._characters = 0  # of all paths: a file tree of a megabyte can list gigabytes of them
 
     def path(self, raw: object, *, of: str = "") -> str:
         """Decode and join the components of one path.
@@ -66,6 +68,11 @@ class NameChecker:
             path = self._whole_path(raw, of)
         if _is_too_long(path):
             raise ManifestError(f"{of}{shown_path(path)} is longer than {MAX_PATH_BYTES} bytes")
+        self._characters += len(path)
+        if self._characters > MAX_PATH_CHARACTERS:
+            raise ManifestError(
+                f"the paths of its files have more than {MAX_PATH_CHARACTERS} characters"
+            )
         return path
 
     def _whole_path(self, raw: object, of: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import bencode2
@@ -15,6 +17,7 @@ from torsync.model.errors import ManifestError, SwarmError, TreeError
 from torsync.model.events import EventSink, Level, Notice, discard
 from torsync.model.metainfo_notes import trackers, web_seeds
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
+from torsync.swarm.calling import Calling
 from torsync.swarm.claims import claims_to_make
 from torsync.swarm.events import (
     AlertsDropped,
@@ -27,6 +30,7 @@ from torsync.swarm.events import (
 from torsync.swarm.held_web_seeds import HeldWebSeeds, host_of
 from torsync.swarm.loading import PAD, load
 from torsync.swarm.memory import return_freed_memory
+from torsync.swarm.openers import free_openers
 from torsync.swarm.settings import session_settings
 from torsync.swarm.share import PEER_ID_SIZE, Share
 from torsync.swarm.torrent import AddRequest, Torrent
@@ -70,6 +74,7 @@ class Swarm:
         except (RuntimeError, KeyError, TypeError) as error:
             raise SwarmError(f"libtorrent refused its settings: {error}") from error
         _limit_local_peers_too(self._session)
+        self._calling = Calling(self._call_by_utp, config.settings)
         self._drain = threading.Thread(target=self._drain_alerts, name="alerts", daemon=True)
         self._drain.start()
 
@@ -97,6 +102,7 @@ class Swarm:
         with self._lock:
             if key in self._torrents:
                 raise DuplicateTorrentError(f"the session already holds the torrent {key.hex()}")
+            self._calling.added(time.monotonic())
             try:
                 handle = self._session.add_torrent(parameters)
             except RuntimeError as error:
@@ -116,6 +122,7 @@ class Swarm:
                 share,
                 waiting,
                 claimed=frozenset(parameters.unfinished_pieces),
+                free_openers=partial(free_openers, request.save_path, request.paths),
             )
             self._torrents[key] = torrent
         return torrent
@@ -143,6 +150,9 @@ class Swarm:
         for torrent in gone:
             torrent.tell(Removed())
 
+    def _call_by_utp(self, allowed: bool) -> None:
+        self._session.apply_settings({"enable_outgoing_utp": allowed})
+
     def _take_out(self, handle: lt.torrent_handle) -> None:
         if not self._closing.is_set():
             self._session.remove_torrent(handle)
@@ -151,6 +161,8 @@ class Swarm:
         """Take in alerts to the end; if that fails, nobody shall wait for one in vain."""
         try:
             while not self._closing.is_set():
+                with self._lock:
+                    self._calling.look(time.monotonic())
                 if self._session.wait_for_alert(_ALERT_WAIT_MS) is None:
                     continue
                 for alert in self._session.pop_alerts():
