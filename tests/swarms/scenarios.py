@@ -43,8 +43,8 @@ class Terms:
 
     subscribers: int = 8
     size_bytes: int = 100_000_000
-    uplink_mbit: float = 40
-    line_mbit: float = 80
+    uplink_mbit: float = 16
+    line_mbit: float = 32
     deadline_s: float = 400
     settings: tuple[tuple[str, Any], ...] = ()
     tracker: bool = True
