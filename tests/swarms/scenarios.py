@@ -187,7 +187,10 @@ def super_seeder_leaves(folder: Path, terms: Terms) -> Figures:
 
 
 def latecomers(folder: Path, terms: Terms) -> Figures:
-    """Half of them come when the others have half of it; time counts from then on."""
+    """Half of them are started when the publisher has sent half of it to the others.
+
+    What its line can carry beside the others' lines goes to the late ones: it sends more.
+    """
     half = terms.subscribers // 2
     with started(folder, terms, begin=half) as swarm:
         release = swarm.release(content(terms.size_bytes))
