@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import libtorrent as lt
 
 from torsync import __version__
+from torsync.swarm.peer_id import CLIENT_CODE
 
 if TYPE_CHECKING:
     from torsync.model.config import SessionConfig, SettingValue
@@ -36,7 +37,7 @@ def session_settings(config: SessionConfig) -> dict[str, SettingValue]:
     """Decide the settings of a session; what ``[session.settings]`` says comes last."""
     settings: dict[str, Any] = {
         "user_agent": f"torsync/{__version__} libtorrent/{lt.__version__}",
-        "peer_fingerprint": lt.generate_fingerprint("TS", *_version_numbers()),
+        "peer_fingerprint": lt.generate_fingerprint(CLIENT_CODE, *_version_numbers()),
         "listen_interfaces": ",".join(config.listen),
         "enable_dht": config.dht,
         "enable_lsd": config.lsd,
@@ -69,6 +70,9 @@ def session_settings(config: SessionConfig) -> dict[str, SettingValue]:
         "initial_picker_threshold": 0,
         # A super-seeder goes on only when it hears what became of a piece; see ``Swarm.add``.
         "send_redundant_have": True,
+        # An honest peer that had a part in a wrong piece would only be asked for pieces that nobody
+        # else has begun: with the liar silent and the honest one alone, for nothing any more.
+        "use_parole_mode": False,
         "min_reconnect_time": 2,
         "tick_interval": 100,
         "stop_tracker_timeout": 1,
