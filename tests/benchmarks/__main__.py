@@ -9,19 +9,23 @@ import tempfile
 import time
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import report
 from tests.benchmarks.caches import way_to_empty
-from tests.benchmarks.cases import CASES, Options, run_cases
+from tests.benchmarks.cases import CASES, Options, default_cases, run_cases
 from tests.benchmarks.machine import describe_machine, find_versions, now
 from tests.benchmarks.measure import REPOSITORY
 from tests.benchmarks.publisher import FORMATS
 from tests.benchmarks.summary import format_summary, put_summary
 from tests.benchmarks.table import format_table
 
+if TYPE_CHECKING:
+    from tests.benchmarks.table import Row
+
 _SCALES = {"full": 1, "small": 20, "tiny": 2_000}
 _ROUNDS = {"full": 3, "small": 1, "tiny": 1}
-_PATIENCE_S = 20.0
+_PATIENCE_S = 10.0
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -51,14 +55,35 @@ def main(argv: list[str] | None = None) -> None:
             "caches_emptied_by": options.empty_by,
         },
     }
-    rows = run_cases(arguments.names, options)
-    session["minutes"] = round((time.monotonic() - began) / 60, 1)
+    kept = None
+    if arguments.add and arguments.json is not None and arguments.json.exists():
+        kept = report.load_report(arguments.json)
+    names = arguments.names or default_cases(options)
+    if arguments.missing:
+        names = _left(names, kept)
+    measured: list[Row] = []
+
+    def keep(rows: list[Row]) -> None:
+        """Keep what there is, also if a later case fails."""
+        measured.extend(rows)
+        session["minutes"] = round((time.monotonic() - began) / 60, 1)
+        if arguments.json is not None:
+            made = report.make_report(session, measured)
+            whole = report.merge_reports(kept, made) if kept else made
+            report.write_report(arguments.json, whole)
+
+    rows = run_cases(names, options, keep) if names else []
     made = report.make_report(session, rows)
     sys.stdout.write(f"{format_table(rows)}\n" if arguments.rows else format_summary(made))
-    if arguments.json is not None:
-        if arguments.add and arguments.json.exists():
-            made = report.merge_reports(report.load_report(arguments.json), made)
-        report.write_report(arguments.json, made)
+    done = {report.base_of(row.case) for row in rows}
+    if left := [name for name in names if name not in done]:
+        sys.stdout.write(f"\nNo time for: {', '.join(left)}\n")
+
+
+def _left(names: list[str], kept: dict[str, Any] | None) -> list[str]:
+    """The cases that are not in a report yet."""
+    found = {report.base_of(row["case"]) for row in kept["rows"]} if kept else set()
+    return [name for name in names if name not in found]
 
 
 def _options(arguments: argparse.Namespace, began: float) -> Options:
@@ -88,11 +113,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="every contestant in every round; without it, those that are slow, or differ little "
-        "from others, are left out, and who has had 20 s in a case has no further turn",
+        help="every contestant in every round; without it, what is slow, or differs little from "
+        "others, is left out, and who has taken 10 s in a case has no further turn",
     )
     parser.add_argument(
-        "--minutes", type=float, metavar="N", help="after so many, each has one turn only"
+        "--minutes", type=float, metavar="N", help="begin no further case after so many"
     )
     parser.add_argument("--repeat", type=int, help="the median of so many turns counts (3)")
     parser.add_argument("--checks", type=int, help="where nothing has changed (5)")
@@ -109,6 +134,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="every run, for later")
     parser.add_argument(
         "--add", action="store_true", help="keep the cases in FILE that are not measured now"
+    )
+    parser.add_argument(
+        "--missing", action="store_true", help="with --add: only the cases that FILE has not"
     )
     parser.add_argument(
         "--show", type=Path, metavar="FILE", help="measure nothing: print what is in FILE"

@@ -21,7 +21,7 @@ _PHRASES = {
     "nothing-changed": "nothing changed, files:",
     "verify-many": "verify, files:",
     "verify": "verify 2 GiB,",
-    "update-large": "update, 2 GiB",
+    "update-large": "update of 2 GiB",
     "update-8g": "the same update in",
     "staged-in-place": "the same update, own disk,",
     "one-of-many": "one file changed of",
@@ -39,7 +39,7 @@ _PHRASES = {
     "service-200": "service at rest, 200 trees",
 }
 _BEGIN, _END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
-_SAME_BYTES = 1.1
+_SAME_BYTES, _NO_BYTES_MB = 1.1, 0.01
 
 
 def format_summary(made: dict[str, Any]) -> str:
@@ -51,7 +51,7 @@ def format_summary(made: dict[str, Any]) -> str:
             cases.setdefault(row["case"], []).append(row)
     lines += [_line(["case", *_COLUMNS, "others"]), "|".join(["", *["---"] * 9, ""])]
     lines += [_line(_cells(case, rows)) for case, rows in _in_order(cases)]
-    if losses := find_losses(cases, name_of=_name):
+    if losses := find_losses(cases, names=_PHRASES):
         lines += ["", "Where another one is faster, or fetches less, by a tenth or more:", ""]
         lines += [f"* {text}" for text in losses]
     return "\n".join(lines) + "\n"
@@ -121,7 +121,7 @@ def _cell(row: dict[str, Any], *, with_bytes: bool) -> str:
 
 def _differ(values: list[float | None]) -> bool:
     known = [value for value in values if value is not None]
-    return bool(known) and max(known) > _SAME_BYTES * min(known)
+    return bool(known) and max(known) > max(_SAME_BYTES * min(known), _NO_BYTES_MB)
 
 
 def _digits(value: float) -> str:
@@ -132,8 +132,10 @@ def _digits(value: float) -> str:
 
 
 def _name(case: str) -> str:
-    base, _, rest = case.partition(",")
-    return f"{_PHRASES[base]}{rest and ' '}{rest.strip()}".replace(", cold", ": cold")
+    """What a reader calls a case."""
+    base, _, rest = case.partition(", ")
+    name = f"{_PHRASES[base]} {rest}".strip()
+    return f"{name.removesuffix('cold').rstrip(' ,')}, cold" if rest.endswith("cold") else name
 
 
 def _line(cells: list[str]) -> str:

@@ -148,6 +148,23 @@ def test_names_and_texts_of_megabytes_make_short_messages(tmp_path: Path) -> Non
     assert all(one.get("error") for one in found)
 
 
+def file_tree(folder: bytes, depth: int, leaves: int) -> bytes:
+    """A v2 torrent with all its files in one folder as deep as that; each path is in it once."""
+    leaf = b"d0:d6:lengthi0eee"
+    inner = b"".join(b"6:%06d" % number + leaf for number in range(leaves))
+    name = b"%d:" % len(folder) + folder
+    tree = (b"d" + name) * depth + b"d" + inner + b"e" + b"e" * depth
+    rest = b"12:meta versioni2e4:name4:root12:piece lengthi16384e"
+    return b"d4:infod9:file tree" + tree + rest + b"ee"
+
+
+def test_long_paths_that_a_file_tree_shares_are_bounded(tmp_path: Path) -> None:
+    """Each file takes 25 bytes of the torrent, and a path of 4,000 characters."""
+    long, deep = parsed(tmp_path, file_tree(b"x" * 250, 15, 40_000), file_tree(b"a", 99, 40_000))
+    assert "the paths of its files" in long["error"]
+    assert deep["files"] == 40_000
+
+
 def test_thousands_of_empty_files_are_taken(tmp_path: Path) -> None:
     found = parsed(tmp_path, *empty_files(30_000))
     assert [one.get("files") for one in found] == [30_000, 30_000]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.foreign_seeders import TransmissionSeeder
 from tests.support.leecher import libtorrent_download
 from tests.support.processes import HOST, free_port
 from tests.support.publishers import Publishing
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.foreign_seeders import Aria2Seeder, TransmissionSeeder
+    from tests.support.foreign_seeders import Aria2Seeder
     from tests.support.qbittorrent import QBittorrent
     from tests.support.rqbit import Rqbit
     from tests.support.tracker import Tracker
@@ -255,15 +256,11 @@ def test_aria2_fetches_v1_from_the_feed_alone(
 
 
 @pytest.mark.long
-def test_transmission_fetches_v1_from_the_feed_alone(
-    published: Published, transmission: TransmissionSeeder, tmp_path: Path
-) -> None:
-    transmission.wait_until_complete(published.torrents["v1"])
-    transmission.remove(published.torrents["v1"])
+def test_transmission_fetches_v1_from_the_feed_alone(published: Published, tmp_path: Path) -> None:
     torrent = published.from_feed("v1")
-    transmission.fetch(torrent, tmp_path)
-    transmission.wait_until_complete(torrent)
-    transmission.remove(torrent)
+    with TransmissionSeeder(deadline_s=60) as client:
+        client.fetch(torrent, tmp_path)
+        client.wait_until_complete(torrent)
     assert without_pads(tmp_path / "v1")
     assert_as_by_transmission(tmp_path / "v1", published.content("v1"))
 
@@ -281,6 +278,7 @@ def test_librqbit_uses_no_web_seeds(
     rqbit.remove(torrent)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("format_", ["v1", "hybrid"])
 def test_a_bare_libtorrent_fetches_all_of_it_from_the_feed_alone(
     published: Published, tmp_path: Path, format_: str

@@ -139,7 +139,14 @@ def test_who_requires_encryption_fetches_from_a_publisher(
     assert_same_tree(tmp_path / "got" / NAME, folder)
 
 
-@pytest.mark.parametrize("client", [Aria2Seeder, TransmissionSeeder, QBittorrent])
+@pytest.mark.parametrize(
+    "client",
+    [
+        Aria2Seeder,
+        pytest.param(TransmissionSeeder, marks=pytest.mark.long),
+        pytest.param(QBittorrent, marks=pytest.mark.long),
+    ],
+)
 def test_a_subscriber_fetches_from_who_requires_encryption(
     torsync: Torsync, tmp_path: Path, client: type[Any]
 ) -> None:
@@ -173,6 +180,7 @@ def test_who_speaks_utp_alone_fetches_from_a_publisher(
     assert_same_tree(tmp_path / "got" / NAME, folder)
 
 
+@pytest.mark.long
 def test_a_seed_that_speaks_utp_alone_calls_the_subscriber(
     torsync: Torsync, tmp_path: Path
 ) -> None:
@@ -220,7 +228,7 @@ def test_a_subscriber_fetches_over_tcp_alone_and_over_utp_if_it_is_told_to(
 # --- IPv6 ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format_", ["v1", "v2"])
+@pytest.mark.parametrize("format_", ["v2", pytest.param("v1", marks=pytest.mark.long)])
 def test_all_goes_over_ipv6(publishing: Publishing, tmp_path: Path, format_: str) -> None:
     """Publisher → qBittorrent → subscriber, each with an address of IPv6 alone."""
     publishing.session["listen"] = [f"[::1]:{publishing.port}"]

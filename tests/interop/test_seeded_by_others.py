@@ -59,11 +59,11 @@ PAIRS = [
     pytest.param("transmission-create", "transmission", marks=pytest.mark.long),
     ("mktorrent", "aria2"),
     ("torf", "rqbit"),
-    ("torf", "qbittorrent"),
-    ("libtorrent v1", "qbittorrent"),
+    pytest.param("torf", "qbittorrent", marks=pytest.mark.long),
+    pytest.param("libtorrent v1", "qbittorrent", marks=pytest.mark.long),
     ("libtorrent v2", "qbittorrent"),
     ("libtorrent hybrid", "qbittorrent"),
-    ("libtorrent hybrid", "rqbit"),
+    pytest.param("libtorrent hybrid", "rqbit", marks=pytest.mark.long),
 ]
 
 
@@ -99,7 +99,11 @@ def test_two_releases_arrive(
 
 @pytest.mark.parametrize(
     ("maker", "client"),
-    [("torf", "rqbit"), ("libtorrent v2", "qbittorrent"), ("libtorrent hybrid", "qbittorrent")],
+    [
+        ("torf", "rqbit"),
+        ("libtorrent v2", "qbittorrent"),
+        pytest.param("libtorrent hybrid", "qbittorrent", marks=pytest.mark.long),
+    ],
 )
 def test_a_single_file_arrives(
     request: pytest.FixtureRequest, tmp_path: Path, torsync: Torsync, maker: str, client: str
@@ -116,7 +120,9 @@ def test_a_single_file_arrives(
     seeder.remove(torrent)
 
 
-@pytest.mark.parametrize("format_", ["v1", "v2", "hybrid"])
+@pytest.mark.parametrize(
+    "format_", ["hybrid", *(pytest.param(name, marks=pytest.mark.long) for name in ("v1", "v2"))]
+)
 def test_what_qbittorrent_exports_is_the_same_release(
     tmp_path: Path, torsync: Torsync, qbittorrent: QBittorrent, format_: str
 ) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.programs
 
+LONG = pytest.mark.long
 KIB = 1024
 CONTENTS = {
     "a": random_bytes(100_001, "a"),
@@ -54,7 +55,7 @@ def arrives(
     return report
 
 
-@pytest.mark.parametrize("piece_size", [50_000, 16 * KIB + 4])
+@pytest.mark.parametrize("piece_size", [50_000, pytest.param(16 * KIB + 4, marks=LONG)])
 def test_piece_sizes_that_are_no_power_of_two_arrive(
     tmp_path: Path, torsync: Torsync, libtorrent: LibtorrentSeeder, piece_size: int
 ) -> None:
@@ -120,12 +121,12 @@ def test_names_in_an_old_encoding_alone_are_refused_by_name(
 @pytest.mark.parametrize(
     ("info", "outer"),
     [
-        pytest.param({}, {b"creation date": -1}, id="made before 1970"),
+        pytest.param({}, {b"creation date": -1}, id="made before 1970", marks=LONG),
         pytest.param({}, {b"creation date": 2**62}, id="made in a far future"),
-        pytest.param({}, {b"creation date": b"yesterday"}, id="made yesterday"),
+        pytest.param({}, {b"creation date": b"yesterday"}, id="made yesterday", marks=LONG),
         pytest.param({}, {b"comment": b"\xff\xfe", b"created by": 5}, id="unreadable notes"),
         pytest.param({b"source": b"X", b"x": {b"y": [1]}}, {b"z": {}}, id="keys nobody knows"),
-        pytest.param({b"private": 0}, {b"announce": b""}, id="empty announce"),
+        pytest.param({b"private": 0}, {b"announce": b""}, id="empty announce", marks=LONG),
     ],
 )
 def test_keys_that_are_left_out_or_wrong_do_not_matter(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import caches, machine, report, summary, table
 from tests.benchmarks.__main__ import main
-from tests.benchmarks.cases import CASES, Options
+from tests.benchmarks.cases import CASES, TOGETHER, Options, default_cases, run_cases
 from tests.benchmarks.cases.turns import take_turns
 from tests.benchmarks.losses import WHY, find_losses
 from tests.benchmarks.measure import REPOSITORY, Run, read_tree
@@ -53,11 +53,11 @@ def test_every_loss_that_readme_shows_is_explained_and_every_case_has_its_figure
     kept = report.load_report(_RESULTS)
 
     assert "not explained" not in summary.format_summary(kept).lower()
-    assert {report.base_of(row["case"]) for row in kept["rows"] if "runs" in row} == set(CASES)
+    measured = {report.base_of(row["case"]) for row in kept["rows"] if "runs" in row}
+    assert measured >= set(default_cases(Options(all=False)))
     assert WHY.keys() <= set(CASES)
     for session in kept["sessions"]:
         assert {"date", "machine", "versions", "options"} <= session.keys()
-        assert session["options"]["size"] == "full"
 
 
 def test_a_case_has_one_line_with_a_column_for_each_peer_and_the_losses_below() -> None:
@@ -78,13 +78,13 @@ def test_a_case_has_one_line_with_a_column_for_each_peer_and_the_losses_below() 
     assert [line.split("|")[1:-1] for line in printed[4:6]] == [
         [" verify 2 GiB, v1 ", " 2.10 s ", " 2.00 s ", *["  "] * 5, " hashlib sha1 11.1 s "],
         [
-            *(" update, 2 GiB ", " 0.80 s, 3.80 MB ", "  ", " 0.50 s, 155 MB "),
+            *(" update of 2 GiB ", " 0.80 s, 3.80 MB ", "  ", " 0.50 s, 155 MB "),
             *("  ", "  ", "  ", "  ", " in place 0.050 s, 3.80 MB "),
         ],
     ]
     why = f"{WHY['update-large'][0].upper()}{WHY['update-large'][1:]}"
     assert [line for line in printed if line.startswith("* ")] == [
-        f"* update, 2 GiB 1.6 times rsync. {why}"
+        f"* update of 2 GiB (1.6 times rsync). {why}"
     ]
 
 
@@ -94,11 +94,14 @@ def test_more_bytes_are_a_loss_too_and_what_is_not_explained_says_so() -> None:
         _row("other, x", "torsync", 1.0, fetched=1_200_000).as_json(),
     ]
 
-    assert find_losses({"other, x": rows}, name_of=str.upper) == [
-        "OTHER, X 1.2 times rsync in MB. Not explained."
+    limit = _row("other, x", "cp", 0.1).as_json()
+    cases = {"other, x": [limit, *rows], "other, y": rows}
+
+    assert find_losses(cases, names={"other": "another"}) == [
+        "another x (1.2 times rsync in MB); y (1.2 times rsync in MB). Not explained."
     ]
     rows[1]["MB_fetched"] = 1.04
-    assert find_losses({"other, x": rows}, name_of=str.upper) == []
+    assert find_losses(cases, names={"other": "another"}) == []
 
 
 def test_a_report_is_read_back_and_a_later_one_replaces_the_cases_that_it_has(
@@ -117,26 +120,53 @@ def test_a_report_is_read_back_and_a_later_one_replaces_the_cases_that_it_has(
     assert [session["date"] for session in again["sessions"]] == ["later", "again"]
 
 
-def test_whoever_has_had_his_time_in_a_case_has_no_further_turn_but_everybody_has_one() -> None:
-    now = [0.0]
-    options = Options(patience_s=3, ends_s=12, clock=lambda: now[0])
+def test_whoever_has_taken_long_in_a_case_has_no_further_turn_but_everybody_has_one() -> None:
     rows = {name: table.Row("case", name) for name in ("slow", "fast")}
 
     def turn(name: str, takes_s: float, is_first: bool) -> None:
         assert is_first == (not rows[name].runs)
-        now[0] += takes_s
         rows[name].runs.append(Run(takes_s, 0, 0, 0, None, ""))
 
     turns = [
         (rows["slow"], lambda is_first: turn("slow", 8, is_first)),
         (rows["fast"], lambda is_first: turn("fast", 1.5, is_first)),
     ]
-    take_turns(turns, 3, options)
+    take_turns(turns, 3, Options(patience_s=3))
 
     assert {name: len(row.runs) for name, row in rows.items()} == {"slow": 1, "fast": 2}
-    rows["fast"].runs.clear()
-    take_turns(turns[1:], 3, Options(ends_s=1, clock=lambda: now[0]))
-    assert len(rows["fast"].runs) == 1, "it was late from the start"
+
+
+def test_no_case_is_begun_when_it_is_late() -> None:
+    assert run_cases(("parse",), Options(ends_s=1, clock=lambda: 2.0)) == []
+    assert sorted(CASES) == sorted(name for group in TOGETHER for name in group)
+
+
+def test_only_what_was_not_kept_is_measured_and_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept.json"
+    usual = default_cases(Options(all=False))
+    others = [_row(case, "cp", 1.5) for case in usual if case not in {"parse", "log"}]
+    report.write_report(kept, report.make_report(_session("earlier"), others))
+    asked: list[tuple[str, ...]] = []
+
+    def measure(names: list[str], _: Options, done: Any) -> list[table.Row]:
+        asked.append(tuple(names))
+        rows = [_row("parse, v1", "cp", 2.5)]
+        done(rows)
+        return rows
+
+    monkeypatch.setattr("tests.benchmarks.__main__.run_cases", measure)
+    printed = io.StringIO()
+    monkeypatch.setattr("sys.stdout", printed)
+
+    main(["--json", str(kept), "--add", "--missing", "--minutes", "1"])
+
+    assert asked == [("log", "parse")]
+    assert printed.getvalue().endswith("\nNo time for: log\n")
+    rows = report.load_report(kept)["rows"]
+    assert [row["case"] for row in rows if row["session"] == 1] == ["parse, v1"]
+    assert len(rows) == len(usual) - 1
 
 
 def test_files_are_dropped_from_memory_and_stay_what_they_are(tmp_path: Path) -> None:

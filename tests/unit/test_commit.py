@@ -19,7 +19,7 @@ from tests.unit.test_stage import ledger_of, plan_for, release
 from torsync.disk.tree import Tree
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
-from torsync.model.journal import Journal, Placed
+from torsync.model.journal import Journal, Kept, Placed
 from torsync.model.known import Synced
 from torsync.model.placement import Place
 from torsync.model.plan import Action, Plan
@@ -566,6 +566,30 @@ def test_a_file_that_is_edited_meanwhile_keeps_its_time_and_is_not_vouched_for(
     assert vouched == {"kept": False, "other": True}
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_this_update_wrote_to_gets_its_time_whatever_its_ctime(
+    site: Site, is_ours: bool
+) -> None:
+    """A file that is patched where it is has another ctime than the look saw."""
+    manifest = release({"file": dated(b"content", 1000)})
+    write_tree(site.root, {"file": b"content"})
+    found = site.tree.scan().entries["file"]
+    ctime_ns = -1 if is_ours else found.ctime_ns - 1
+    kept = Kept("file", 0, 7, found.mtime_ns, found.inode, ctime_ns, mtime_s=1000)
+    journal = Journal("", "stage", "stamp", kept=(kept,))
+    outcome = Commit(site.tree, journal, Trash(site.tree, "stamp"), digest=manifest.digest).run()
+    assert ((site.root / "file").stat().st_mtime_ns == 1000 * 10**9) == is_ours
+    assert list(outcome.rows) == (["file"] if is_ours else [])
+
+
+def test_files_that_get_modes_and_times_do_not_stay_open(site: Site) -> None:
+    site.update({"a": LONG, "kept": b"1"})
+    before = len(os.listdir("/proc/self/fd"))
+    site.update({"b": dated(LONG, 1000), "kept": dated(b"1", 2000)})
+    site.tree.forget_folders()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
 def test_a_file_written_to_right_after_it_was_placed_is_not_vouched_for(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -578,6 +602,22 @@ def test_a_file_written_to_right_after_it_was_placed_is_not_vouched_for(
     monkeypatch.setattr(Commit, "_rename_into_place", rename_and_edit)
     outcome = site.update({"new": b"1"}).outcome
     assert outcome.rows["new"].digest == ""
+
+
+def test_a_file_that_is_removed_right_after_it_was_placed_is_no_failure_and_in_no_ledger(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": LONG, "stays": b"1"})
+    rename = Commit._rename_into_place
+
+    def rename_and_remove(self: Commit, placed: Placed, there: DiskEntry | None) -> None:
+        rename(self, placed, there)
+        (site.root / placed.path).unlink()
+
+    monkeypatch.setattr(Commit, "_rename_into_place", rename_and_remove)
+    done = site.update({"moved": dated(LONG, 1000), "new": b"2", "stays": b"1"})
+    assert (done.outcome.moved, done.outcome.fetched) == (["moved"], ["new"])
+    assert done.outcome.rows == {}
 
 
 # --- readers --------------------------------------------------------------------------------

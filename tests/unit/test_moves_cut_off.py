@@ -215,6 +215,39 @@ def test_a_link_that_was_placed_before_the_cut_off_is_no_users_file(
     assert outcome.rows.keys() == {"l"}
 
 
+def test_what_appears_at_an_old_name_after_the_cut_off_is_left_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A, "s": C})
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "_write_rows", _end)
+        with pytest.raises(CutOffError):
+            site.update({"b": A, "s": C})
+    (site.root / "a").write_bytes(b"mine")
+    outcome = site.finish({"b": A, "s": C})
+    assert (outcome.moved, outcome.lost) == (["b"], [])
+    assert tree_bytes(site.root) == {"a": b"mine", "b": A, "s": C}
+    assert site.trashed() == []
+
+
+def test_what_somebody_removed_from_the_stage_is_lost_and_the_old_version_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A, "b": B})
+    new: Files = {"a": C, "b": B, "new": A + B}
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "run", _end)
+        with pytest.raises(CutOffError):
+            site.update(new)
+    shutil.rmtree(site.root / ".torsync/stage")
+    site.tree.forget_folders()
+    outcome = site.finish(new)
+    assert sorted(outcome.lost) == ["a", "new"]
+    assert (outcome.fetched, outcome.rows) == ([], {})
+    assert tree_bytes(site.root) == {"a": A, "b": B}
+    assert site.trashed() == []
+
+
 # --- without a journal ----------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ def test_nobody_vouches_for_what_was_changed(row: LedgerRow, kind: Kind) -> None
 @pytest.mark.parametrize("kind", [Kind.FOLDER, Kind.MOUNT, Kind.OTHER])
 def test_what_is_no_file_any_more_is_forgotten(kind: Kind) -> None:
     assert row_as_found(ROW, EDITED._replace(kind=kind)) is None
+    assert row_as_found(ROW, ENTRY._replace(kind=kind)) is None, "whatever else stat says of it"
 
 
 @pytest.mark.parametrize(

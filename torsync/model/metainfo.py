@@ -23,7 +23,7 @@ from torsync.model.metainfo_notes import (
 from torsync.model.names import NameChecker, resolve_meeting_names, shown_path, shown_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 MAX_PIECES = 4 * 1024 * 1024
 MAX_PIECE_BYTES = 1 << 28  # libtorrent takes no longer ones
@@ -195,21 +195,20 @@ def _parse_v2(info: _Dict, checker: NameChecker, piece_length: int) -> tuple[lis
     return files, end
 
 
-def _walk(tree: _Dict) -> list[tuple[list[bytes], _Dict]]:
-    """List the leaves of a file tree in order; iterative, as the depth is not ours to choose."""
-    leaves: list[tuple[list[bytes], _Dict]] = []
-    pending: list[tuple[tuple[bytes, ...], Any]] = [((), tree)]
+def _walk(tree: _Dict) -> Iterator[tuple[list[bytes], _Dict]]:
+    """Give the leaves of a file tree in order; iterative, as the depth is not ours to choose."""
+    pending: list[tuple[list[bytes], bytes, Any]] = [([], b"", tree)]
     while pending:
-        path, node = pending.pop()
+        above, name, node = pending.pop()
+        path = [*above, name] if node is not tree else above
         if not isinstance(node, dict) or not node:
             _refuse(f"the file tree is broken at {shown_path(path)}")
         if b"" in node:
             if len(node) > 1 or not isinstance(node[b""], dict) or not path:
                 _refuse(f"{shown_path(path)} is both a file and a folder in the file tree")
-            leaves.append((list(path), node[b""]))
+            yield path, node[b""]
             continue
-        pending.extend(((*path, name), node[name]) for name in sorted(node, reverse=True))
-    return leaves
+        pending.extend((path, inner, node[inner]) for inner in sorted(node, reverse=True))
 
 
 def _piece_layers(outer: _Dict, files: list[FileEntry], piece_length: int) -> dict[bytes, bytes]:

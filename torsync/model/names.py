@@ -26,6 +26,8 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4000
 MAX_DEPTH = 100
 MAX_FOLDER_CHARACTERS = 64 * 1024**2
+MAX_PATH_CHARACTERS = 128 * 1024**2
+_UNCUT_BYTES = 240
 _SHOWN_CHARACTERS = 160
 _MOST_PASSED = 1000  # names that are worth remembering come early: those of folders
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9_ .-]{0,199}").fullmatch  # right at a glance
@@ -44,6 +46,7 @@ class NameChecker:
         self._passed: dict[bytes, str] = {}
         self._above: list[bytes] = []  # the folder of the last path, and what it came to
         self._folder = ""
+        self._characters = 0  # of all paths: a file tree of a megabyte can list gigabytes of them
 
     def path(self, raw: object, *, of: str = "") -> str:
         """Decode and join the components of one path.
@@ -63,6 +66,11 @@ class NameChecker:
             path = self._whole_path(raw, of)
         if _is_too_long(path):
             raise ManifestError(f"{of}{shown_path(path)} is longer than {MAX_PATH_BYTES} bytes")
+        self._characters += len(path)
+        if self._characters > MAX_PATH_CHARACTERS:
+            raise ManifestError(
+                f"the paths of its files have more than {MAX_PATH_CHARACTERS} characters"
+            )
         return path
 
     def _whole_path(self, raw: object, of: str) -> str:
@@ -125,6 +133,20 @@ class NameChecker:
 def is_private(name: str) -> bool:
     """Whether a top-level name is torsync's own folder on any file system."""
     return unicodedata.normalize("NFKC", name).casefold() == PRIVATE_FOLDER
+
+
+def is_plain(path: str) -> bool:
+    """Whether every client takes a path as it is.
+
+    libtorrent leaves out or replaces what cannot be seen (such as the joiners in emoji) and
+    backslashes, and cuts names that are nearly as long as file systems allow. False may be a
+    false alarm.
+    """
+    if not path.isprintable() or "\\" in path:
+        return False
+    return len(path) * 4 <= _UNCUT_BYTES or all(
+        len(name.encode()) <= _UNCUT_BYTES for name in path.split("/")
+    )
 
 
 def in_private(path: str) -> bool:

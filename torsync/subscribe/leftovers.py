@@ -113,10 +113,7 @@ class Leftovers:
 
         def has_all_files(piece: int) -> bool:
             """A file that was where it belongs then may have been edited since."""
-            return all(
-                index in staged or placement.places[index] is Place.TREE
-                for index in placement.manifest.files_in(piece)
-            )
+            return all(index in staged for index in placement.manifest.files_in(piece))
 
         return {
             piece

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,9 +15,9 @@ import libtorrent as lt
 
 from torsync.model.errors import ManifestError, SwarmError, TreeError
 from torsync.model.events import EventSink, Level, Notice, discard
-from torsync.model.metainfo import MAX_PIECES
 from torsync.model.metainfo_notes import trackers, web_seeds
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
+from torsync.swarm.calling import Calling
 from torsync.swarm.claims import claims_to_make
 from torsync.swarm.events import (
     AlertsDropped,
@@ -27,6 +28,7 @@ from torsync.swarm.events import (
     TorrentFailed,
 )
 from torsync.swarm.held_web_seeds import HeldWebSeeds, host_of
+from torsync.swarm.loading import PAD, load
 from torsync.swarm.memory import return_freed_memory
 from torsync.swarm.openers import free_openers
 from torsync.swarm.settings import session_settings
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from torsync.model.config import SessionConfig
     from torsync.swarm.events import SwarmEvent
 
-_PAD = 1
 _ALERT_WAIT_MS = 200
 _MANY_PIECES = 8192
 
@@ -73,6 +74,7 @@ class Swarm:
         except (RuntimeError, KeyError, TypeError) as error:
             raise SwarmError(f"libtorrent refused its settings: {error}") from error
         _limit_local_peers_too(self._session)
+        self._calling = Calling(self._call_by_utp, config.settings)
         self._drain = threading.Thread(target=self._drain_alerts, name="alerts", daemon=True)
         self._drain.start()
 
@@ -100,6 +102,7 @@ class Swarm:
         with self._lock:
             if key in self._torrents:
                 raise DuplicateTorrentError(f"the session already holds the torrent {key.hex()}")
+            self._calling.added(time.monotonic())
             try:
                 handle = self._session.add_torrent(parameters)
             except RuntimeError as error:
@@ -147,6 +150,9 @@ class Swarm:
         for torrent in gone:
             torrent.tell(Removed())
 
+    def _call_by_utp(self, allowed: bool) -> None:
+        self._session.apply_settings({"enable_outgoing_utp": allowed})
+
     def _take_out(self, handle: lt.torrent_handle) -> None:
         if not self._closing.is_set():
             self._session.remove_torrent(handle)
@@ -155,6 +161,8 @@ class Swarm:
         """Take in alerts to the end; if that fails, nobody shall wait for one in vain."""
         try:
             while not self._closing.is_set():
+                with self._lock:
+                    self._calling.look(time.monotonic())
                 if self._session.wait_for_alert(_ALERT_WAIT_MS) is None:
                     continue
                 for alert in self._session.pop_alerts():
@@ -262,24 +270,11 @@ class SwarmPool:
         return replace(self._config, listen=anywhere)
 
 
-def _load(metainfo: bytes) -> lt.add_torrent_params:
-    limits: Any = {
-        "max_buffer_size": len(metainfo) + 1,
-        "max_pieces": MAX_PIECES,
-        "max_decode_depth": 300,
-        "max_decode_tokens": len(metainfo) + 1,
-    }
-    try:
-        return lt.load_torrent_buffer(metainfo, limits)
-    except RuntimeError as error:
-        raise ManifestError(f"libtorrent cannot read it: {error}") from error
-
-
 def _parameters(
     request: AddRequest,
 ) -> tuple[lt.add_torrent_params, dict[str, frozenset[str]]]:
     """What libtorrent is told; and the web seeds that are held back, by URL."""
-    parameters = _load(request.metainfo())
+    parameters = load(request.metainfo())
     return_freed_memory()
     if parameters.ti is None:
         raise ManifestError("libtorrent finds no info dictionary in it")
@@ -331,7 +326,7 @@ def _renamed(layout: lt.file_storage, request: AddRequest) -> dict[int, str]:
     renamed: dict[int, str] = {}
     at = 0
     for index in range(layout.num_files()):
-        if int(layout.file_flags(index)) & _PAD:
+        if int(layout.file_flags(index)) & PAD:
             continue
         if at >= len(request.sizes) or layout.file_size(index) != request.sizes[at]:
             raise ManifestError(f"libtorrent reads another file as number {at}")

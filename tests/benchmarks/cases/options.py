@@ -29,9 +29,8 @@ class Options:
         files: of the trees that differ in it, those with so many at full size; empty for all.
         settle_s: how old a synced folder has to be before an update of it is measured.
         all: contestants that differ little from others, or are slow, take part, too.
-        patience_s: a contestant that has had so much time in a case, preparations included, has
-            no further turn in it.
-        ends_s: by ``clock``; after that nobody has a second turn.
+        patience_s: a contestant that has taken so long in a case has no further turn in it.
+        ends_s: by ``clock``; no further case is begun after that.
         empty_by: how caches are emptied, as ``caches.empty_caches`` calls it.
     """
 
@@ -50,9 +49,10 @@ class Options:
     clock: Callable[[], float] = time.monotonic
     empty_by: str = FILES
 
-    def has_time(self, spent_s: float) -> bool:
-        """Whether a contestant that has had so many seconds in a case gets another turn."""
-        return spent_s < self.patience_s and self.clock() < self.ends_s
+    @property
+    def is_late(self) -> bool:
+        """Whether no further case is to be begun."""
+        return self.clock() >= self.ends_s
 
     def has_files(self, full: int) -> bool:
         """Whether trees that have so many files at full size are measured."""

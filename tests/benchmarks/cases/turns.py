@@ -31,19 +31,14 @@ def start_row(case: str, contestant: Contestant, published: Published, note: str
 
 
 def take_turns(turns: Sequence[tuple[Row, Turn]], rounds: int, options: Options) -> None:
-    """Let each that takes part have a turn, and more of them as long as there is time."""
+    """Let each that takes part have a turn, and more of them while it is quick."""
     able = [(row, turn) for row, turn in turns if row.takes_part]
-    spent_s = [0.0] * len(able)
-    order = range(len(able))
     for number in range(rounds):
         first = number % len(able) if able else 0  # nobody always follows the same one
-        for which in (*order[first:], *order[:first]):
-            if number and not options.has_time(spent_s[which]):
+        for row, turn in (*able[first:], *able[:first]):
+            if number and sum(run.seconds for run in row.runs) >= options.patience_s:
                 continue
-            row, turn = able[which]
-            began = options.clock()
             turn(number == 0)
-            spent_s[which] += options.clock() - began
             tell(row)
 
 

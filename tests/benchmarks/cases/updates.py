@@ -73,9 +73,9 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
 
 def _update_large(work: Releases, pair: tuple[Path, Path]) -> list[Row]:
     contestants = (
-        *(Rsync(), FuzzyRsync(), Torsync(), TorsyncInPlace()),
-        *(MirroringLibtorrent(), Aria2(), Rqbit()),
-        *((SyncedRsync(), TorsyncV2(), CasyncFromDisk()) if work.options.all else ()),
+        *(Rsync(), Torsync(), TorsyncInPlace(), MirroringLibtorrent(), Aria2(), Rqbit()),
+        *((SyncedRsync(), FuzzyRsync(), TorsyncV2()) if work.options.all else ()),
+        *([CasyncFromDisk()] if work.options.all else []),
     )
     goals = work.options.goals(ratio=0.6, MB_fetched=4.0)
     found = []

@@ -163,23 +163,29 @@ def _sizes(options: Options) -> list[_Size]:
 def _first_sync(size: _Size, work: _Workload) -> list[Row]:
     case = f"first-sync, {size.files:,}"
     contestants: tuple[Contestant, ...] = (
-        *(BareLibtorrent(), Torsync(), Aria2(), Rqbit(), Rsync(), Copy()),
-        # To cut 2 GiB into chunks takes casync minutes, and many small files are few chunks.
-        *([CasyncFromDisk()] if size.piece_size == _SMALL_PIECE or work.options.all else []),
+        *(BareLibtorrent(), Torsync(), Rqbit(), Rsync(), Copy()),
+        *_slow(size, work.options),
         *((SyncedLibtorrent(), SyncedCopy()) if work.options.all else ()),
     )
-    cold = (BareLibtorrent(), Torsync(), Rsync(), Copy())
-    return [
-        *_turns(case, work, contestants, BareLibtorrent.name, goals=size.first, again=False),
-        *_turns(f"{case}, cold", work, cold, BareLibtorrent.name, again=False, cold=True),
-    ]
+    rows = _turns(case, work, contestants, BareLibtorrent.name, goals=size.first, again=False)
+    if work.options.all or size.piece_size != _SMALL_PIECE:
+        cold = (BareLibtorrent(), Torsync(), Rsync(), Copy())
+        rows += _turns(f"{case}, cold", work, cold, BareLibtorrent.name, again=False, cold=True)
+    return rows
+
+
+def _slow(size: _Size, options: Options) -> list[Contestant]:
+    """aria2c is slow with many files, and casync takes minutes to cut 2 GiB into chunks."""
+    is_large, is_most = size.piece_size == _LARGE_PIECE, size.files >= options.scaled(100_000)
+    aria2 = [Aria2()] if options.all or not is_most else []
+    return [*aria2, *([CasyncFromDisk()] if options.all or not is_large else [])]
 
 
 def _nothing_changed(size: _Size, work: _Workload) -> list[Row]:
     case = f"nothing-changed, {size.files:,}"
     contestants: tuple[Contestant, ...] = (
-        *(Rsync(), Torsync(), BareLibtorrent(), Aria2(), Rqbit()),
-        *([CasyncFromDisk()] if size.piece_size == _SMALL_PIECE or work.options.all else []),
+        *(Rsync(), Torsync(), BareLibtorrent(), Rqbit()),
+        *_slow(size, work.options),
         *([TorsyncFromFile()] if work.options.all else []),
     )
     cold = (Rsync(), Torsync())
