@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -293,11 +294,19 @@ class Walker:
         self._choose = random.Random(seed)
         self._one_in = one_in
         self._count = 0
+        self._is_busy = threading.Lock()
         self.kept: set[bytes] = set()
 
     def __call__(self, _strike: Strike) -> None:
-        if self._choose.randrange(self._one_in):
-            return
+        # Threads copy and hash, and looking at a file is a call as well: one edit at a time.
+        if self._is_busy.acquire(blocking=False):
+            try:
+                if not self._choose.randrange(self._one_in):
+                    self._do_something()
+            finally:
+                self._is_busy.release()
+
+    def _do_something(self) -> None:
         self._count += 1
         path = self._tree / self._choose.choice((*SAVED, "mine 1", "mine 2", "gone/mine"))
         content = b"mine, number %d" % self._count
