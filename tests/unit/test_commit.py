@@ -610,9 +610,10 @@ def test_a_file_that_is_removed_right_after_it_was_placed_is_no_failure_and_in_n
     site.update({"a": LONG, "stays": b"1"})
     rename = Commit._rename_into_place
 
-    def rename_and_remove(self: Commit, placed: Placed, there: DiskEntry | None) -> None:
-        rename(self, placed, there)
+    def rename_and_remove(self: Commit, placed: Placed, there: DiskEntry | None) -> bool:
+        is_done = rename(self, placed, there)
         (site.root / placed.path).unlink()
+        return is_done
 
     monkeypatch.setattr(Commit, "_rename_into_place", rename_and_remove)
     done = site.update({"moved": dated(LONG, 1000), "new": b"2", "stays": b"1"})
