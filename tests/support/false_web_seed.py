@@ -79,7 +79,12 @@ class FalseWebSeed:
     """
 
     def __init__(
-        self, folder: Path, play: Callable[[Asked], None], *, version: str = "1.1"
+        self,
+        folder: Path,
+        play: Callable[[Asked], None],
+        *,
+        version: str = "1.1",
+        host: str = HOST,
     ) -> None:
         self.requests = 0
         over = self._over = threading.Event()
@@ -99,9 +104,9 @@ class FalseWebSeed:
             def handle_error(self, *_arguments: object) -> None:
                 """The other side hung up: what there is to do about these."""
 
-        self._server = Server((HOST, 0), Handler)
+        self._server = Server((host, 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://{HOST}:{self._server.server_port}/"
+        self.url = f"http://{host}:{self._server.server_port}/"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
         )
