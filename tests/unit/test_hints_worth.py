@@ -178,3 +178,19 @@ def test_what_is_read_for_a_file_is_bounded() -> None:
     made = plan({"a": huge, "b": 60 * KIB**2, "c": 60 * KIB**2}, {"a": NEW})
     (sought,) = files_to_search(made)
     assert sought.sources == ("b",)
+
+
+def test_a_file_that_nothing_leaves_the_tree_for_is_not_looked_for() -> None:
+    wanted = {"a.bin": NEW, "zz.dat": random_bytes(300 * KIB, "other")}
+    is_stale = plan({"a.bin": len(NEW)}, wanted)
+    assert [sought.sources for sought in files_to_search(is_stale)] == [("a.bin",)] * 2
+    is_kept = plan({"a.bin": len(NEW)}, wanted, good=(0, 1, 2, 3, 4))
+    assert not list(files_to_search(is_kept))
+
+
+def test_files_of_one_name_are_found_for_each_that_asks() -> None:
+    wanted = {f"{folder}/f.bin": NEW for folder in ("x", "y")}
+    made = plan({"a/f.bin": len(NEW), "b/f.bin": len(NEW)}, wanted)
+    relatives = Relatives(made)
+    found = [set(relatives.of(made.wanted.by_path[path])) for path in wanted]
+    assert found == [{"a/f.bin", "b/f.bin"}] * 2

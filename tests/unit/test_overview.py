@@ -342,3 +342,14 @@ def test_a_state_that_cannot_be_read_hides_no_other_metrics(world: World) -> Non
     found = samples(Metrics(world, world.overview))  # type: ignore[arg-type]
     assert found["torsync_failing", "pack"] == 1
     assert found["torsync_failing", "maps"] == 0
+
+
+def test_a_release_that_cannot_be_parsed_any_more_is_told_by_its_digest(world: World) -> None:
+    digest = world.state.store_body(b"d4:infod4:name2:..ee")
+    world.state.put(synced=digest)
+    world.state.store_poll(PollState(world.pack.url, digest, "", ""))
+    report = world.read()
+    assert (report.stage, report.release, report.files) == ("stopped", digest[:12], 0)
+    assert report.newest == ""
+    world.state.put(synced="")
+    assert world.read().newest == digest[:12]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +56,15 @@ def generate_keys(path: Path, *, password: str = "", force: bool = False) -> Key
     except OSError as error:
         raise _not_written(path, error) from error
     try:
-        _write(path, bytes(pair.secret_key) + b"\n", 0o600, force=force)
-        _write(beside, public.encode(), 0o644, force=force)
+        with ExitStack() as unfinished:  # both or neither: half a pair is of no use, or a lost key
+            secret_file = _write(path, bytes(pair.secret_key) + b"\n", 0o600, force=force)
+            unfinished.callback(_remove, secret_file)
+            public_file = _write(beside, public.encode(), 0o644, force=force)
+            unfinished.callback(_remove, public_file)
+            if force:
+                os.replace(secret_file, path)
+                os.replace(public_file, beside)
+            unfinished.pop_all()
     except FileExistsError as error:
         raise _present(Path(error.filename)) from None
     except OSError as error:
@@ -151,8 +158,8 @@ def _read_private(path: Path, shown: str) -> bytes:
     return content
 
 
-def _write(path: Path, content: bytes, mode: int, *, force: bool) -> None:
-    """Write a file that has its mode from the beginning, and is whole or not there."""
+def _write(path: Path, content: bytes, mode: int, *, force: bool) -> Path:
+    """Write a file that has its mode from the beginning, beside what is there if ``force``."""
     target = path.with_name(f".{path.name}.{os.getpid()}") if force else path
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -160,12 +167,15 @@ def _write(path: Path, content: bytes, mode: int, *, force: bool) -> None:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        if force:
-            os.replace(target, path)
     except BaseException:
-        with suppress(OSError):
-            os.unlink(target)
+        _remove(target)
         raise
+    return target
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink()
 
 
 def _present(path: Path) -> UsageError:

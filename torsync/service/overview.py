@@ -19,6 +19,7 @@ from torsync.model.history import Totals
 from torsync.model.postponed import Postponed
 from torsync.model.publish_reports import PublicationStatus
 from torsync.model.reports import HistoryReport, StatusReport
+from torsync.model.stored import load_number
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.state import TreeState, state_folder
 
@@ -246,8 +247,7 @@ class Overview:
             report.detail = postponed.reason
         if report.paused:
             report.stage = Stage.PAUSED.value
-        checked = state.get("last_check_s")
-        report.last_check_s = float(checked) if checked else None
+        report.last_check_s = load_number(state.get("last_check_s"))
         report.last_update_s = state.last_update_s()
         report.last_error = state.get("last_error")
         report.last_error_hint = state.get("last_error_hint")
@@ -263,7 +263,11 @@ class Overview:
             from torsync.model.patterns import selector  # noqa: PLC0415 - the same
             from torsync.model.selection import selected_bytes, unselected_files  # noqa: PLC0415 - the same
 
-            manifest = parse_metainfo(body)
+            try:
+                manifest = parse_metainfo(body)
+            except ManifestError:  # it was stored by a version that refused less
+                report.release = synced[:12]
+                return
             report.release, report.info_hash = manifest.name, manifest.info_hash
             unselected = unselected_files(manifest, selector(config.select))
             report.files = len(manifest.files) - len(unselected)

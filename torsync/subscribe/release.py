@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from torsync.model.errors import NotPolledError, StateError
+from torsync.model.errors import ManifestError, NotPolledError, StateError
 from torsync.model.events import Level
 from torsync.model.known import NEVER_SYNCED, Synced
 from torsync.subscribe.remote.poll import Fetched, Remote, Timeouts, Validators
@@ -199,13 +199,14 @@ class Releases:
         return Release(digest, read)
 
     def synced(self) -> Release | None:
-        """The release that the tree is known to equal."""
-        return self.load(self._state.synced)
+        """The release that the tree is known to equal; None if it cannot be parsed any more."""
+        release = self.load(self._state.synced)
+        return release if release is not None and _manifest_of(release) is not None else None
 
     def synced_manifest(self) -> Synced:
         """The same for comparing with another, without parsing it in vain."""
-        release = self.synced()
-        return Synced(lambda: release.manifest, release.read) if release else NEVER_SYNCED
+        release = self.load(self._state.synced)
+        return Synced(partial(_manifest_of, release), release.read) if release else NEVER_SYNCED
 
     def _remember(self, release: Release) -> Release:
         """Keep the synced and the newest release parsed, no others."""
@@ -260,6 +261,14 @@ def not_polled(name: str) -> NotPolledError:
         f"no release of {name!r} is known yet, as its URL has not been polled",
         hint=f"run `torsync check-now --dry-run {name}`: it polls and tells, and changes nothing",
     )
+
+
+def _manifest_of(release: Release) -> Manifest | None:
+    """What a stored release says; None if it was stored by a version that refused less."""
+    try:
+        return release.manifest
+    except ManifestError:
+        return None
 
 
 def _parse(body: bytes) -> Manifest:

@@ -88,12 +88,14 @@ class Notifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.setblocking(False)  # the watchdog's thread must not hang with a busy systemd
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.setblocking(
+                    False
+                )  # the watchdog's thread must not hang with a busy systemd
                 channel.sendto(message.encode(errors="replace"), self._address)
-            except OSError:
-                pass  # see the class: nobody listens, or it is behind
+        except OSError:
+            pass  # see the class: nobody listens, it is behind, or too many files are open
 
 
 def _watchdog_interval_s(environ: Mapping[str, str]) -> float | None:
