@@ -7,12 +7,19 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.seeders import LibtorrentSeeder
 from tests.support.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# On a machine that is busy an example may take any time; pytest-timeout ends what hangs.
+settings.register_profile(
+    "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 # Tests with these need something that a continuous integration run has to provide.
 MARKERS_NOT_SKIPPED_IN_CI = ("programs", "registry")

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 _FORMATS = {
     "seconds": ".3f",
+    "best": ".3f",
     "ratio": ".2f",
+    "CPU s": ".2f",
     "MB fetched": ",.1f",
     "MB ratio": ".2f",
     "hints MB": ",.3f",
@@ -31,7 +33,7 @@ class Row:
     """What one contestant did in one case.
 
     Attributes:
-        runs: in the order they were made; the best one counts.
+        runs: in the order they were made; the median of their times counts.
         compared: how often the tree was found equal to what was published, byte for byte.
         reference: the row whose time is 1; None where this is it, or there is none.
         is_reference: whether this is such a row.
@@ -58,21 +60,29 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Its best time by the reference's best time; None where there is none to compare with."""
+        """Its time by the reference's time; None where there is none to compare with."""
         reference = self if self.is_reference else self.reference
-        mine, other = self.best, reference.best if reference else None
-        return mine.seconds / other.seconds if mine and other else None
+        mine, other = self.seconds, reference.seconds if reference else None
+        return mine / other if mine is not None and other else None
+
+    @property
+    def seconds(self) -> float | None:
+        """The median of its times."""
+        return median(run.seconds for run in self.runs) if self.runs else None
 
     def figures(self) -> dict[str, float | None]:
-        """The numbers of the table, by heading: the best time, the most of all else."""
+        """The numbers of the table, by heading: the median of times, the most of all else."""
         best = self.best
+        used = [run.user_s + run.system_s for run in self.runs]
         fetched = _most(run.fetched_bytes for run in self.runs)
         extra = _most(run.extra_bytes for run in self.runs)
         hints = _most(run.hint_bytes for run in self.runs)
         cpu = [run.cpu_percent for run in self.runs if run.cpu_percent is not None]
         return {
-            "seconds": best.seconds if best else None,
+            "seconds": self.seconds,
+            "best": best.seconds if best else None,
             "ratio": self.ratio,
+            "CPU s": median(used) if used and max(used) else None,
             "MB fetched": fetched / 1e6 if fetched is not None else None,
             "MB ratio": self._bytes_ratio(fetched),
             "hints MB": hints / 1e6 if hints is not None else None,
@@ -99,31 +109,23 @@ class Row:
         return said
 
     def as_json(self) -> dict[str, Any]:
-        """Everything that was measured."""
-        return {
+        """Everything that was measured; what is not known is left out."""
+        figures = {
+            name.replace(" ", "_"): round(value, 4)
+            for name, value in self.figures().items()
+            if value is not None
+        }
+        told = {
             "case": self.case,
             "contestant": self.contestant,
-            **{name.replace(" ", "_"): value for name, value in self.figures().items()},
-            "median_seconds": median(run.seconds for run in self.runs) if self.runs else None,
-            "runs": [
-                {
-                    "seconds": run.seconds,
-                    "user_s": run.user_s,
-                    "system_s": run.system_s,
-                    "peak_bytes": run.peak_bytes,
-                    "fetched_bytes": run.fetched_bytes,
-                    "hint_bytes": run.hint_bytes,
-                    "hashed_bytes": run.hashed_bytes,
-                    "extra_bytes": run.extra_bytes,
-                    "cpu_percent": run.cpu_percent,
-                    "counts": dict(run.counts),
-                }
-                for run in self.runs
-            ],
+            **figures,
+            "runs": [_run_as_json(run) for run in self.runs],
             "trees_compared": self.compared,
             "goals": self.goals,
+            "verdicts": self.verdicts() if self.runs else [],
             "note": self.note,
         }
+        return {name: value for name, value in told.items() if value not in ({}, [], "")}
 
     def cells(self) -> tuple[str, ...]:
         """What is printed."""
@@ -139,6 +141,22 @@ class Row:
         told = "" if hashed is None else f"hashed {hashed / 1e6:,.1f} MB"
         note = "; ".join(part for part in (*self.verdicts(), told, self.note) if part)
         return (self.case, self.contestant, *shown, note)
+
+
+def _run_as_json(run: Run) -> dict[str, Any]:
+    told = {
+        "seconds": round(run.seconds, 4),
+        "user_s": round(run.user_s, 3),
+        "system_s": round(run.system_s, 3),
+        "peak_bytes": run.peak_bytes,
+        "fetched_bytes": run.fetched_bytes,
+        "hint_bytes": run.hint_bytes,
+        "hashed_bytes": run.hashed_bytes,
+        "extra_bytes": run.extra_bytes,
+        "cpu_percent": run.cpu_percent,
+        "counts": dict(run.counts),
+    }
+    return {name: value for name, value in told.items() if value not in (None, {})}
 
 
 def _most(values: Iterable[int | None]) -> int | None:

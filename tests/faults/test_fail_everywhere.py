@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.torrents import RawFile, link, make_raw
 from tests.support.trees import random_bytes, tree_bytes, write_tree
+from torsync.disk import syscalls
 from torsync.model.config import ApplyMode, MaxDelete, SubscriptionConfig
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Event, Notice
@@ -365,6 +366,12 @@ def calls_told_to(
                 except OSError as error:
                     raise sqlite3.OperationalError(error.strerror) from error
 
+    def renameat2(source: str, target: str, source_fd: int, target_fd: int, flags: int) -> bool:
+        options = {"src_dir_fd": source_fd, "dst_dir_fd": target_fd}
+        on_call("rename", (source, target), options)
+        return real_renameat2(source, target, source_fd, target_fd, flags)
+
+    real_renameat2, syscalls.renameat2 = syscalls.renameat2, renameat2
     for name in CALLS:
         setattr(os, name, wrap(name))
     sqlite3.connect = partial(connect, factory=Connection)  # type: ignore[assignment]
@@ -372,6 +379,7 @@ def calls_told_to(
         yield
     finally:
         sqlite3.connect = connect
+        syscalls.renameat2 = real_renameat2
         for name, function in real.items():
             setattr(os, name, function)
 

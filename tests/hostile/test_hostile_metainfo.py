@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import time
-import unicodedata
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.hostile.manifests import check_manifest
 from tests.unit.metainfo_samples import (
     BLOCK,
     PIECE,
@@ -68,58 +68,6 @@ VALID = {
 every_valid = pytest.mark.parametrize("data", VALID.values(), ids=VALID.keys())
 
 
-def fold(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
-
-
-def is_inside(path: str) -> bool:
-    parts = path.split("/")
-    return (
-        all(part not in {"", ".", ".."} and "\0" not in part for part in parts)
-        and all(len(part.encode()) <= 255 for part in parts)
-        and len(path.encode()) <= 4000
-        and len(parts) <= 100
-    )
-
-
-def check(manifest: Manifest) -> None:
-    """Assert what the rest of torsync relies on."""
-    taken = {fold(entry.path) for entry in manifest.files}
-    assert manifest.files
-    assert len(taken) == len(manifest.files)
-    assert not taken & {fold(folder) for folder in manifest.folders}
-    for entry in manifest.files:
-        assert is_inside(entry.path), entry
-        own = unicodedata.normalize("NFKC", entry.path.partition("/")[0]).casefold()
-        assert own != ".torsync"
-        if entry.link_target is not None:
-            assert is_inside(entry.link_target), entry
-            assert entry.size == 0
-        assert 0 <= entry.size <= 1 << 48
-        assert entry.offset >= 0
-        assert not entry.size or entry.offset + entry.size <= manifest.layout_size
-        for digest, length in ((entry.sha1, 20), (entry.pieces_root, 32)):
-            assert digest is None or len(digest) == length
-    sized = sorted((entry.offset, entry.size) for entry in manifest.files if entry.size)
-    end = 0
-    for offset, size in sized:
-        assert offset >= end
-        end = offset + size
-    assert manifest.piece_length > 0
-    assert manifest.num_pieces <= 4 * 1024 * 1024
-    if manifest.info_hash_v1 is not None:
-        assert len(manifest.v1_hashes) == 20 * manifest.num_pieces
-    if manifest.is_v2:
-        for index, entry in enumerate(manifest.files):
-            if entry.size:
-                last = len(manifest.pieces_of(index)) - 1
-                assert len(manifest.v2_hash(index, last)) == 32
-    for url in (*manifest.web_seeds, *(url for tier in manifest.trackers for url in tier)):
-        assert url.lower().startswith(("http://", "https://", "udp://"))
-    assert manifest.info_hash
-    manifest.name.encode()
-
-
 def outcome(data: bytes, *, limit_s: float = LIMIT_S) -> Manifest | None:
     """Parse; None for a refusal. Anything else that is raised, and slowness, fails the test."""
     start = time.process_time()
@@ -134,7 +82,7 @@ def outcome(data: bytes, *, limit_s: float = LIMIT_S) -> Manifest | None:
         assert 0 < len(message) < 10_000, "a message is for people"
         message.encode()
     else:
-        check(manifest)
+        check_manifest(manifest)
     return manifest
 
 

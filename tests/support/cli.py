@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tests.support.foreign_seeders import Aria2Seeder, TransmissionSeeder
+    from tests.support.qbittorrent import QBittorrent
+    from tests.support.rqbit import Rqbit
     from tests.support.seeders import LibtorrentSeeder
 
-    Seeder = Union[LibtorrentSeeder, TransmissionSeeder, Aria2Seeder]
+    Seeder = Union[LibtorrentSeeder, TransmissionSeeder, Aria2Seeder, QBittorrent, Rqbit]
 
 Json = dict[str, Any]
 Argument = Union[str, Path]

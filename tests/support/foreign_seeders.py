@@ -1,7 +1,7 @@
-"""Seeders by other people: transmission and aria2, in their own processes on loopback.
+"""Clients by other people: transmission and aria2, in their own processes on loopback.
 
 Like ``LibtorrentSeeder`` they are context managers, listen for peers on ``.port``, and
-announce to the trackers that a torrent names, from 127.0.0.1.
+announce to the trackers that a torrent names, from 127.0.0.1. They cannot be told of a peer.
 """
 
 from __future__ import annotations
@@ -64,16 +64,26 @@ def _folder_of(torrent: bytes, save_path: Path) -> Path:
 
 
 class TransmissionSeeder(ServerProcess):
-    """transmission-daemon 3.00, seeding copies: v1 only, and no hybrids by libtorrent.
+    """transmission-daemon 3.00: v1 only, and no hybrids by libtorrent. It seeds copies.
 
     It unchokes peers every 10 seconds, so a download from it takes that long to begin.
     """
 
-    def __init__(self, *, deadline_s: float = 20) -> None:
+    def __init__(
+        self,
+        *,
+        encrypted: bool = False,
+        utp: bool = False,
+        exchange: bool = False,
+        deadline_s: float = 20,
+    ) -> None:
         """Start it, and return once it answers requests.
 
         Args:
-            deadline_s: how long the start and any one request may take.
+            encrypted: speak to peers that encrypt (MSE) only.
+            utp: use uTP besides TCP.
+            exchange: exchange peers with others (PEX).
+            deadline_s: how long the start and any one request or wait may take.
         """
         program = require("transmission-daemon")
         super().__init__()
@@ -90,8 +100,9 @@ class TransmissionSeeder(ServerProcess):
                 "port-forwarding-enabled": False,
                 "dht-enabled": False,
                 "lpd-enabled": False,
-                "pex-enabled": False,
-                "utp-enabled": False,
+                "pex-enabled": exchange,
+                "utp-enabled": utp,
+                "encryption": _REQUIRED if encrypted else _PREFERRED,
                 "blocklist-enabled": False,
                 "rpc-enabled": True,
                 "rpc-bind-address": HOST,
@@ -135,16 +146,7 @@ class TransmissionSeeder(ServerProcess):
 
     def add_folder(self, torrent: bytes, folder: Path, *, announce: bool = True) -> dict[str, str]:
         """``add`` for a folder that holds the files themselves, whatever its own name is."""
-        save_path = write_copy(torrent, folder, self.folder)
-        added = self._request(
-            "torrent-add",
-            metainfo=base64.b64encode(torrent).decode(),
-            paused=True,
-            **{"download-dir": str(save_path)},
-        )
-        if "torrent-added" not in added:
-            raise SeederError(f"not added: {added}")
-        key = added["torrent-added"]["hashString"]
+        key = self._add(torrent, write_copy(torrent, folder, self.folder), paused=True)
         # Started only when complete: it would download over what differs.
         self._request("torrent-verify", ids=[key])
         try:
@@ -171,6 +173,48 @@ class TransmissionSeeder(ServerProcess):
             for tracker in self._trackers(key)
         }
 
+    def fetch(self, torrent: bytes, save_path: Path) -> None:
+        """Begin to fetch a torrent.
+
+        Args:
+            torrent: the ``.torrent``.
+            save_path: becomes the parent of the root folder (or of the single file).
+
+        Raises:
+            SeederError: the torrent is refused.
+        """
+        self._add(torrent, save_path, paused=False)
+
+    def wait_until_complete(self, torrent: bytes) -> None:
+        """Return once it has everything, by its own check.
+
+        Raises:
+            RuntimeError: it took too long.
+        """
+        key = torrent_key(torrent)
+        self._wait(
+            lambda: self._torrent(key)["percentDone"] == 1,
+            "it has everything",
+            deadline_s=self._deadline_s,
+        )
+
+    def peers(self, torrent: bytes | str) -> list[dict[str, Any]]:
+        """Those that are connected: ``address``, ``port``, ``isEncrypted``, ``isUTP`` and more."""
+        found: list[dict[str, Any]] = self._torrent(torrent_key(torrent))["peers"]
+        return found
+
+    def _add(self, torrent: bytes, save_path: Path, *, paused: bool) -> str:
+        added = self._request(
+            "torrent-add",
+            metainfo=base64.b64encode(torrent).decode(),
+            paused=paused,
+            **{"download-dir": str(save_path)},
+        )
+        if "torrent-added" not in added:
+            raise SeederError(f"not added: {added}")
+        key: str = added["torrent-added"]["hashString"]
+        return key
+
     def uploaded(self, torrent: bytes | str) -> int:
         """Payload bytes sent for a torrent (its bytes or hex info-hash)."""
         return self._torrent(torrent_key(torrent))["uploadedEver"]
@@ -183,7 +227,8 @@ class TransmissionSeeder(ServerProcess):
         return self._torrent(key)["trackerStats"]
 
     def _torrent(self, key: str) -> dict[str, Any]:
-        fields = ["status", "leftUntilDone", "uploadedEver", "errorString", "trackerStats"]
+        fields = ["status", "leftUntilDone", "percentDone", "uploadedEver", "errorString"]
+        fields += ["trackerStats", "peers"]
         found = self._request("torrent-get", ids=[key], fields=fields)["torrents"]
         if not found:
             raise SeederError(f"transmission has no torrent {key}")
@@ -216,20 +261,30 @@ class TransmissionSeeder(ServerProcess):
 
 
 _STOPPED, _SEEDING = 0, 6
+_PREFERRED, _REQUIRED = 1, 2
 
 
 class Aria2Seeder(ServerProcess):
-    """aria2c 1.36, seeding copies: v1 only, as it gets the info-hash of hybrids wrong.
+    """aria2c 1.36: v1 only, as it gets the info-hash of hybrids wrong. It seeds copies.
 
     It announces to one tracker of a torrent only, and to UDP trackers only with DHT.
     """
 
-    def __init__(self, *, udp_trackers: bool = False, deadline_s: float = 20) -> None:
+    def __init__(
+        self,
+        *,
+        udp_trackers: bool = False,
+        encrypted: bool = False,
+        exchange: bool = False,
+        deadline_s: float = 20,
+    ) -> None:
         """Start it, and return once it answers requests.
 
         Args:
             udp_trackers: announce to them; that needs DHT, which is kept on loopback.
-            deadline_s: how long the start and any one request may take.
+            encrypted: speak to peers that encrypt (MSE) only.
+            exchange: exchange peers with others (PEX).
+            deadline_s: how long the start and any one request or wait may take.
         """
         program = require("aria2c")
         super().__init__()
@@ -252,7 +307,8 @@ class Aria2Seeder(ServerProcess):
                 "dht-file-path": self.folder / "dht.dat",
                 "enable-dht6": "false",
                 "bt-enable-lpd": "false",
-                "enable-peer-exchange": "false",
+                "enable-peer-exchange": "true" if exchange else "false",
+                "bt-force-encryption": "true" if encrypted else "false",
                 "check-integrity": "true",
                 "seed-ratio": "0.0",
                 "file-allocation": "none",
@@ -304,6 +360,35 @@ class Aria2Seeder(ServerProcess):
             raise SeederError(f"not a seed: {error}: {status}\n{self.log}") from None
         self._added[info_hash(torrent)] = gid
 
+    def fetch(self, torrent: bytes, save_path: Path) -> None:
+        """Begin to fetch a torrent, from its web seeds, too.
+
+        Args:
+            torrent: the ``.torrent``.
+            save_path: becomes the parent of the root folder (or of the single file).
+
+        Raises:
+            SeederError: the torrent is refused.
+        """
+        encoded = base64.b64encode(torrent).decode()
+        gid = self._call("aria2.addTorrent", encoded, [], {"dir": str(save_path)})
+        self._added[info_hash(torrent)] = gid
+
+    def wait_until_complete(self, torrent: bytes) -> None:
+        """Return once it has everything, by its own check.
+
+        Raises:
+            SeederError: it gave up, or took too long.
+        """
+        gid = self._added[info_hash(torrent)]
+        try:
+            wait_until(
+                lambda: self._is_seeder(gid), "it has everything", deadline_s=self._deadline_s
+            )
+        except TimeoutError as error:
+            status = self._call("aria2.tellStatus", gid)
+            raise SeederError(f"{error}: {status}\n{self.log}") from None
+
     def uploaded(self, torrent: bytes | str) -> int:
         """Payload bytes sent for a torrent (its bytes or hex info-hash)."""
         status = self._call("aria2.tellStatus", self._added[torrent_key(torrent)], ["uploadLength"])
@@ -312,6 +397,12 @@ class Aria2Seeder(ServerProcess):
     def remove(self, torrent: bytes | str) -> None:
         """Stop seeding a torrent; its files stay."""
         self._call("aria2.forceRemove", self._added.pop(torrent_key(torrent)))
+
+    def known_as(self, torrent: bytes) -> str:
+        """The hex info-hash that it takes a torrent for, of those that it fetches or seeds."""
+        status = self._call("aria2.tellStatus", self._added[info_hash(torrent)], ["infoHash"])
+        found: str = status["infoHash"]
+        return found
 
     def _is_seeder(self, gid: str) -> bool:
         status = self._call("aria2.tellStatus", gid)

@@ -25,11 +25,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # Burst: several of the 64 KiB that the kernel hands down at once. Latency: what a usual router
 # holds back before it drops, 500 kB at 80 Mbit/s.
 BURST, LATENCY = "128kb", "50ms"
+
+_ONLY_CALLS = """
+table inet gate {
+    chain input {
+        type filter hook input priority 0
+        iif lo accept
+        ct state established,related accept
+        meta l4proto { tcp, udp } drop
+    }
+}
+"""
 
 _CLONE_NEWNET = 0x40000000
 _NAMES = itertools.count()
@@ -41,10 +52,12 @@ class NoNetworkError(Exception):
 
 @dataclass(frozen=True)
 class Machine:
-    """One network namespace with one address."""
+    """One network namespace with one address, and the bridge's port that its link ends at."""
 
     namespace: str
     address: str
+    bridge: str
+    port: str
 
     def sent_bytes(self) -> int:
         """What has left through its link, headers included."""
@@ -61,14 +74,36 @@ class Machine:
             finally:
                 _set_network_to(home.fileno())
 
+    def refuse_calls(self) -> None:
+        """Be behind something like NAT from now on: only who was called gets through to it.
+
+        Raises:
+            NoNetworkError: nftables is not installed, or the kernel has none.
+        """
+        self._execute("nft -f -", _ONLY_CALLS)
+
+    def cut_connections(self, port: int) -> None:
+        """Cut its TCP connections from or to a port: both ends are told, as by a reset."""
+        self._execute(f"ss -K -t ( sport = :{port} or dport = :{port} )")
+
+    def move_to_side(self, side: int) -> None:
+        """Be connected only with the machines on the same side, 0 or 1; all begin on 0."""
+        run_ip(f"-n {self.bridge} link set {self.port} master bridge{side}")
+
+    def _execute(self, command: str, text: str = "") -> None:
+        _run(f"ip netns exec {self.namespace} {command}", text)
+
 
 @contextmanager
-def network(count: int, *, rate: str) -> Iterator[list[Machine]]:
+def network(
+    count: int, *, rate: str, uplinks: Mapping[int, str] | None = None
+) -> Iterator[list[Machine]]:
     """Connect machines by a bridge; they are gone with the block.
 
     Args:
         count: of machines.
         rate: of each one's link, each way, as ``tc`` writes it: ``80mbit``.
+        uplinks: machine, from 0 → the rate of what it sends, where that is another.
 
     Raises:
         NoNetworkError: without root, iproute2, or a kernel that lets root do this.
@@ -78,36 +113,43 @@ def network(count: int, *, rate: str) -> Iterator[list[Machine]]:
     prefix = f"torsync-{os.getpid()}-{next(_NAMES)}"
     bridge = f"{prefix}-bridge"
     with ExitStack() as stack:
-        _make(bridge, stack)
-        _ip(f"-n {bridge} link add bridge0 type bridge")
-        _ip(f"-n {bridge} link set bridge0 up")
-        machines = [Machine(f"{prefix}-{at}", f"10.77.0.{at + 1}") for at in range(count)]
+        make_namespace(bridge, stack)
+        for side in range(2):
+            run_ip(f"-n {bridge} link add bridge{side} type bridge")
+            run_ip(f"-n {bridge} link set bridge{side} up")
+        machines = [
+            Machine(f"{prefix}-{at}", f"10.77.0.{at + 1}", bridge, f"port{at}")
+            for at in range(count)
+        ]
         for at, machine in enumerate(machines):
-            name, port = machine.namespace, f"port{at}"
-            _make(name, stack)
-            _ip(f"-n {name} link add eth0 type veth peer name {port} netns {bridge}")
-            _ip(f"-n {bridge} link set {port} master bridge0 up")
-            _ip(f"-n {name} addr add {machine.address}/24 dev eth0")
-            _ip(f"-n {name} link set eth0 up")
-            _ip(f"-n {name} link set lo up")
-            for place, link in ((name, "eth0"), (bridge, port)):
-                shape = f"root tbf rate {rate} burst {BURST} latency {LATENCY}"
+            name, port = machine.namespace, machine.port
+            make_namespace(name, stack)
+            run_ip(f"-n {name} link add eth0 type veth peer name {port} netns {bridge}")
+            run_ip(f"-n {bridge} link set {port} master bridge0 up")
+            run_ip(f"-n {name} addr add {machine.address}/24 dev eth0")
+            run_ip(f"-n {name} link set eth0 up")
+            run_ip(f"-n {name} link set lo up")
+            uplink = (uplinks or {}).get(at, rate)
+            for place, link, speed in ((name, "eth0", uplink), (bridge, port, rate)):
+                shape = f"root tbf rate {speed} burst {BURST} latency {LATENCY}"
                 _run(f"tc -n {place} qdisc add dev {link} {shape}")
         yield machines
 
 
-def _make(namespace: str, stack: ExitStack) -> None:
-    _ip(f"netns add {namespace}")
-    stack.callback(partial(_ip, f"netns del {namespace}"))
+def make_namespace(namespace: str, stack: ExitStack) -> None:
+    """Make one that is gone with the stack."""
+    run_ip(f"netns add {namespace}")
+    stack.callback(partial(run_ip, f"netns del {namespace}"))
 
 
-def _ip(arguments: str) -> None:
+def run_ip(arguments: str) -> None:
+    """Run ``ip``, as every system with iproute2 has it."""
     _run(f"ip {arguments}")
 
 
-def _run(command: str) -> str:
+def _run(command: str, text: str = "") -> str:
     try:
-        done = subprocess.run(command.split(), capture_output=True, text=True)
+        done = subprocess.run(command.split(), input=text, capture_output=True, text=True)
     except FileNotFoundError:
         raise NoNetworkError("iproute2 is not installed") from None
     if done.returncode:

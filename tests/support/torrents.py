@@ -144,6 +144,22 @@ def make_transmission(
     return _made_by("transmission-create", arguments, folder)
 
 
+def make_torf(
+    folder: Path,
+    *,
+    piece_size: int = 64 * 1024,
+    trackers: Sequence[str] = (),
+    private: bool = False,
+) -> bytes:
+    """A v1 torrent by torf; it follows links and records no executable bits."""
+    import torf
+
+    made = torf.Torrent(path=folder, piece_size=piece_size, trackers=trackers, private=private)
+    made.generate(threads=1)
+    found: bytes = made.dump()
+    return found
+
+
 def _made_by(program: str, arguments: list[str], folder: Path) -> bytes:
     from tests.support.programs import require
 

@@ -104,6 +104,15 @@ def test_a_folder_is_adopted_once_and_none_is_made(tmp_path: Path) -> None:
     assert marker_in(tree) not in {"", None, first}
 
 
+def test_a_marker_whose_writing_was_cut_off_is_written_anew(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {".torsync/marker.new": b"half"})
+    before = len(os.listdir("/proc/self/fd"))
+    adopt_folder(tree)
+    assert marker_in(tree) not in {"", None}
+    assert sorted(os.listdir(tree / ".torsync")) == ["marker"]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_marker_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     adopt_folder(write_tree(tmp_path / "other", {}))
     tree = write_tree(tmp_path / "tree", {".torsync": ("dir", None)})

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.support.torrents import RawFile, link
-from tests.support.trees import random_bytes, tree_bytes, write_tree
+from tests.support.trees import edit_in_place, random_bytes, tree_bytes, write_tree
 from tests.unit.test_stage import ledger_of, plan_for, release
 from torsync.disk.tree import Tree
 from torsync.model.config import CleanMode
 from torsync.model.errors import TreeError
-from torsync.model.journal import Journal, Placed
+from torsync.model.journal import Journal, Kept, Placed
 from torsync.model.known import Synced
 from torsync.model.placement import Place
 from torsync.model.plan import Action, Plan
+from torsync.model.tree_index import LedgerRow
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.look import rows_learned
 from torsync.subscribe.patience import Patience
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.model.manifest import Manifest
-    from torsync.model.tree_index import DiskEntry, LedgerRow
+    from torsync.model.tree_index import DiskEntry
 
 PIECE = 16 * 1024
 NOW_S = 1_700_000_000
@@ -172,6 +173,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path / "tree")
     yield made
     made.tree.close()
+
+
+def row_of(digest: str) -> LedgerRow:
+    return LedgerRow(1, 2, 3, 4, digest)
 
 
 def plain(files: Files) -> dict[str, object]:
@@ -478,6 +483,36 @@ def test_a_mirror_removes_what_is_not_listed_but_not_what_is_kept(site: Site) ->
     assert site.trashed() == [("d/e/f", b""), ("mine", b"1"), ("way", ("link", "/etc"))]
 
 
+def test_the_users_files_are_told_from_an_old_releases_in_the_trash(site: Site) -> None:
+    """They are given up last: what a mirror removes, and what was edited after the look."""
+    old = {"edited": b"1", "replaced": b"2", "removed": b"3", "removed, edited": b"4"}
+    site.update(old)
+    write_tree(site.root, {"mine": b"mine"})
+
+    def edit() -> None:
+        for path in ("edited", "removed, edited"):
+            (site.root / path).write_bytes(b"edited")
+
+    done = site.update(
+        {"edited": b"new 1", "replaced": b"new 2"}, clean=CleanMode.MIRROR, before_commit=edit
+    )
+    stamp = site.journal.stamp
+    trash = site.root / ".torsync/trash"
+    assert tree_bytes(trash / stamp).keys() == {"edited", "mine", "removed, edited"}
+    assert tree_bytes(trash / f"{stamp}-release").keys() == {"replaced", "removed"}
+    known = done.outcome.content_in_trash({path: row_of("old") for path in ("replaced", "other")})
+    released = f".torsync/trash/{stamp}-release"
+    assert {path: row.digest for path, row in known.items()} == {f"{released}/replaced": "old"}
+
+
+def test_what_is_locked_or_kept_is_not_right(site: Site) -> None:
+    site.update({"a": b"1", "b": b"2"})
+    plan = site.update({"a": b"3", "b": b"4", "c": b"5"}).plan
+    assert CommitOutcome().right(plan) == b"\1\1\1"
+    assert CommitOutcome(locked=["a", "not in it"]).right(plan) == b"\0\1\1"
+    assert CommitOutcome(kept_local=["c"]).right(plan) == b"\1\1\0"
+
+
 # --- modes and times ------------------------------------------------------------------------
 
 
@@ -515,19 +550,44 @@ def test_modification_times_are_the_publishers(site: Site) -> None:
     assert site.ledger == ledger_of(site.tree, done.plan.wanted)
 
 
+@pytest.mark.parametrize("set_mtime_back", [False, True])
 def test_a_file_that_is_edited_meanwhile_keeps_its_time_and_is_not_vouched_for(
-    site: Site,
+    site: Site, set_mtime_back: bool
 ) -> None:
-    site.update({"kept": b"1", "other": b"1"})
+    site.update({"kept": b"123456", "other": b"1"})
     site.update(
-        {"kept": dated(b"1", 2000), "other": b"2"},
-        before_commit=lambda: (site.root / "kept").write_bytes(b"edited"),
+        {"kept": dated(b"123456", 2000), "other": b"2"},
+        before_commit=lambda: edit_in_place(site.root / "kept", set_mtime_back=set_mtime_back),
     )
     assert (site.root / "kept").read_bytes() == b"edited"
     assert (site.root / "kept").stat().st_mtime_ns != 2000 * 10**9
     index = site.tree.scan()
     vouched = {path: row.vouches_for(index.entries[path]) for path, row in site.ledger.items()}
     assert vouched == {"kept": False, "other": True}
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_this_update_wrote_to_gets_its_time_whatever_its_ctime(
+    site: Site, is_ours: bool
+) -> None:
+    """A file that is patched where it is has another ctime than the look saw."""
+    manifest = release({"file": dated(b"content", 1000)})
+    write_tree(site.root, {"file": b"content"})
+    found = site.tree.scan().entries["file"]
+    ctime_ns = -1 if is_ours else found.ctime_ns - 1
+    kept = Kept("file", 0, 7, found.mtime_ns, found.inode, ctime_ns, mtime_s=1000)
+    journal = Journal("", "stage", "stamp", kept=(kept,))
+    outcome = Commit(site.tree, journal, Trash(site.tree, "stamp"), digest=manifest.digest).run()
+    assert ((site.root / "file").stat().st_mtime_ns == 1000 * 10**9) == is_ours
+    assert list(outcome.rows) == (["file"] if is_ours else [])
+
+
+def test_files_that_get_modes_and_times_do_not_stay_open(site: Site) -> None:
+    site.update({"a": LONG, "kept": b"1"})
+    before = len(os.listdir("/proc/self/fd"))
+    site.update({"b": dated(LONG, 1000), "kept": dated(b"1", 2000)})
+    site.tree.forget_folders()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_file_written_to_right_after_it_was_placed_is_not_vouched_for(
@@ -542,6 +602,22 @@ def test_a_file_written_to_right_after_it_was_placed_is_not_vouched_for(
     monkeypatch.setattr(Commit, "_rename_into_place", rename_and_edit)
     outcome = site.update({"new": b"1"}).outcome
     assert outcome.rows["new"].digest == ""
+
+
+def test_a_file_that_is_removed_right_after_it_was_placed_is_no_failure_and_in_no_ledger(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": LONG, "stays": b"1"})
+    rename = Commit._rename_into_place
+
+    def rename_and_remove(self: Commit, placed: Placed, there: DiskEntry | None) -> None:
+        rename(self, placed, there)
+        (site.root / placed.path).unlink()
+
+    monkeypatch.setattr(Commit, "_rename_into_place", rename_and_remove)
+    done = site.update({"moved": dated(LONG, 1000), "new": b"2", "stays": b"1"})
+    assert (done.outcome.moved, done.outcome.fetched) == (["moved"], ["new"])
+    assert done.outcome.rows == {}
 
 
 # --- readers --------------------------------------------------------------------------------

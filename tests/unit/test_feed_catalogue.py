@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,36 @@ class Owner:
 @pytest.fixture
 def owner() -> Owner:
     return Owner()
+
+
+def test_a_file_is_found_by_the_name_that_clients_have_for_it(owner: Owner) -> None:
+    stamps = {"a\\b": 1, "ab": 2, "d/x\u200dy": 3}
+    asked_as = {"root-a/ab": "a\\b", "root-a/d/xy": "d/x\u200dy", "root/plain": "plain"}
+    first = replace(release(A, stamps), asked_as=asked_as)
+    owner.publish(first)
+    found = owner.find(A, "d/xy")
+    assert found == owner.find(A, "d/x\u200dy")
+    assert isinstance(found, PublishedFile)
+    assert found.path == "d/x\u200dy"
+    exact = owner.find(A, "ab")
+    assert isinstance(exact, PublishedFile)
+    assert exact.path == "ab"
+    assert owner.find(B, "d/xy") is Absence.UNKNOWN
+    owner.catalogue.withdraw("pack", ["d/x\u200dy"])
+    assert owner.find(A, "d/xy") is Absence.GONE
+
+
+def test_the_root_may_have_another_name_as_well(owner: Owner) -> None:
+    owner.publish(replace(release(A, {"a": 1}), asked_as={"r/a": "a"}))
+    assert isinstance(owner.catalogue.file(A, "r", "a"), PublishedFile)
+    assert owner.catalogue.file(A, "r", "b") is Absence.UNKNOWN
+    assert owner.catalogue.file(A, "other", "a") is Absence.UNKNOWN
+
+
+def test_clients_names_do_not_lead_to_what_torsync_keeps_for_itself(owner: Owner) -> None:
+    asked_as = {"root-a/.torsync/marker": ".tor\u200bsync/marker"}
+    owner.publish(replace(release(A, {".tor\u200bsync/marker": 1}), asked_as=asked_as))
+    assert owner.find(A, ".torsync/marker") is Absence.UNKNOWN
 
 
 def test_only_exact_names_of_the_release_are_files(owner: Owner) -> None:

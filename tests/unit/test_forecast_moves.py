@@ -72,7 +72,7 @@ def test_a_copy_fetches_nothing() -> None:
 
 
 def test_pieces_from_elsewhere_are_not_fetched() -> None:
-    report = told({"a": A[:8] + B[:8] + C[:8] + A}, {"b": b"12345678" * 3 + B[:8]})
+    report = told({"a": A[:8] + B[:8] + C[:8] + A}, {"b": b"12345678abcdefghABCDEFGH" + B[:8]})
     assert actions(report) == [("patch", "b", ""), ("trash", "a", "")]
     assert report.actions[0].reason == "1 of 4 pieces are in other places of the tree"
     assert report.bytes_to_fetch == 24

@@ -23,6 +23,7 @@ from torsync.model.guard import (
     refuse_space,
     refuse_unrelated,
 )
+from torsync.model.plan import Action
 from torsync.model.tree_index import Kind, LedgerRow, ledger_row
 
 if TYPE_CHECKING:
@@ -144,6 +145,30 @@ def test_what_is_replaced_or_moved_does_not_count_and_what_is_in_the_way_does() 
     assert refuse_deletes(plan, ledger, nothing, mirror=False) is not None
 
 
+def test_what_is_patched_under_another_name_is_not_removed() -> None:
+    """A release whose archive carries its version in its name: nothing of the tree is given up."""
+    content = bytes(range(64))
+    before = make_release({"pack-1": content}, layout="padded")
+    item = Item(content=content, stamp=1)
+    rows = {"pack-1": ledger_row(item.entry(), before.manifest.digest(0))}
+    release = make_release({"pack-2": content[:-1] + b"!"}, layout="padded")
+    plan = Situation(release, {"pack-1": item}, rows, before=before).plan()
+    assert plan.files[0].source == "pack-1"
+    assert plan.files[0].action is Action.PATCH
+    assert [removal.path for removal in plan.removals] == ["pack-1"]
+    assert refuse_deletes(plan, rows, MaxDelete(0, is_percentage=False), mirror=False) is None
+
+
+def test_a_mirror_does_not_count_what_is_in_the_trash() -> None:
+    trash = [f".torsync/trash/then/{number}" for number in range(99)]
+    release = make_release({"kept": b"kept"}, layout="padded")
+    disk = files("kept", "one", "two", *trash)
+    plan = Situation(release, disk, clean=CleanMode.MIRROR).plan()
+    found = refuse_deletes(plan, {}, HALF, mirror=True)
+    assert found is not None
+    assert "2 of 3 files" in found.message
+
+
 def test_links_are_files_and_folders_are_not() -> None:
     release = make_release({"kept": b"kept"}, layout="padded")
     disk = {**files("kept", "folder/gone"), "link": Item(Kind.LINK, target="kept")}
@@ -214,6 +239,9 @@ def test_unrelated_files_are_counted_and_three_are_named() -> None:
     assert "'/tree'" in found.message
     assert "5 files that are not in the release: 'folder/v', 'w', 'x' and 2 more" in found.message
     assert 'they would stay, unless clean = "mirror" is set' in found.message
+    found = unrelated(files("z", "y", "x"))
+    assert found is not None
+    assert "not in the release: 'x', 'y', 'z'; they" in found.message
     found = unrelated(files("z"), CleanMode.MIRROR)
     assert found is not None
     assert "it would go to the trash" in found.message

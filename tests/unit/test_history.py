@@ -18,6 +18,7 @@ from torsync.model.history import (
     MOST_PATHS,
     Totals,
     UpdateRecord,
+    read_stored,
     record_of_release,
     record_of_update,
     without_paths,
@@ -77,6 +78,17 @@ def test_a_record_has_counts_paths_and_costs() -> None:
     assert (record.bytes_fetched, record.bytes_reused, record.bytes_hashed) == (100, 10, 50)
     assert (record.from_release, record.release, record.seconds) == ("pack-1", "pack-2", 2.5)
     assert UpdateRecord.from_json(json.loads(json.dumps(record.as_json()))) == record
+
+
+def test_times_are_told_to_the_millisecond() -> None:
+    assert record_of_update(report(seconds=1.23456), 7.0).as_json()["seconds"] == 1.235
+
+
+def test_what_others_wrote_beside_the_counts_is_read_as_a_record() -> None:
+    """Only a report of an older torsync has ``fetched`` and no ``added``."""
+    both = {**record_of_update(report(), 1.0).as_json(), "fetched": 9}
+    assert read_stored(1.0, "ab", "pack", json.dumps(both)).added == 2
+    assert read_stored(1.0, "ab", "pack", "{}") == UpdateRecord(1.0, "pack", "ab")
 
 
 def test_a_release_is_recorded_like_an_update() -> None:

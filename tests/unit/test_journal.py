@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +62,29 @@ def test_a_journal_without_steps_moves_nothing() -> None:
     journal = Journal("body", "stage", "stamp", kept=(Kept("a", 0, 1, 2, 3),))
     assert not journal.moves_anything
     assert list(journal.vacated()) == []
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        {"placed": (Placed("fetched", "a", 0),)},
+        {"cleared": (Gone("a", 1, 2, 3, released=True),)},
+        {"removed": (Gone("a", 1, 2, 3, released=True),)},
+    ],
+)
+def test_any_path_that_gets_other_content_or_none_is_moved(steps: dict[str, Any]) -> None:
+    """What is moved is then synced to the disk."""
+    assert Journal("body", "stage", "stamp", **steps).moves_anything
+
+
+def test_the_same_journal_is_the_same_text() -> None:
+    blocking = [f"{number}" for number in range(20)]
+    texts = {
+        tuple(Journal("body", "stage", "stamp", blocking=frozenset(paths)).dump())
+        for paths in (blocking, blocking[::-1])
+    }
+    assert texts == {tuple(Journal("body", "stage", "stamp", blocking=frozenset(blocking)).dump())}
+    assert json.loads(next(iter(texts))[1])[0] == sorted(blocking)
 
 
 def test_paths_that_nothing_gets_to_are_vacated() -> None:

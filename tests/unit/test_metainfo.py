@@ -546,13 +546,35 @@ class TestOuterKeys:
             manifest = outer(announce=url, announce_list=wrong)
             assert manifest.trackers == (("http://t.example/a",),)
 
-    def test_utf8_variants_are_ignored(self) -> None:
+    def test_utf8_variants_are_ignored_where_names_are_utf8(self) -> None:
         info = v1_info([Item("a", 1)])
         info[b"name.utf-8"] = b"evil"
         info[b"files"][0][b"path.utf-8"] = [b"..", b"evil"]
         manifest = parse_metainfo(torrent(info))
         assert manifest.name == "root"
         assert manifest.files[0].path == "a"
+
+    def test_names_in_another_encoding_are_taken_from_their_utf8_variants(self) -> None:
+        info = v1_info([Item("a", 1), Item("b", 1)])
+        info[b"name"], info[b"name.utf-8"] = b"gr\xf6\xdfe", "größe".encode()
+        info[b"files"][0][b"path"] = [b"d", b"na\xefve"]
+        info[b"files"][0][b"path.utf-8"] = [b"d", "naïve".encode()]
+        manifest = parse_metainfo(torrent(info))
+        assert manifest.name == "größe"
+        assert [file.path for file in manifest.files] == ["d/naïve", "b"]
+
+    def test_a_single_file_is_named_by_its_utf8_variant(self) -> None:
+        info = v1_single(b"gr\xf6\xdfe", 5) | {b"name.utf-8": "größe".encode()}
+        (file,) = parse_metainfo(torrent(info)).files
+        assert file.path == "größe"
+
+    @pytest.mark.parametrize(
+        "variant", [[b"..", b"evil"], [b".torsync", b"x"], [b"na\xefve"], [], b"a", 5]
+    )
+    def test_utf8_variants_are_checked_like_any_path(self, variant: object) -> None:
+        info = v1_info([Item("a", 1)])
+        info[b"files"][0] |= {b"path": [b"na\xefve"], b"path.utf-8": variant}
+        refused(torrent(info))
 
 
 def with_key(info: dict[bytes, Any], key: bytes, value: Any) -> dict[bytes, Any]:

@@ -14,6 +14,7 @@ from tests.support.torrents import link
 from tests.support.trees import edit_in_place, tree_bytes, write_tree
 from tests.unit.test_commit import Files, Site, plain
 from tests.unit.test_moves import SHAPES, A, B, C, links, refuse_links, site
+from torsync.model.errors import TreeError
 from torsync.subscribe.commit import Commit
 from torsync.subscribe.moves import Moves
 from torsync.subscribe.recovery import rescue_held
@@ -181,6 +182,72 @@ def test_what_was_saved_at_a_path_that_was_emptied_stays(
     assert site.trashed() == [("gone", C)]
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EACCES])
+def test_what_fails_when_it_goes_on_is_an_error_and_not_taken_for_the_work_of_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    new = _cut_off_swap(site, monkeypatch)
+    before = tree_bytes(site.root)
+
+    def fail(*_arguments: object, **_options: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "_rename_into_place", fail)
+        with pytest.raises(TreeError):
+            site.finish(new)
+    assert tree_bytes(site.root) == before
+    assert site.finish(new).lost == []
+    assert tree_bytes(site.root) == {"a": B, "b": A}
+
+
+def test_a_link_that_was_placed_before_the_cut_off_is_no_users_file(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A})
+    new: Files = {"a": A, "l": link("a")}
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "_write_rows", _end)
+        with pytest.raises(CutOffError):
+            site.update(new, keep=lambda path: path == "l")
+    outcome = site.finish(new)
+    assert (outcome.kept_local, outcome.lost) == ([], [])
+    assert outcome.rows.keys() == {"l"}
+
+
+def test_what_appears_at_an_old_name_after_the_cut_off_is_left_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A, "s": C})
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "_write_rows", _end)
+        with pytest.raises(CutOffError):
+            site.update({"b": A, "s": C})
+    (site.root / "a").write_bytes(b"mine")
+    outcome = site.finish({"b": A, "s": C})
+    assert (outcome.moved, outcome.lost) == (["b"], [])
+    assert tree_bytes(site.root) == {"a": b"mine", "b": A, "s": C}
+    assert site.trashed() == []
+
+
+def test_what_somebody_removed_from_the_stage_is_lost_and_the_old_version_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A, "b": B})
+    new: Files = {"a": C, "b": B, "new": A + B}
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "run", _end)
+        with pytest.raises(CutOffError):
+            site.update(new)
+    shutil.rmtree(site.root / ".torsync/stage")
+    site.tree.forget_folders()
+    outcome = site.finish(new)
+    assert sorted(outcome.lost) == ["a", "new"]
+    assert (outcome.fetched, outcome.rows) == ([], {})
+    assert tree_bytes(site.root) == {"a": A, "b": B}
+    assert site.trashed() == []
+
+
 # --- without a journal ----------------------------------------------------------------------
 
 
@@ -273,3 +340,17 @@ def test_a_commit_that_is_cut_off_while_two_files_change_places_keeps_both(
     assert site.trashed() == []
     assert site.finish({"a": B, "s": C}).patched == []
     assert site.trashed() == [("a", A)]
+    released = site.root / ".torsync/trash" / f"{site.journal.stamp}-release"
+    assert tree_bytes(released) == {"a": A}, "it was an old release's"
+
+
+def test_without_hard_links_and_exchange_the_old_file_is_moved_away_first(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.update({"a": A, "s": C})
+    refuse_links(monkeypatch, errno.EPERM)
+    monkeypatch.setattr("torsync.subscribe.commit.exchange", lambda *_names: False)
+    outcome = site.update({"a": B, "s": C}).outcome
+    assert tree_bytes(site.root) == {"a": B, "s": C}
+    assert site.trashed() == [("a", A)]
+    assert outcome.trashed == ["a"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from torsync.model.errors import UsageError
-from torsync.model.past import PastRelease, find_release
+from torsync.model.past import PastRelease, find_release, name_of
 
 ONE = PastRelease("digest 1", "aaaa1111", "pack-1", 1.0)
 TWO = PastRelease("digest 2", "bbbb2222", "pack-2", 2.0)
 TWO_WITH_OTHER_TRACKERS = PastRelease("digest 2b", "bbbb2222", "pack-2", 2.5)
 THREE = PastRelease("digest 3", "bbbb3333", "pack-3", 3.0)
+AT_THE_SAME_TIME = PastRelease("digest 5", "eeee5555", "pack-5", 3.0)
 SAME_NAME = PastRelease("digest 4", "cccc4444", "pack-1", 0.5)
 ALL = [THREE, TWO_WITH_OTHER_TRACKERS, TWO, ONE]
 
@@ -33,6 +34,23 @@ def test_it_is_found_by_what_people_know_of_it(
     wanted: str, current: PastRelease, found: PastRelease
 ) -> None:
     assert find_release(ALL, wanted, current=current.digest) == found
+
+
+def test_one_of_the_same_time_may_be_the_one_before() -> None:
+    known = [THREE, AT_THE_SAME_TIME, ONE]
+    assert find_release(known, "", current=THREE.digest) == AT_THE_SAME_TIME
+
+
+def test_of_many_releases_five_are_named() -> None:
+    many = [PastRelease(f"digest {n}", f"{n}" * 8, f"pack-{n}", float(n)) for n in range(9)]
+    with pytest.raises(UsageError) as caught:
+        find_release(many, "other", current="")
+    assert caught.value.hint.endswith("pack-3 (33333333), pack-4 (44444444)")
+
+
+def test_a_release_that_is_known_has_a_name() -> None:
+    assert name_of(ALL, TWO.digest) == "pack-2"
+    assert name_of(ALL, "another") == ""
 
 
 def test_without_a_current_one_the_newest_is_the_one_before() -> None:

@@ -11,11 +11,12 @@ import pytest
 from tests.support.trees import tree_bytes
 from tests.unit.test_commit import Files, Site
 from tests.unit.test_moves import A, B, C
+from torsync.disk import syscalls
 from torsync.model.errors import InterruptedByUserError, LockedError, TreeError
 from torsync.subscribe.patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OLD: Files = {"a": A, "gone": C, "held": A + B}
@@ -34,17 +35,20 @@ def hold(
     monkeypatch: pytest.MonkeyPatch, name: str, times: int, error: OSError | None = None
 ) -> None:
     """Have a file held by another program for so many tries, as Windows does it."""
-    rename = os.rename
     left = times
 
-    def renamed(source: str, target: str, **options: Any) -> None:
-        nonlocal left
-        if name in {source, target} and left > 0:
-            left -= 1
-            raise error or OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-        rename(source, target, **options)
+    def held(rename: Callable[..., Any]) -> Callable[..., Any]:
+        def renamed(source: str, target: str, *arguments: int, **options: int) -> Any:
+            nonlocal left
+            if name in {source, target} and left > 0:
+                left -= 1
+                raise error or OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+            return rename(source, target, *arguments, **options)
 
-    monkeypatch.setattr(os, "rename", renamed)
+        return renamed
+
+    monkeypatch.setattr(os, "rename", held(os.rename))
+    monkeypatch.setattr(syscalls, "renameat2", held(syscalls.renameat2))
 
 
 @pytest.mark.parametrize("held", ["held", "gone"])

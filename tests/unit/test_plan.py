@@ -275,6 +275,12 @@ class TestRemovals:
         )
         assert found == ()
 
+    @pytest.mark.parametrize("clean", list(CleanMode))
+    def test_what_is_in_the_trash_is_not_removed_again(self, clean: CleanMode) -> None:
+        disk = with_folders({**self.DISK, ".torsync/trash/then/gone": Item(content=b"gone")})
+        situation = Situation(self.RELEASE, disk, self.LEDGER, clean=clean)
+        assert dict(situation.plan().removals) == self.removed(clean)
+
     def test_a_plan_that_only_removes_is_not_empty(self) -> None:
         disk = {**self.DISK}
         plan = Situation(self.RELEASE, disk, managing(disk, "d/old")).plan()
@@ -375,6 +381,20 @@ class TestInTheWay:
                 problems={"x/closed": "Permission denied"},
             ).plan()
         assert caught.value.path == "x/closed"
+
+    def test_what_could_not_be_read_elsewhere_is_no_obstacle(self) -> None:
+        disk = with_folders({"x/old": Item(), "x-files/closed": Item(Kind.FOLDER)})
+        problems = {"x-files/closed": "Permission denied"}
+        situation = Situation(self.TO_FILE, disk, managing(disk, "x/old"), problems=problems)
+        assert [removal.path for removal in situation.plan().in_the_way] == ["x/old"]
+
+    def test_of_several_obstacles_the_first_by_name_is_told(self) -> None:
+        names = [f"{number}" for number in range(9)]
+        release = make_release({f"{name}/new": name.encode() for name in names})
+        disk = {name: Item(content=b"mine") for name in reversed(names)}
+        with pytest.raises(TreeError) as caught:
+            Situation(release, disk).plan()
+        assert caught.value.path == "0"
 
     def test_a_folder_that_could_not_be_read_is_left_alone(self) -> None:
         disk = {"x": Item(Kind.FOLDER)}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.torrents import make_raw
 from tests.support.trees import Content, tree_bytes, write_tree
 from tests.unit.test_tree import mounted, tmpfs
 from torsync.cli.trash import meant_paths
+from torsync.disk import syscalls
 from torsync.disk.tree import Tree
-from torsync.model.config import SubscriptionConfig
+from torsync.model.config import CleanMode, SubscriptionConfig
 from torsync.model.errors import NotInTrashError, TreeError
 from torsync.model.patterns import matcher, pattern_of
 from torsync.model.trash_reports import TrashRestored
@@ -128,13 +130,13 @@ def test_a_path_is_never_absent_while_it_is_restored(
     site.put({"file": b"old"})
     write_tree(site.root, {"file": b"new"})
     seen = []
-    really = os.rename
+    really = syscalls.renameat2
 
-    def watched(*arguments: object, **options: object) -> None:
+    def watched(*arguments: Any) -> bool:
         seen.append((site.root / "file").read_bytes())
-        really(*arguments, **options)  # type: ignore[arg-type]
+        return really(*arguments)
 
-    monkeypatch.setattr(os, "rename", watched)
+    monkeypatch.setattr(syscalls, "renameat2", watched)
     site.restore("file")
     assert seen == [b"new"]
 
@@ -314,3 +316,23 @@ def test_without_the_synced_release_nothing_is_foretold(tmp_path: Path, body: by
     assert replaced_again(config, state, ["a"]) == []
     state.put(synced="ab" * 32 if body is None else state.store_body(body))
     assert replaced_again(config, state, ["a"]) == []
+
+
+@pytest.mark.parametrize(
+    ("clean", "expected"),
+    [
+        (CleanMode.OFF, ["listed"]),
+        (CleanMode.MANAGED, ["listed"]),
+        (CleanMode.MIRROR, ["listed", "unlisted"]),
+    ],
+)
+def test_the_next_check_replaces_what_is_listed_and_a_mirror_removes_the_rest(
+    tmp_path: Path, clean: CleanMode, expected: list[str]
+) -> None:
+    config = SubscriptionConfig(
+        "pack", "https://h.example/p.torrent", tmp_path / "tree", clean=clean, keep=("*.ini",)
+    )
+    state = TreeState(tmp_path / "state")
+    state.put(synced=state.store_body(make_raw({"listed": b"1", "listed.ini": b"1"})))
+    paths = ["listed", "listed.ini", "unlisted", "unlisted.ini"]
+    assert replaced_again(config, state, paths) == expected

@@ -17,6 +17,7 @@ from torsync.model.retention import (
     parse_folder_name,
     plan_retention,
     plan_room,
+    since_after_jump,
     versions_of,
 )
 from torsync.model.tree_index import Kind
@@ -380,3 +381,24 @@ def test_room_is_made_of_no_more_than_is_needed(files: list[Trashed], bytes_need
             freed_bytes(of(files, inode)) for inode in {f.inode for f in files} - users(files)
         )
         assert bytes_needed == 0 or could < bytes_needed
+
+
+# --- clocks that are set ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("since_s", "jump_s", "expected_s"),
+    [
+        (5.0, 0.0, 5.0),
+        (5.0, 3600.0, 5.0),
+        (5.0, 3601.0, STAMP_S),
+        (5.0, 365 * DAY_S, STAMP_S),
+        (5.0, -365 * DAY_S, 5.0),
+        (STAMP_S + DAY_S, -DAY_S, STAMP_S),
+        (STAMP_S + DAY_S, 0.0, STAMP_S),
+    ],
+)
+def test_a_clock_put_forward_makes_nothing_older_and_one_put_back_leaves_nothing_in_the_future(
+    since_s: float, jump_s: float, expected_s: float
+) -> None:
+    assert since_after_jump(since_s, now_s=STAMP_S, jump_s=jump_s) == expected_s

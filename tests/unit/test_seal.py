@@ -44,6 +44,14 @@ def test_a_ledger_that_vouches_for_every_file_and_link_covers_the_release() -> N
     assert Seal.load(expected.dump()) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "no JSON", "null", "[]", "{}", '{"beside": []}', '{"beside": 1}', '{"beside"'],
+)
+def test_what_another_version_wrote_is_no_seal(text: str) -> None:
+    assert Seal.load(text) is None
+
+
 @pytest.mark.parametrize("path", ROWS)
 @pytest.mark.parametrize(
     "row", [None, ROW._replace(digest=""), ROW._replace(ctime_ns=~ROW.ctime_ns)]

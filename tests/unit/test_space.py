@@ -88,6 +88,19 @@ def test_a_clone_that_is_cut_short_takes_its_last_block() -> None:
     assert stage_bytes(plan, Room(5, 0, reflinks=True)) == 5
 
 
+def test_the_block_that_a_clone_is_cut_in_counts_wherever_in_it_the_file_ends() -> None:
+    plan = plan_of({"a": A + B}, {"a": A + B[:4]})
+    assert stage_bytes(plan, Room(25, 0, reflinks=True)) == 25
+    assert stage_bytes(plan, Room(23, 0, reflinks=True)) == 23
+
+
+def test_a_clone_that_is_not_cut_takes_nothing_at_its_end() -> None:
+    content = A + b"1"
+    plan = plan_of({"a": content}, {"a": b"x" + content[1:]})
+    assert [planned.action for planned in plan.files] == [Action.PATCH]
+    assert stage_bytes(plan, WITH_REFLINKS) == 8, "the first piece"
+
+
 def test_in_place_a_patched_file_takes_its_growth_only() -> None:
     same = plan_of({"a": A + B}, {"a": A + B[:-1] + b"x"})
     assert stage_bytes(same.patching_in_place(), IN_BLOCKS) == 0
@@ -133,6 +146,11 @@ def test_what_an_interrupted_update_left_is_there() -> None:
     plan = plan_of(old, {"a": b"a" * 20, "b": b"B" * 9}, "v1")
     room = replace(IN_BLOCKS, staged={Staged(0, Place.SCRATCH): 4, Staged(1, Place.SCRATCH): 4})
     assert stage_bytes(plan, room) == 12, "no scratch file stands for a staged one"
+
+
+def test_what_was_left_of_a_fetched_file_is_there_with_reflinks_too() -> None:
+    left = {Staged(0, Place.STAGE): 12}
+    assert stage_bytes(plan_of({}, {"a": A}), replace(WITH_REFLINKS, staged=left)) == 8
 
 
 def test_a_clone_that_was_left_may_still_share_its_blocks() -> None:

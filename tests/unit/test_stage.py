@@ -8,7 +8,7 @@ import os
 import stat
 import subprocess
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -392,16 +392,77 @@ def test_what_other_releases_left_is_removed_and_this_ones_stays(tree: Tree, pla
 
 
 def test_what_is_no_file_of_its_own_is_removed_from_a_stage(tree: Tree, plan: Plan) -> None:
-    outside = write_tree(tree.root.parent / "outside", {"file": b"1"})
+    outside = write_tree(tree.root.parent / "outside", {"file": b"1", "with one name": b"2"})
     stage = _stage(tree, plan)
     folder = stage_folder(stage)
-    (folder / "0").symlink_to(outside / "file")
+    (folder / "0").symlink_to(outside / "with one name")
     (folder / "1").hardlink_to(outside / "file")
     os.mkfifo(folder / "2")
     write_tree(folder, {"3/inside": b"1"})
     assert stage.leftovers() == {}
     assert os.listdir(folder) == []
     assert (outside / "file").read_bytes() == b"1"
+    assert (outside / "with one name").read_bytes() == b"2"
+
+
+def test_a_file_that_is_where_a_stage_goes_makes_room(tree: Tree, plan: Plan) -> None:
+    write_tree(tree.root, {f".torsync/stage/{plan.wanted.info_hash}": b"no folder"})
+    stage = _stage(tree, plan)
+    assert os.listdir(stage_folder(stage)) == []
+
+
+def test_what_fails_in_a_stage_that_is_opened_by_name_is_told_by_the_name_that_people_know(
+    tree: Tree, plan: Plan
+) -> None:
+    stage = _stage(tree, plan)
+    before = len(os.listdir("/proc/self/fd"))
+
+    def fail(folder: str) -> NoReturn:
+        assert os.path.samefile(folder, stage_folder(stage))
+        raise TreeError(f"{folder}/0 cannot be written", path=f"{folder}/0", hint="")
+
+    with pytest.raises(TreeError) as caught, stage.for_writing_by_name() as folder:
+        fail(folder)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert caught.value.path == f"{stage_folder(stage)}/0"
+    assert caught.value.message == f"{stage_folder(stage)}/0 cannot be written"
+
+
+def test_a_stage_has_its_own_name_where_the_system_has_none_for_open_folders(
+    tree: Tree, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = _stage(tree, plan)
+    monkeypatch.setattr(os.path, "samestat", lambda *_statuses: False)
+    with stage.for_writing_by_name() as folder:
+        assert folder == str(stage_folder(stage))
+
+
+def test_a_copy_for_the_trash_has_content_and_time_of_the_file(tree: Tree) -> None:
+    write_tree(tree.root, {"file": OLD})
+    os.utime(tree.root / "file", ns=(0, 1_000_000_001))
+    plan = plan_for(tree, release({"file": NEW}))
+    stage = _stage(tree, plan)
+    (stage_folder(stage) / "0").write_bytes(b"left by another")
+    copy = tree.root / stage.save_copy("file", 0, plan, lambda: False)
+    assert copy.parent == stage_folder(stage)
+    assert copy.read_bytes() == OLD
+    assert copy.stat().st_mtime_ns == 1_000_000_001
+    assert copy.stat().st_ino != (tree.root / "file").stat().st_ino
+
+
+def test_a_clone_is_like_its_source_only_if_all_that_is_asked_for_is(
+    tree: Tree, plan: Plan
+) -> None:
+    stage = _stage(tree, plan)
+    (source,) = {planned.source for planned in plan.files if planned.is_cloned}
+    content = (tree.root / source).read_bytes()
+    (stage_folder(stage) / "0").write_bytes(content[:PIECE] + bytes(PIECE) + content[2 * PIECE :])
+    before = len(os.listdir("/proc/self/fd"))
+    first, second, third = ((at * PIECE, PIECE) for at in range(3))
+    assert stage.is_clone_at(0, source, [first, third])
+    assert not stage.is_clone_at(0, source, [first, second])
+    assert not stage.is_clone_at(0, source, [second, third])
+    assert len(os.listdir("/proc/self/fd")) <= before + 1, "the folder is kept open"
 
 
 def test_a_link_in_a_stage_is_not_followed(tree: Tree, plan: Plan) -> None:

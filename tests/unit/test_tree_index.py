@@ -26,3 +26,30 @@ def test_nobody_vouches_for_what_was_changed(row: LedgerRow, kind: Kind) -> None
 @pytest.mark.parametrize("kind", [Kind.FOLDER, Kind.MOUNT, Kind.OTHER])
 def test_what_is_no_file_any_more_is_forgotten(kind: Kind) -> None:
     assert row_as_found(ROW, EDITED._replace(kind=kind)) is None
+    assert row_as_found(ROW, ENTRY._replace(kind=kind)) is None, "whatever else stat says of it"
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 6}, {"mtime_ns": 9}, {"ctime_ns": 19}, {"ctime_ns": 21}, {"inode": 31}]
+)
+def test_a_row_vouches_for_a_file_only_if_all_that_stat_tells_is_the_same(
+    change: dict[str, int],
+) -> None:
+    assert ROW.vouches_for(ENTRY)
+    assert ROW.vouches_for(ENTRY._replace(mode=0o755))
+    assert not ROW.vouches_for(ENTRY._replace(**change))
+
+
+@pytest.mark.parametrize("ctime_ns", [0, 1, 20])
+def test_a_smudged_row_is_told_from_one_that_vouches_and_has_what_was_seen(ctime_ns: int) -> None:
+    clear = LedgerRow(5, 10, ctime_ns, 30, "digest")
+    smudged = clear._replace(ctime_ns=~ctime_ns)
+    assert (clear.is_smudged, smudged.is_smudged) == (False, True)
+    assert clear.as_seen() == smudged.as_seen() == clear
+
+
+@pytest.mark.parametrize(
+    ("mode", "executable"), [(0o700, True), (0o100, True), (0o644, False), (0o611, False)]
+)
+def test_a_file_is_executable_if_its_owner_may_execute_it(mode: int, executable: bool) -> None:
+    assert ENTRY._replace(mode=mode).executable is executable

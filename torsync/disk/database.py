@@ -38,6 +38,13 @@ class _UselessError(Exception):
         self.kind = kind
 
 
+class DamagedError(_UselessError):
+    """What was read cannot have been written by torsync; the file is begun anew."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("damaged", message)
+
+
 class Schema(NamedTuple):
     """What is in a file.
 
@@ -95,6 +102,8 @@ class Database:
 
     def run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Do something with the database; once more with a new one if it proves useless.
+
+        It does so, too, where ``operation`` raises a ``DamagedError``.
 
         Raises:
             StateError: that failed.

@@ -19,7 +19,7 @@ from torsync.model.history import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _INSERT = "INSERT INTO history VALUES (?, ?, ?, ?)"
 _FORGET = "DELETE FROM history WHERE rowid <= (SELECT max(rowid) FROM history) - ?"
@@ -49,9 +49,13 @@ def add_update(
     database.execute(_INSERT, (at_s, info_hash, release, json.dumps(record)))
     database.execute(_FORGET, (KEPT_UPDATES,))
     for row, *stored in database.execute(_WITH_PATHS, (KEPT_PATHS_OF,)).fetchall():
+        known = _readable(stored)
+        if known is None:
+            database.execute("DELETE FROM history WHERE rowid = ?", (row,))
+            continue
         bare = {
             name: value
-            for name, value in without_paths(read_stored(*stored)).as_json().items()
+            for name, value in without_paths(known).as_json().items()
             if not name.endswith("_paths")
         }
         database.execute(_STRIP, (json.dumps(bare), row))
@@ -60,15 +64,27 @@ def add_update(
 
 
 def read_history(database: sqlite3.Connection, limit: int) -> tuple[list[UpdateRecord], Totals]:
-    """The newest updates, the newest first; and what all that ever were come to."""
+    """The newest updates, the newest first; and what all that ever were come to.
+
+    What is damaged is left out.
+    """
     query = "SELECT * FROM history ORDER BY rowid DESC LIMIT ?"
-    found = [read_stored(*row) for row in database.execute(query, (limit,))]
-    return found, _totals(database)
+    found = map(_readable, database.execute(query, (limit,)))
+    return [record for record in found if record is not None], _totals(database)
+
+
+def _readable(stored: Sequence[Any]) -> UpdateRecord | None:
+    """Read a row; None if it is damaged."""
+    try:
+        return read_stored(*stored)
+    except ValueError:
+        return None
 
 
 def read_last_s(database: sqlite3.Connection) -> float | None:
     """When the newest update was, in Unix seconds; None if there was none."""
-    row = database.execute("SELECT max(at_s) FROM history").fetchone()
+    query = "SELECT max(at_s) FROM history WHERE typeof(at_s) = 'real'"
+    row = database.execute(query).fetchone()
     return None if row[0] is None else float(row[0])
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import ctypes
 
+_RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
 _NOT_KNOWN = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -44,11 +45,27 @@ def exchange(source: str, target: str, source_fd: int, target_fd: int) -> bool:
     Raises:
         OSError: it failed for another reason.
     """
-    renameat2 = getattr(_libc(), "renameat2", None)
-    if renameat2 is None:
+    return renameat2(source, target, source_fd, target_fd, _RENAME_EXCHANGE)
+
+
+def rename_new(source: str, target: str, source_fd: int, target_fd: int) -> bool:
+    """Rename to a path at which nothing is (``renameat2`` with ``RENAME_NOREPLACE``).
+
+    Args, Returns: as ``exchange``.
+
+    Raises:
+        FileExistsError: something is there.
+        OSError: it failed for another reason.
+    """
+    return renameat2(source, target, source_fd, target_fd, _RENAME_NOREPLACE)
+
+
+def renameat2(source: str, target: str, source_fd: int, target_fd: int, flags: int) -> bool:
+    """Rename as ``flags`` say (renameat2(2)); see ``exchange``."""
+    function = getattr(_libc(), "renameat2", None)
+    if function is None:
         return False
-    names = os.fsencode(source), os.fsencode(target)
-    if renameat2(source_fd, names[0], target_fd, names[1], _RENAME_EXCHANGE) == 0:
+    if function(source_fd, os.fsencode(source), target_fd, os.fsencode(target), flags) == 0:
         return True
     error = _error()
     if error.errno in _NOT_KNOWN:

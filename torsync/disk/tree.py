@@ -33,6 +33,7 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNNAMED = getattr(os, "O_TMPFILE", os.O_DIRECTORY) | os.O_RDWR | os.O_CLOEXEC
 _OPEN_FOLDERS = 64
 _UNKNOWN_CLOCK_NS = 2_000_000_000  # the coarsest time stamps that file systems have: FAT's
+LOOK_AGAIN_S = 0.02  # so old may be the knowledge of where an open folder is
 _TICK_PATIENCE_S = 0.05
 _TICK_POLL_S = 0.0005
 
@@ -99,6 +100,7 @@ class Tree:
         self._lock_fd = self._unnamed_fd = -1
         self._open_root(root_fd)
         self._folders: OrderedDict[str, int] = OrderedDict()
+        self._seen_s: dict[str, float] = {}  # when each of them was last known to be at its path
         self._pinned = ""  # a folder that must stay open for now
         self._opening = threading.Lock()
 
@@ -122,17 +124,23 @@ class Tree:
 
     def forget_folders(self) -> None:
         """Close remembered folders: after folders were removed or moved, or to look anew."""
+        self._seen_s.clear()
         while self._folders:
             os.close(self._folders.popitem()[1])
 
     def folder_fd(self, folder: str, *, create: bool = False) -> int:
         """Open a folder ("" is the tree itself); the descriptor stays the tree's.
 
-        It is good until the next folder is opened: the oldest are then closed.
+        It is good until the next folder is opened: the oldest are then closed. Others may move a
+        folder, out of the tree too: what is open is looked for at its path again after
+        ``LOOK_AGAIN_S``.
 
         Raises:
             OSError: it is not there, or a component is a link or no folder.
         """
+        now_s = time.monotonic()
+        if folder and now_s - self._seen_s.get(folder, now_s) >= LOOK_AGAIN_S:
+            self._forget_moved(folder, now_s)
         missing: list[str] = []
         at = folder
         while at and at not in self._folders:
@@ -145,6 +153,24 @@ class Tree:
             fd = self._open_folder(fd, missing.pop(), create=create)
         return fd
 
+    def _forget_moved(self, folder: str, now_s: float) -> None:
+        """Close the first folder on the way that is no more at its path, and all in it."""
+        above_fd, at = self._root_fd, ""
+        for name in folder.split("/"):
+            at = f"{at}/{name}" if at else name
+            fd = self._folders.get(at)
+            if fd is None or not _is_at(fd, name, above_fd):
+                break
+            self._seen_s[at] = now_s
+            above_fd = fd
+        else:
+            return
+        for known in [known for known in self._folders if f"{known}/".startswith(f"{at}/")]:
+            if known == self._pinned:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), known)
+            os.close(self._folders.pop(known))
+            del self._seen_s[known]
+
     def _open_folder(self, parent_fd: int, folder: str, *, create: bool) -> int:
         name = folder.rpartition("/")[2]
         try:
@@ -156,9 +182,11 @@ class Tree:
                 os.mkdir(name, dir_fd=parent_fd)
             fd = os.open(name, FOLDER_FLAGS, dir_fd=parent_fd)
         self._folders[folder] = fd
+        self._seen_s[folder] = time.monotonic()
         if len(self._folders) > _OPEN_FOLDERS:
             oldest = next(known for known in self._folders if known != self._pinned)
             os.close(self._folders.pop(oldest))
+            del self._seen_s[oldest]
         return fd
 
     def locate(self, path: str, *, create: bool = False) -> tuple[int, str]:
@@ -270,6 +298,10 @@ class Tree:
             folder_fd = self.folder_fd(PRIVATE_FOLDER, create=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._lock_fd = os.open("lock", flags, 0o600, dir_fd=folder_fd)
+            if not _is_own_file(self._lock_fd):  # it gets touched, to see what time it is
+                os.close(self._lock_fd)
+                os.unlink("lock", dir_fd=folder_fd)
+                self._lock_fd = os.open("lock", flags | os.O_EXCL, 0o600, dir_fd=folder_fd)
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(
@@ -326,6 +358,20 @@ class Tree:
         """
         with doing("write to the disk what is in", str(self.root)):
             sync_file_system(self._root_fd)
+
+
+def _is_own_file(fd: int) -> bool:
+    found = os.fstat(fd)
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def _is_at(fd: int, name: str, above_fd: int) -> bool:
+    """Whether an open folder is what has a name in another one."""
+    try:
+        found = os.stat(name, dir_fd=above_fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(fd))
 
 
 @contextmanager

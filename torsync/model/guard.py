@@ -211,7 +211,7 @@ def refuse_space(path: str, needed: int, free: int, needed_in_place: int) -> Ref
     if needed <= free:
         return None
     said = f"it needs {format_size(needed)} in {path!r}, where {format_size(free)} are free"
-    if needed_in_place < needed and needed_in_place <= free:
+    if needed_in_place <= free:
         said += (
             f'; with apply = "in-place" it would fit, as it needs {format_size(needed_in_place)}'
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torsync.model.changes import NO_CHANGES, Changes, changes_of
 from torsync.model.reports import CheckReport
+from torsync.model.stored import NUMBER, are_texts, fits, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,10 +69,25 @@ class UpdateRecord:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> UpdateRecord:
-        """Read what ``as_json`` gave; what is missing has its default."""
-        known = {name: found[name] for name in cls.__slots__ if name in found}
-        paths = Changes(*(tuple(found.get(f"{kind}_paths", ())) for kind in KINDS))
-        return cls(**{"at_s": 0.0, **known, "paths": paths})
+        """Read what ``as_json`` gave; what is missing has its default.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        known = {name: found[name] for name in _PLAIN if name in found}
+        lists = [found.get(f"{kind}_paths", ()) for kind in KINDS]
+        if not fits(list(known.values()), *map(_PLAIN.__getitem__, known)):
+            raise ValueError("an update that is remembered has a value of another kind")
+        if not all(map(are_texts, lists)):
+            raise ValueError("an update that is remembered has paths that are none")
+        return cls(**{"at_s": 0.0, **known, "paths": Changes(*map(tuple, lists))})
+
+
+_PLAIN: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("at_s", "seconds"), NUMBER),
+    **dict.fromkeys(("release", "info_hash", "from_release", "from_info_hash"), str),
+    **dict.fromkeys(("number", *_SUMMED, "bytes_total"), int),
+}
 
 
 def record_of_update(report: CheckReport, at_s: float, *, from_info_hash: str = "") -> UpdateRecord:
@@ -117,10 +133,21 @@ def record_of_release(report: PublishReport, at_s: float) -> UpdateRecord:
 
 
 def read_stored(at_s: float, info_hash: str, release: str, stored: str) -> UpdateRecord:
-    """Read what is in a history, also one of an older torsync, which stored whole reports."""
-    found = json.loads(stored)
+    """Read what is in a history, also one of an older torsync, which stored whole reports.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = load_json(stored)
+    if not isinstance(found, dict) or not fits((at_s, info_hash, release), NUMBER, str, str):
+        raise ValueError("an update that is remembered is damaged")
     if "added" not in found and "fetched" in found:
-        return record_of_update(CheckReport.from_json(found), at_s)
+        try:
+            record = record_of_update(CheckReport.from_json(found), at_s)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError("an update that is remembered is damaged") from error
+        exact = {"at_s": at_s, "seconds": record.seconds}
+        return UpdateRecord.from_json({**record.as_json(), **exact})
     known = {**found, "at_s": at_s, "info_hash": info_hash, "release": release}
     return UpdateRecord.from_json(known)
 
@@ -167,10 +194,11 @@ class Totals:
     @classmethod
     def load(cls, text: str) -> Totals:
         """Read what ``dump`` gave; from anything else, begin anew."""
-        try:
-            updates, seconds, sums, buckets = json.loads(text)
-            if len(buckets) == len(DURATION_BUCKETS_S):
-                return cls(int(updates), float(seconds), dict(sums), tuple(map(int, buckets)))
-        except (ValueError, TypeError):
-            pass
-        return cls()
+        found = load_json(text)
+        if not fits(found, int, NUMBER, dict, list):
+            return cls()
+        updates, seconds, sums, buckets = found
+        numbers = [*sums.values(), *buckets]
+        if len(buckets) != len(DURATION_BUCKETS_S) or not all(isinstance(n, int) for n in numbers):
+            return cls()
+        return cls(updates, float(seconds), sums, tuple(buckets))

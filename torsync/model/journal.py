@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torsync.model.stored import NUMBER, are_texts, fits, load_json
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -150,16 +152,26 @@ class Journal:
 
     @classmethod
     def load(cls, lines: Iterable[str]) -> Journal | None:
-        """Read what ``dump`` gave; None if there is nothing."""
-        given = map(json.loads, lines)
-        head = next(given, None)
-        if head is None:
+        """Read what ``dump`` gave; None if there is nothing.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        given = list(map(load_json, lines))
+        if not given:
             return None
-        blocking, folders = next(given)
+        if len(given) == 1 or not fits(given[0], str, str, str, NUMBER, dict):
+            raise ValueError("its first lines are damaged")
+        if not fits(given[1], list, list) or not all(map(are_texts, given[1])):
+            raise ValueError("its second line is damaged")
+        release, stage, stamp, at_s, report = given[0]
+        blocking, folders = given[1]
         steps: dict[str, list[Any]] = {name: [] for name in _STEPS}
-        for name, *values in given:
+        for step in given[2:]:
+            name, *values = step if isinstance(step, list) and step else (None,)
+            if not isinstance(name, str) or not _is_step(name, values):
+                raise ValueError("it has a step that is damaged")
             steps[name].append(_STEPS[name](values))
-        release, stage, stamp, at_s, report = head
         return cls(
             release,
             stage,
@@ -178,10 +190,18 @@ def dated(identity: Identity, mtime_s: int | None) -> Identity:
     return size, mtime_ns if mtime_s is None else mtime_s * _NANOSECONDS, inode
 
 
+def _is_step(name: str, values: list[Any]) -> bool:
+    """Whether a step has values of the kinds that it should have; older versions' may be short."""
+    kinds, least = _KINDS.get(name, ((), 1))
+    return least <= len(values) <= len(kinds) and fits(values, *kinds[: len(values)])
+
+
 def _placed(values: list[Any]) -> Placed:
     found = Placed(*values)
     if found.over is None:
         return found
+    if not fits(found.over, int, int, int):
+        raise ValueError("it has a step that is damaged")
     size, mtime_ns, inode = found.over
     return found._replace(over=(size, mtime_ns, inode))
 
@@ -192,3 +212,14 @@ _STEPS: dict[str, Callable[[list[Any]], Any]] = {
     "removed": lambda values: Gone(*values),
     "kept": lambda values: Kept(*values),
 }
+_NONE = type(None)
+_GONE = (str, int, int, int, bool)
+_PLACED = (str, str, int, int, int, int, str, bool, (list, _NONE), int, (int, _NONE), str, bool)
+_KEPT = (str, int, int, int, int, int, int, (int, _NONE))
+_KINDS: dict[str, tuple[tuple[type | tuple[type, ...], ...], int]] = {
+    "cleared": (_GONE, 5),
+    "placed": (_PLACED, 3),
+    "removed": (_GONE, 5),
+    "kept": (_KEPT, 5),
+}
+"""Of the values of each kind of step; and how many there are at least."""

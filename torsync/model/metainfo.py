@@ -20,10 +20,10 @@ from torsync.model.metainfo_notes import (
     trackers,
     web_seeds,
 )
-from torsync.model.names import NameChecker, resolve_meeting_names
+from torsync.model.names import NameChecker, resolve_meeting_names, shown_path, shown_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 MAX_PIECES = 4 * 1024 * 1024
 MAX_PIECE_BYTES = 1 << 28  # libtorrent takes no longer ones
@@ -55,7 +55,9 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
     del raw_info
     piece_length = _integer(info, b"piece length", "the info dictionary")
     if not 0 < piece_length <= MAX_PIECE_BYTES:
-        _refuse(f"the piece length must be 1 to {MAX_PIECE_BYTES}, found {piece_length}")
+        _refuse(
+            f"the piece length must be 1 to {MAX_PIECE_BYTES}, found {shown_value(piece_length)}"
+        )
     has_v1, has_v2 = _formats(info)
     checker = NameChecker(windows=windows)
     files: list[FileEntry] = []
@@ -73,7 +75,7 @@ def parse_metainfo(data: bytes, *, windows: bool = False) -> Manifest:
         _refuse("it lists no files")
     _check_total(size, piece_length)
     return Manifest(
-        name=label(info.get(b"name")),
+        name=label(_in_utf8(info, b"name")),
         info_hash_v1=hash_v1 if has_v1 else None,
         info_hash_v2=hash_v2 if has_v2 else None,
         piece_length=piece_length,
@@ -97,6 +99,8 @@ def _decode(data: bytes) -> _Dict:
         outer = bencode2.bdecode(data)
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"it is not valid bencode: {error}") from None
+    except MemoryError:
+        raise ManifestError("it takes more memory than there is") from None
     if not isinstance(outer, dict):
         _refuse(f"expected a dictionary, found a {type(outer).__name__}")
     return outer
@@ -106,7 +110,7 @@ def _formats(info: _Dict) -> tuple[bool, bool]:
     """Which hashes describe the content: v1, v2."""
     version = info.get(b"meta version", 1)
     if not isinstance(version, int) or version not in {1, _V2}:
-        _refuse(f"its meta version is {version!r}; versions 1 and 2 are known")
+        _refuse(f"its meta version is {shown_value(version)}; versions 1 and 2 are known")
     has_v2 = version == _V2
     has_v1 = not has_v2 or not _V1_KEYS.isdisjoint(info)
     return has_v1, has_v2
@@ -117,7 +121,7 @@ def _formats(info: _Dict) -> tuple[bool, bool]:
 
 def _parse_v1(info: _Dict, checker: NameChecker) -> tuple[list[FileEntry], int]:
     if b"files" not in info:
-        entry = _file_entry(info, checker.path([info.get(b"name")]), 0, checker)
+        entry = _file_entry(info, checker.path([_in_utf8(info, b"name")]), 0, checker)
         return [entry], entry.size
     listed = info[b"files"]
     if not isinstance(listed, list):
@@ -130,10 +134,23 @@ def _parse_v1(info: _Dict, checker: NameChecker) -> tuple[list[FileEntry], int]:
         if b"attr" in raw and b"p" in _attributes(raw):
             offset += _size(raw, "a pad file")
             continue
-        entry = _file_entry(raw, checker.path(raw.get(b"path")), offset, checker)
+        path = _in_utf8(raw, b"path") if b"path.utf-8" in raw else raw.get(b"path")
+        entry = _file_entry(raw, checker.path(path), offset, checker)
         files.append(entry)
         offset += entry.size
     return files, offset
+
+
+def _in_utf8(raw: _Dict, key: bytes) -> object:
+    """A name or path; of one in another encoding, what old programs put beside it in UTF-8."""
+    found = raw.get(key)
+    try:
+        for name in found if isinstance(found, list) else [found]:
+            if isinstance(name, bytes):
+                name.decode()
+    except UnicodeDecodeError:
+        return raw.get(key + b".utf-8", found)
+    return found
 
 
 def _v1_hashes(info: _Dict, size: int, piece_length: int) -> bytes:
@@ -172,27 +189,26 @@ def _parse_v2(info: _Dict, checker: NameChecker, piece_length: int) -> tuple[lis
         entry = _file_entry(raw, path, offset, checker)
         if entry.size:
             if entry.pieces_root is None:
-                _refuse(f"{path!r} has no pieces root")
+                _refuse(f"{shown_path(path)} has no pieces root")
             end = offset + entry.size
         files.append(entry)
     return files, end
 
 
-def _walk(tree: _Dict) -> list[tuple[list[bytes], _Dict]]:
-    """List the leaves of a file tree in order; iterative, as the depth is not ours to choose."""
-    leaves: list[tuple[list[bytes], _Dict]] = []
-    pending: list[tuple[tuple[bytes, ...], Any]] = [((), tree)]
+def _walk(tree: _Dict) -> Iterator[tuple[list[bytes], _Dict]]:
+    """Give the leaves of a file tree in order; iterative, as the depth is not ours to choose."""
+    pending: list[tuple[list[bytes], bytes, Any]] = [([], b"", tree)]
     while pending:
-        path, node = pending.pop()
+        above, name, node = pending.pop()
+        path = [*above, name] if node is not tree else above
         if not isinstance(node, dict) or not node:
-            _refuse(f"the file tree is broken at {b'/'.join(path)!r}")
+            _refuse(f"the file tree is broken at {shown_path(path)}")
         if b"" in node:
             if len(node) > 1 or not isinstance(node[b""], dict) or not path:
-                _refuse(f"{b'/'.join(path)!r} is both a file and a folder in the file tree")
-            leaves.append((list(path), node[b""]))
+                _refuse(f"{shown_path(path)} is both a file and a folder in the file tree")
+            yield path, node[b""]
             continue
-        pending.extend(((*path, name), node[name]) for name in sorted(node, reverse=True))
-    return leaves
+        pending.extend((path, inner, node[inner]) for inner in sorted(node, reverse=True))
 
 
 def _piece_layers(outer: _Dict, files: list[FileEntry], piece_length: int) -> dict[bytes, bytes]:
@@ -210,9 +226,11 @@ def _piece_layers(outer: _Dict, files: list[FileEntry], piece_length: int) -> di
         expected = 32 * -(-entry.size // piece_length)
         if not isinstance(layer, bytes) or len(layer) != expected:
             found = f"{len(layer)} bytes" if isinstance(layer, bytes) else "nothing"
-            _refuse(f"{entry.path!r} needs a piece layer of {expected} bytes, found {found}")
+            _refuse(
+                f"{shown_path(entry.path)} needs a piece layer of {expected} bytes, found {found}"
+            )
         if root not in layers and merkle_root(layer, padding=padding) != root:
-            _refuse(f"the piece layer of {entry.path!r} does not lead to its pieces root")
+            _refuse(f"the piece layer of {shown_path(entry.path)} does not lead to its pieces root")
         layers[root] = layer
     return layers
 
@@ -229,8 +247,8 @@ def _merge_hybrid(v1: list[FileEntry], v2: list[FileEntry], size: int) -> list[F
         same = (one.path, one.size, one.link_target) == (two.path, two.size, two.link_target)
         if not same or (one.size and one.offset != two.offset):
             _refuse(
-                f"its v1 and v2 halves disagree: {one.path!r} of {one.size} bytes at "
-                f"{one.offset} against {two.path!r} of {two.size} bytes at {two.offset}"
+                f"its v1 and v2 halves disagree: {shown_path(one.path)} of {one.size} bytes at "
+                f"{one.offset} against {shown_path(two.path)} of {two.size} bytes at {two.offset}"
             )
         merged.append(one._replace(pieces_root=two.pieces_root, offset=min(two.offset, size)))
     return merged
@@ -243,14 +261,15 @@ def _file_entry(raw: _Dict, path: str, offset: int, checker: NameChecker) -> Fil
     attributes = _attributes(raw) if b"attr" in raw else b""
     target = None
     if attributes and b"l" in attributes:
-        target = checker.path(raw.get(b"symlink path"), of=f"the target of the link {path!r}: ")
+        of = f"the target of the link {shown_path(path)}: "
+        target = checker.path(raw.get(b"symlink path"), of=of)
         if raw.get(b"length", 0) != 0:
-            _refuse(f"the symbolic link {path!r} has a length")
+            _refuse(f"the symbolic link {shown_path(path)} has a length")
         size = 0
     else:
         found: Any = raw.get(b"length")
         is_plain = type(found) is int and 0 <= found <= MAX_FILE_BYTES
-        size = found if is_plain else _size(raw, repr(path))
+        size = found if is_plain else _size(raw, shown_path(path))
     root = raw.get(b"pieces root")
     # What is decoded goes as a whole: one object of it that stayed would keep a block of memory.
     return FileEntry(
@@ -274,7 +293,7 @@ def _attributes(raw: _Dict) -> bytes:
 def _size(raw: _Dict, what: str) -> int:
     size = _integer(raw, b"length", what)
     if not 0 <= size <= MAX_FILE_BYTES:
-        _refuse(f"the length of {what} must be 0 to {MAX_FILE_BYTES}, found {size}")
+        _refuse(f"the length of {what} must be 0 to {MAX_FILE_BYTES}, found {shown_value(size)}")
     return size
 
 

@@ -5,6 +5,7 @@ Wrong types are ignored: the content does not depend on any of it.
 
 from __future__ import annotations
 
+import re
 from array import array
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,15 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_TIME_S = 253_402_300_799  # the last second of the year 9999
+MAX_LABEL_BYTES = 1024  # file systems hold no name of more than 255
 MAX_HINTS_BYTES = 2048
 """Of a reference to a hints file: more than any server takes."""
+
+_HOST = re.compile(rb"[0-9A-Za-z._:%-]{1,253}", re.ASCII)  # or an address of IPv6
 
 _Dict = dict[bytes, Any]
 
 
 def label(name: object) -> str:
-    """The root name as a label; it is never used as a path."""
-    found = name.decode(errors="replace") if isinstance(name, bytes) else ""
+    """The root name as a label, cut where it is absurdly long; it is never used as a path."""
+    found = name[:MAX_LABEL_BYTES].decode(errors="replace") if isinstance(name, bytes) else ""
     return "".join(char if char.isprintable() else "\ufffd" for char in found) or "unnamed"
 
 
@@ -55,16 +59,17 @@ def web_seeds(outer: _Dict) -> tuple[str, ...]:
 
 
 def _urls(values: object, schemes: set[str]) -> list[str]:
-    found: list[str] = []
+    found: dict[str, None] = {}  # in order, each once; there can be a million of them
     for value in values if isinstance(values, list) else []:
         try:
             url = value.decode().strip() if isinstance(value, bytes) else ""
             parts = urlsplit(url)
+            _in_range = parts.port
         except ValueError:
             continue
-        if parts.scheme in schemes and parts.netloc and url not in found:
-            found.append(url)
-    return found
+        if parts.scheme in schemes and parts.netloc and url.isprintable():
+            found[url] = None
+    return list(found)
 
 
 def nodes(outer: _Dict) -> tuple[tuple[str, int], ...]:
@@ -74,8 +79,9 @@ def nodes(outer: _Dict) -> tuple[tuple[str, int], ...]:
     for node in listed if isinstance(listed, list) else []:
         if isinstance(node, list) and len(node) == 2:
             host, port = node
-            if isinstance(host, bytes) and isinstance(port, int) and 0 < port < 65536:
-                found.append((host.decode(errors="replace"), port))
+            is_host = isinstance(host, bytes) and _HOST.fullmatch(host)
+            if is_host and isinstance(port, int) and 0 < port < 65536:
+                found.append((host.decode("ascii"), port))
     return tuple(found)
 
 

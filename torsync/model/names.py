@@ -26,6 +26,9 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4000
 MAX_DEPTH = 100
 MAX_FOLDER_CHARACTERS = 64 * 1024**2
+MAX_PATH_CHARACTERS = 128 * 1024**2
+_UNCUT_BYTES = 240
+_SHOWN_CHARACTERS = 160
 _MOST_PASSED = 1000  # names that are worth remembering come early: those of folders
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9_ .-]{0,199}").fullmatch  # right at a glance
 
@@ -43,6 +46,7 @@ class NameChecker:
         self._passed: dict[bytes, str] = {}
         self._above: list[bytes] = []  # the folder of the last path, and what it came to
         self._folder = ""
+        self._characters = 0  # of all paths: a file tree of a megabyte can list gigabytes of them
 
     def path(self, raw: object, *, of: str = "") -> str:
         """Decode and join the components of one path.
@@ -61,7 +65,12 @@ class NameChecker:
         else:
             path = self._whole_path(raw, of)
         if _is_too_long(path):
-            raise ManifestError(f"{of}{_short(repr(path))} is longer than {MAX_PATH_BYTES} bytes")
+            raise ManifestError(f"{of}{shown_path(path)} is longer than {MAX_PATH_BYTES} bytes")
+        self._characters += len(path)
+        if self._characters > MAX_PATH_CHARACTERS:
+            raise ManifestError(
+                f"the paths of its files have more than {MAX_PATH_CHARACTERS} characters"
+            )
         return path
 
     def _whole_path(self, raw: object, of: str) -> str:
@@ -76,7 +85,7 @@ class NameChecker:
         ]
         if is_private(checked[0]):
             raise ManifestError(
-                f"{of}{_shown(raw)} lies under {PRIVATE_FOLDER}, which torsync keeps for itself"
+                f"{of}{shown_path(raw)} lies under {PRIVATE_FOLDER}, which torsync keeps for itself"
             )
         self._above, self._folder = raw[:-1], "/".join([*checked[:-1], ""])
         return "/".join(checked)
@@ -84,10 +93,10 @@ class NameChecker:
     @staticmethod
     def _shape_problem(raw: object) -> str:
         if not isinstance(raw, list) or not raw:
-            return f"a path must be a list of names, found {_short(repr(raw))}"
+            return f"a path must be a list of names, found {shown_value(raw)}"
         if len(raw) > MAX_DEPTH:
             return (
-                f"{_shown(raw)} is {len(raw)} names deep, more than the {MAX_DEPTH} "
+                f"{shown_path(raw)} is {len(raw)} names deep, more than the {MAX_DEPTH} "
                 "that are accepted"
             )
         return ""
@@ -103,7 +112,7 @@ class NameChecker:
         else:
             problem = "is not a string"
         if problem:
-            raise ManifestError(f"{of}in {_shown(path)} the name {_shown([raw])} {problem}")
+            raise ManifestError(f"{of}in {shown_path(path)} the name {shown_path([raw])} {problem}")
         assert isinstance(raw, bytes)
         if len(self._passed) < _MOST_PASSED:
             self._passed[raw] = name
@@ -124,6 +133,20 @@ class NameChecker:
 def is_private(name: str) -> bool:
     """Whether a top-level name is torsync's own folder on any file system."""
     return unicodedata.normalize("NFKC", name).casefold() == PRIVATE_FOLDER
+
+
+def is_plain(path: str) -> bool:
+    """Whether every client takes a path as it is.
+
+    libtorrent leaves out or replaces what cannot be seen (such as the joiners in emoji) and
+    backslashes, and cuts names that are nearly as long as file systems allow. False may be a
+    false alarm.
+    """
+    if not path.isprintable() or "\\" in path:
+        return False
+    return len(path) * 4 <= _UNCUT_BYTES or all(
+        len(name.encode()) <= _UNCUT_BYTES for name in path.split("/")
+    )
 
 
 def in_private(path: str) -> bool:
@@ -190,7 +213,7 @@ def _with_suffix(path: str, taken: set[str], first: int) -> tuple[str, str, int]
         number += 1
     if len(candidate.rpartition("/")[2].encode()) > MAX_NAME_BYTES or _is_too_long(candidate):
         raise ManifestError(
-            f"two files are both named {_short(repr(path))}, with no room for a suffix"
+            f"two files are both named {shown_path(path)}, with no room for a suffix"
         )
     return candidate, key, number
 
@@ -209,14 +232,33 @@ def _windows_problem(name: str) -> str:
     return ""
 
 
-def _shown(path: list[object]) -> str:
-    """A path for people, whatever its components are."""
+def shown_path(path: str | Sequence[object]) -> str:
+    """A path for people: quoted and short, whatever its components are."""
+    if isinstance(path, str):
+        return _short(repr(path))
     names = (
-        name.decode(errors="backslashreplace") if isinstance(name, bytes) else repr(name)
+        # Cut before it is decoded: a name can be as long as the ``.torrent``.
+        name[: 2 * _SHOWN_CHARACTERS].decode(errors="backslashreplace")
+        if isinstance(name, bytes)
+        else shown_value(name)
         for name in path[: MAX_DEPTH + 1]
     )
     return _short(repr("/".join(names)))
 
 
+def shown_value(value: object) -> str:
+    """A decoded value for people, in few characters.
+
+    What is in lists and dictionaries is left out: they can be nested too deeply for ``repr``.
+    """
+    if isinstance(value, (bytes, str)):
+        return _short(repr(value[: 2 * _SHOWN_CHARACTERS]))
+    if isinstance(value, (int, float)):
+        return _short(str(value))
+    if value is None:
+        return "nothing"
+    return "an empty list" if value == [] else f"a {type(value).__name__}"
+
+
 def _short(text: str) -> str:
-    return text if len(text) <= 160 else f"{text[:117]}…{text[-40:]}"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:117]}…{text[-40:]}"

@@ -6,18 +6,20 @@ both carry out the same value.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
 from torsync.model.errors import UsageError
 from torsync.model.guard import ALLOWABLE, Allowance
+from torsync.model.names import shown_value
 from torsync.model.publish_reports import PublishReport
 from torsync.model.reports import CheckReport, PauseReport, VerifyReport
 from torsync.model.trash_reports import TrashEmptied, TrashRestored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_LONGEST_S = 1e11  # three thousand years
 
 Report = Union[CheckReport, VerifyReport, PublishReport, TrashRestored, TrashEmptied, PauseReport]
 
@@ -223,12 +225,14 @@ def order_from_json(found: Mapping[str, Any]) -> Order:
             value = _seconds(name, value)
         elif not isinstance(value, type(default)):
             raise _expected(name, type(default).__name__, value)
+        elif isinstance(value, str) and not _is_text(value):
+            raise _expected(name, "text that a file name can be", value)
         options[name] = value
     return kind(**options)
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, (list, tuple)) or not all(map(_is_text, value)):
         raise _expected(name, "an array of text", value)
     return tuple(value)
 
@@ -236,23 +240,31 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
 def _seconds(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _expected(name, "seconds", value)
-    # Python's JSON has numbers that compare with nothing, and integers that no float holds.
-    if not 0 <= value <= sys.float_info.max:
+    # JSON as Python reads it has numbers that compare with nothing, and endless ones.
+    if not 0 <= value <= _LONGEST_S:
         raise _expected(name, "seconds from 0 on", value)
     return float(value)
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is text that the system takes: names that are not UTF-8 have surrogates."""
+    try:
+        return isinstance(value, str) and b"\0" not in value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
 
 
 def _refuse_unknown(found: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
     for name in found:
         if name not in known:
             raise UsageError(
-                f"{name!r} is no option of {what}; expected one of {', '.join(known)}",
+                f"{shown_value(name)} is no option of {what}; expected one of {', '.join(known)}",
                 hint="look up the options in the description of the control API",
             )
 
 
 def _expected(name: str, expected: str, found: object) -> UsageError:
     return UsageError(
-        f"{name!r}: expected {expected}, found {found!r:.80}",
+        f"{shown_value(name)}: expected {expected}, found {shown_value(found)}",
         hint="look up the options in the description of the control API",
     )

@@ -71,7 +71,7 @@ def place_for_fetch(plan: Plan) -> Placement:
             have[pieces.start : pieces.stop] = bytes(len(pieces))
     wanted = bytearray(have)
     for piece in plan.needed:
-        wanted[piece] = 1
+        wanted[piece] = piece not in plan.doubles
     paths = {
         index: plan.files[index].source
         for index in plan.acting

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.assessment import Assessment, Here
+from torsync.model.doubles import find_doubles
 from torsync.model.names import in_private
 from torsync.model.removals import Removal, plan_obstacles, plan_removals
 from torsync.model.selection import selected_folders
@@ -136,8 +137,13 @@ class Plan:
 
     @cached_property
     def needed(self) -> tuple[int, ...]:
-        """The pieces that have to be fetched, in order."""
+        """The pieces that are not in the tree, in order."""
         return tuple(piece for piece in self.lacking if piece not in self.copies)
+
+    @cached_property
+    def doubles(self) -> Mapping[int, int]:
+        """Those of them that need not be fetched: piece → the earlier one that is equal."""
+        return find_doubles(self.wanted, self.needed)
 
     @cached_property
     def moved(self) -> frozenset[str]:
@@ -163,8 +169,9 @@ class Plan:
     @cached_property
     def bytes_to_fetch(self) -> int:
         """How much peers have to send, padding in the blocks that hold content included."""
-        whole = sum(self.wanted.sent_bytes(piece) for piece in self.needed)
-        return whole - sum(claim.length for claim in self.claims.values())
+        to_fetch = [piece for piece in self.needed if piece not in self.doubles]
+        claims = (self.claims[piece].length for piece in to_fetch if piece in self.claims)
+        return sum(map(self.wanted.sent_bytes, to_fetch)) - sum(claims)
 
     @property
     def is_empty(self) -> bool:

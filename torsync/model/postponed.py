@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from torsync.model.stored import fits, load_json
+
 
 class Postponed(NamedTuple):
     """An update that waits.
@@ -26,10 +28,9 @@ class Postponed(NamedTuple):
     @classmethod
     def load(cls, text: str) -> Postponed | None:
         """Read what ``dump`` gave; None if it is empty, or of another version."""
-        try:
-            return cls(**json.loads(text)) if text else None
-        except (TypeError, ValueError):
-            return None
+        found = load_json(text)
+        values = [found.get(name) for name in cls._fields] if isinstance(found, dict) else ()
+        return cls(*values) if fits(values, str, bool, str) else None
 
     def is_same_cause(self, other: Postponed | None) -> bool:
         """Whether another one waits for the same kind of thing, whatever the words."""

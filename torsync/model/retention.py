@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.names import PRIVATE_FOLDER
+from torsync.model.stored import NUMBER, fits, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -152,10 +153,8 @@ class Tally(NamedTuple):
     @staticmethod
     def load(text: str) -> Tally | None:
         """Read what ``dump`` wrote; None if it is something else."""
-        try:
-            return Tally(*json.loads(text))
-        except (ValueError, TypeError):
-            return None
+        found = load_json(text)
+        return Tally(*found) if fits(found, NUMBER, NUMBER, int) else None
 
 
 class _File(NamedTuple):

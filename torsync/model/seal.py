@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.config import CleanMode
 from torsync.model.selection import selected_bytes
+from torsync.model.stored import are_texts, fits, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -54,10 +55,16 @@ class Seal:
     @staticmethod
     def load(text: str) -> Seal | None:
         """Read what ``dump`` wrote; None if it is something else."""
+        found = load_json(text)
+        if not isinstance(found, dict) or not are_texts(found.get("beside")):
+            return None
+        texts = [found.get(name) for name in ("body", "policy", "release", "info_hash")]
+        counts = [found.get("files"), found.get("bytes_total"), found.get("unselected", 0)]
+        if not are_texts(texts) or not fits(counts, int, int, int):
+            return None
         try:
-            found = json.loads(text)
             return Seal(**{**found, "beside": tuple(found["beside"])})
-        except (ValueError, TypeError, KeyError):
+        except TypeError:
             return None
 
 

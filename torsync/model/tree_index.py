@@ -110,9 +110,11 @@ def row_as_found(row: LedgerRow, entry: DiskEntry | None) -> LedgerRow | None:
         A row that does not vouch for the content if somebody changed the file; none if there is
         no file or link any more.
     """
-    if entry is None or row.vouches_for(entry):
+    if entry is None:
         return row
-    return ledger_row(entry, "") if entry.kind in {Kind.FILE, Kind.LINK} else None
+    if entry.kind not in {Kind.FILE, Kind.LINK}:
+        return None
+    return row if row.vouches_for(entry) else ledger_row(entry, "")
 
 
 @dataclass(frozen=True)

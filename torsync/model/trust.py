@@ -15,6 +15,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from torsync.model.stored import fits, load_json
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -80,10 +82,11 @@ class Vouched(NamedTuple):
 
     @classmethod
     def load(cls, text: str) -> Vouched | None:
-        """Read what ``dump`` gave; None if there is nothing."""
-        if not text:
+        """Read what ``dump`` gave; None if there is nothing, or something else."""
+        found = load_json(text)
+        if not fits(found, str, str, int, int, str):
             return None
-        digest, key, time_s, number, url = json.loads(text)
+        digest, key, time_s, number, url = found
         return cls(digest, key, Order(time_s, number), url)
 
 

@@ -15,6 +15,7 @@ from torsync.publish.failing import note_failure
 from torsync.publish.gate import check_session, check_web_seeds
 from torsync.publish.hinting import Hinting
 from torsync.publish.hints.file import HintsFile
+from torsync.publish.odd_names import tell_names_of_clients
 from torsync.publish.output import Output
 from torsync.publish.recording import note_success
 from torsync.publish.releasing import Releasing
@@ -257,6 +258,7 @@ class Publication:
             entered = self._showing.enter(release)
             if entered is not None:
                 self._check_served(entered, found.changed, unsettled=unsettled)
+            tell_names_of_clients(release, self.config.web_seeds, self._voice)
             check_web_seeds(
                 manifest,
                 self.config.web_seeds,

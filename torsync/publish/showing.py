@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torsync.model.errors import SwarmError, TorsyncError, TreeError
 from torsync.model.events import Level
+from torsync.publish.odd_names import names_of_clients
 from torsync.publish.seeding import SeededRelease
 from torsync.publish.standing import can_be_read
 
@@ -147,6 +148,7 @@ class Showing:
             root=self._root_of(release),
             stamps=release.stamps,
             hints=self._hints.path if release.manifest.hints else None,
+            asked_as=names_of_clients(release),
         )
         self._feed.publish(self._config.name, served, self._hear)
         self._is_served = True

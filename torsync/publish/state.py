@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from array import array
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from torsync.disk.durable import write_durably
 from torsync.disk.stamps import FileStamp
 from torsync.model.errors import ManifestError, StateError
 from torsync.model.metainfo import parse_metainfo
+from torsync.model.stored import fits, load_json
 from torsync.publish.stored_manifest import dump_manifest, load_manifest
 
 if TYPE_CHECKING:
@@ -66,6 +68,10 @@ class Facts:
     snapshot: str = ""
     bytes_total: int = 0
     files: int = 0
+
+
+_FACTS = {field.name: type(field.default) for field in fields(Facts)}
+_DIGEST = re.compile(r"(?:[0-9a-f]{64})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -282,10 +288,12 @@ class PublicationState:
     def _read_facts(self, name: str) -> Facts | None:
         """Read a file of facts; one that is damaged counts as lost."""
         data = self._read(self.folder / f"{name}.json")
-        try:
-            return None if data is None else Facts(**json.loads(data))
-        except (ValueError, TypeError):
+        found = load_json(data) if data is not None else None
+        if not isinstance(found, dict) or not {*found} <= {*_FACTS}:
             return None
+        facts = Facts(**found)
+        is_right = fits(astuple(facts), *_FACTS.values()) and _DIGEST.fullmatch(facts.digest)
+        return facts if is_right else None
 
     def _write_facts(self, name: str, facts: Facts) -> None:
         write_durably(self.folder / f"{name}.json", json.dumps(asdict(facts)).encode())

@@ -19,6 +19,7 @@ from torsync.model.history import Totals
 from torsync.model.postponed import Postponed
 from torsync.model.publish_reports import PublicationStatus
 from torsync.model.reports import HistoryReport, StatusReport
+from torsync.model.stored import load_number
 from torsync.subscribe.remote.rules import mask_url
 from torsync.subscribe.state import TreeState, state_folder
 
@@ -246,8 +247,7 @@ class Overview:
             report.detail = postponed.reason
         if report.paused:
             report.stage = Stage.PAUSED.value
-        checked = state.get("last_check_s")
-        report.last_check_s = float(checked) if checked else None
+        report.last_check_s = load_number(state.get("last_check_s"))
         report.last_update_s = state.last_update_s()
         report.last_error = state.get("last_error")
         report.last_error_hint = state.get("last_error_hint")

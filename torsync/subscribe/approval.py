@@ -37,7 +37,8 @@ class Approvals:
         """
         if digest and digest != self.approved:
             return frozenset()
-        return frozenset(ALLOWABLE[name] for name in self._state.get("allowed").split())
+        names = self._state.get("allowed").split()
+        return frozenset(ALLOWABLE[name] for name in names if name in ALLOWABLE)
 
     @property
     def approved(self) -> str:
@@ -47,7 +48,7 @@ class Approvals:
     def spend(self, allowance: Allowance) -> None:
         """Have one thing be allowed no more, as it has been done."""
         names = self._state.get("allowed").split()
-        left = [name for name in names if ALLOWABLE[name] is not allowance]
+        left = [name for name in names if ALLOWABLE.get(name) is not allowance]
         if left != names:
             self._state.put(allowed=" ".join(left))
 

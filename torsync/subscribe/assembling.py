@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torsync.disk.copying import OpenFiles, RunCopier
 from torsync.disk.tree import Tree, doing
+from torsync.model.assessment import Extent
 from torsync.model.errors import DiskFullError, InterruptedByUserError, TreeError
 from torsync.model.placement import Placement, matched_runs
 from torsync.model.shifts import Stretch
@@ -65,6 +66,45 @@ def assemble(
             if any(extent.path in changed for extent in claim.extents)
         )
     return frozenset(broken)
+
+
+def copy_doubles(
+    tree: Tree,
+    stage: Stage,
+    plan: Plan,
+    placement: Placement,
+    pieces: Iterable[int],
+    *,
+    stopping: Callable[[], bool],
+    on_bytes: Callable[[int], None],
+) -> None:
+    """Copy pieces from those that were fetched in their place, within the stage.
+
+    Args:
+        tree: that the stage is in.
+        stage: that has the fetched pieces.
+        plan: tells where the content of ``pieces`` is, see ``Plan.doubles``.
+        placement: of the release's files.
+        pieces: to copy.
+        stopping: whether the work shall stop.
+        on_bytes: told of the bytes of pieces.
+
+    Raises:
+        TreeError: something could not be read or written, or the disk is full.
+        InterruptedByUserError: ``stopping`` said so.
+    """
+
+    def staged(piece: int) -> tuple[Stretch, ...]:
+        extents = tuple(
+            Extent("", 0, length)
+            if index is None
+            else Extent(stage.path(index, placement.places[index]), offset, length)
+            for index, offset, length in plan.wanted.segments(plan.doubles[piece])
+        )
+        return (Stretch(0, extents),)
+
+    copier = _Copier(tree, stage, plan, placement, stopping, on_bytes)
+    copier.copy_all({piece: staged(piece) for piece in pieces})
 
 
 def _is_untouched(stage: Stage, plan: Plan, path: str) -> bool:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from torsync.disk.syscalls import exchange
 from torsync.disk.tree import Tree, doing
 from torsync.model.names import meeting_key
 from torsync.model.tree_index import DiskEntry, Kind, LedgerRow, ledger_row
-from torsync.subscribe.attributes import set_attributes
+from torsync.subscribe.attributes import identity_of, set_attributes
 from torsync.subscribe.moves import Moves
 from torsync.subscribe.patience import Patience
+from torsync.subscribe.replacing import put_in_place
 from torsync.subscribe.spelling import respell
-from torsync.subscribe.trash import NoHardLinks, Trash, remove_emptied_folders
+from torsync.subscribe.trash import Trash, remove_emptied_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -175,14 +175,21 @@ class Commit:
     # --- files that get to their paths ------------------------------------------------------
 
     def _place(self, placed: Placed) -> bool:
-        there = self._tree.stat(placed.path)
+        is_done = None
+        while is_done is None:
+            is_done = self._place_over(placed, self._tree.stat(placed.path))
+        return is_done
+
+    def _place_over(self, placed: Placed, there: DiskEntry | None) -> bool | None:
+        """Place a file where ``there`` is; None if that has to be looked at again."""
         if placed.yields and there is not None and not self._is_placed(placed, there):
             self._outcome.kept_local.append(placed.path)
             return False
         if placed.link:
             if there is None or there.link_target != placed.link:
                 self._stage_link(placed)
-                self._rename_into_place(placed, there)
+                if not self._rename_into_place(placed, there):
+                    return None
         elif self._is_respelled(placed):
             pass
         elif there is not None and there.inode == placed.inode:
@@ -190,8 +197,8 @@ class Commit:
         elif self._again and not self._moves.is_held(placed):
             self._outcome.lost.append(placed.path)
             return False
-        else:
-            self._rename_into_place(placed, there)
+        elif not self._rename_into_place(placed, there):
+            return None
         self._moves.give_attributes(placed)
         done: list[str] = getattr(self._outcome, placed.how)
         done.append(placed.path)
@@ -218,7 +225,7 @@ class Commit:
             held = self._tree.stat(held_at)
             if held is None:
                 return
-            if held.inode == placed.inode:
+            if held.inode == placed.inode or self._moves.has_moved(held.inode):
                 folder_fd, name = self._tree.locate(held_at)
                 os.unlink(name, dir_fd=folder_fd)
             elif self._again and held_at != placed.source:
@@ -231,28 +238,20 @@ class Commit:
             os.unlink(name, dir_fd=folder_fd)
         os.symlink(placed.link, name, dir_fd=folder_fd)
 
-    def _rename_into_place(self, placed: Placed, there: DiskEntry | None) -> None:
-        path, held_at = placed.path, self._moves.held_at(placed)
-        released = there is not None and _identity(there) == placed.over
-        is_saved = there is not None and self._is_to_be_saved(path, there)
-        if is_saved:
-            try:
-                self._trash.link(path, released=released)
-            except NoHardLinks:
-                if exchange(*self._both(held_at, path)):
-                    self._trash.take(held_at, released=released, name=path)
-                    self._outcome.trashed.append(path)
-                    return
-                self._trash.take(path, released=released)  # it is absent for a moment
-        source, target, source_fd, target_fd = self._both(held_at, path)
-        os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
-        if is_saved:
-            self._outcome.trashed.append(path)
-
-    def _both(self, source: str, target: str) -> tuple[str, str, int, int]:
-        """Give the names of two paths, and the descriptors of their folders."""
-        found, found_target = self._tree.locate_both(source, target, create=True)
-        return found[1], found_target[1], found[0], found_target[0]
+    def _rename_into_place(self, placed: Placed, there: DiskEntry | None) -> bool:
+        is_saved = there is not None and self._is_to_be_saved(placed.path, there)
+        is_done = put_in_place(
+            self._tree,
+            self._trash,
+            self._moves.held_at(placed),
+            placed.path,
+            there,
+            saves=is_saved,
+            released=there is not None and _identity(there) == placed.over,
+        )
+        if is_done and is_saved:
+            self._outcome.trashed.append(placed.path)
+        return is_done
 
     def _is_to_be_saved(self, path: str, there: DiskEntry) -> bool:
         """Whether there is something that a rename would end: what is moved has another name."""
@@ -286,7 +285,10 @@ class Commit:
         elif kept.mode >= 0 or kept.identity != _identity(entry):
             fd = self._tree.open(kept.path)
             try:
-                set_attributes(fd, kept.mode, kept.mtime_s)
+                if identity_of(os.fstat(fd)) == _identity(entry):
+                    set_attributes(fd, kept.mode, kept.mtime_s)
+                else:
+                    self._touched.add(kept.path)
             finally:
                 os.close(fd)
 
@@ -304,15 +306,17 @@ class Commit:
 
         Nobody vouches for a file that was written to after it was put in its place.
         """
-        outcome = self._outcome
+        outcome, journal = self._outcome, self._journal
         lost = {*outcome.lost, *outcome.locked, *outcome.kept_local, *self._touched}
-        noted: list[Placed | Kept] = [*self._journal.placed, *self._journal.kept]
+        noted: list[Placed | Kept] = [*journal.placed, *journal.kept]
         steps = [step for step in noted if step.path not in lost]
         clock_ns = self._tree.wait_for_tick() if steps or self._trash.released else 0
+        were = {gone.path: gone.identity for gone in (*journal.cleared, *journal.removed)}
+        were |= {placed.path: placed.over for placed in journal.placed if placed.over}
         for trashed, path in self._trash.released.items():
             with doing("look at", trashed):
                 entry = self._tree.stat(trashed)
-            if entry is not None and entry.kind is Kind.FILE:
+            if entry is not None and entry.kind is Kind.FILE and _identity(entry) == were.get(path):
                 self._outcome.kept_content[trashed] = path, ledger_row(entry, "", clock_ns)
         for step in steps:
             with doing("look at", step.path):

@@ -10,6 +10,7 @@ from torsync.model.errors import InterruptedByUserError, NoPeersError, TorsyncEr
 from torsync.model.events import Level, Progress, Stage
 from torsync.model.secrets import Redactor, mask_tracker, secrets_of_tracker
 from torsync.model.units import format_duration
+from torsync.subscribe.arrivals import Arrivals
 from torsync.subscribe.remote.rules import mask_url
 from torsync.swarm.claims import WrongClaimError
 from torsync.swarm.events import TrackerFailed, WebSeedFailed
@@ -27,6 +28,8 @@ _POLL_S = 0.25
 _QUIET_S = 15.0
 _REMIND_S = 120.0
 _COUNT_S = 2.0
+_FIRST_PARDON_S = 5.0
+_LAST_PARDON_S = 300.0
 
 
 @dataclass
@@ -101,7 +104,7 @@ class Fetcher:
             pool: gives the sessions; called when there is something to fetch.
             voice: says how it goes.
             stopping: whether the work shall stop.
-            patience_s: give up after so long without a byte; None: never.
+            patience_s: give up after so long without progress, see ``Arrivals``; None: never.
             look_out: called every ``look_out_every_s`` while waiting; raises to end the fetch.
             look_out_every_s: seconds.
         """
@@ -124,23 +127,26 @@ class Fetcher:
 
         While it waits, ``check`` is called several times a second; it may raise, to end that.
         At the first sign that a claimed block is wrong, all of ``request.unfinished`` is given
-        up and those pieces are fetched whole, as the only peers might be blamed for it.
+        up and those pieces are fetched whole, as the only peers might be blamed for it. Likewise
+        the torrent is added again when pieces came out wrong and then nothing arrives any more:
+        libtorrent 2.1.1 bans honest peers that had a part in such a piece, and forgets it then.
 
         Raises:
             TreeError: a file could not be read or written.
             SwarmError: the torrent cannot go on, or nothing arrived for ``patience_s``.
             InterruptedByUserError: ``stopping`` said so.
         """
-        if self._fetch_once(request, goal, outcome, check):
-            return
-        have = either(request.have, outcome.have)
-        again = replace(
-            request,
-            have=have,
-            peers=tuple(dict.fromkeys((*request.peers, *outcome.peers))),
-            unfinished={},
-        )
-        self._fetch_once(again, goal.without_claims(have), outcome, check)
+        history = _Rounds(Arrivals(time.monotonic()))
+        while not self._fetch_once(request, goal, outcome, check, history):
+            have = either(request.have, outcome.have)
+            history.begin_next(brought_pieces=have != request.have)
+            goal = goal.without_claims(have)
+            request = replace(
+                request,
+                have=have,
+                peers=tuple(dict.fromkeys((*request.peers, *outcome.peers))),
+                unfinished={},
+            )
 
     def _fetch_once(
         self,
@@ -148,17 +154,19 @@ class Fetcher:
         goal: FetchGoal,
         outcome: Fetched,
         check: Callable[[], None],
+        history: _Rounds,
     ) -> bool:
-        """Have the torrent in the session once; False if claimed blocks were wrong."""
+        """Have the torrent in the session once; False if it has to be added again."""
         torrent = self._pool().add(request)
+        torrent.news.hash_failures += history.hash_failures
         is_done = False
         try:
-            self._wait(torrent, goal, check)
-            is_done = True
+            is_done = self._wait(torrent, goal, check, history)
         except WrongClaimError:
             pass
         finally:
             self._take_out(torrent, outcome, is_done=is_done)
+        history.hash_failures = torrent.news.hash_failures
         torrent.raise_failure()
         if torrent.wrong_claim is not None:
             done = outcome.have
@@ -195,10 +203,13 @@ class Fetcher:
             return
         outcome.have = have
 
-    def _wait(self, torrent: Torrent, goal: FetchGoal, check: Callable[[], None]) -> None:
-        started = moved = looked = time.monotonic()
-        reminded = started - _REMIND_S + _QUIET_S
-        seen = -1
+    def _wait(
+        self, torrent: Torrent, goal: FetchGoal, check: Callable[[], None], history: _Rounds
+    ) -> bool:
+        """Wait until all is there; False if honest peers may have been banned."""
+        looked = time.monotonic()
+        reminded = looked - _REMIND_S + _QUIET_S
+        arrivals = history.arrivals
         meter = _Meter(self._voice, torrent, goal)
         while not torrent.wait(_POLL_S):
             if self._stopping():
@@ -206,19 +217,33 @@ class Fetcher:
             check()
             now = time.monotonic()
             progress = torrent.progress()
-            if progress.payload_downloaded != seen:
-                seen, moved, reminded = progress.payload_downloaded, now, now - _REMIND_S + _QUIET_S
+            if arrivals.look(progress.bytes_done, now):
+                reminded = now - _REMIND_S + _QUIET_S
             meter.show(progress, now)
             tell_failures(self._voice, torrent)
-            if self._patience_s is not None and now - moved > self._patience_s:
-                raise self._no_peers(torrent, now - moved)
+            silent_s = arrivals.silent_s(now)
+            if self._patience_s is not None and silent_s > self._patience_s:
+                raise self._no_peers(torrent, silent_s)
+            if silent_s > history.pardon_s and torrent.news.hash_failures > history.hash_failures:
+                self._say_pardon(torrent, silent_s)
+                return False
             if now - reminded > _REMIND_S:
                 reminded = now
-                self._remind(torrent, now - moved)
+                self._remind(torrent, silent_s)
             if now - looked > self._look_out_every_s:
                 looked = now
                 self._look_out()
         meter.show(torrent.progress(), time.monotonic(), exactly=True)
+        return True
+
+    def _say_pardon(self, torrent: Torrent, silent_s: float) -> None:
+        self._voice.notice(
+            Level.WARNING,
+            "wrong_content",
+            f"{torrent.news.hash_failures} pieces arrived with wrong content and were thrown away, "
+            f"and nothing has arrived for {format_duration(silent_s)}: all peers are asked again, "
+            "as honest ones may have been banned with whoever sent that",
+        )
 
     def _remind(self, torrent: Torrent, silent_s: float) -> None:
         peers = torrent.progress().peers
@@ -238,6 +263,27 @@ class Fetcher:
             f"{torrent.progress().peers} peers{'; ' + reasons if reasons else ''}",
             hint=_NO_PEERS_HINT + "; what has arrived is kept",
         )
+
+
+@dataclass
+class _Rounds:
+    """The times that one fetch had its torrent in the session.
+
+    Attributes:
+        arrivals: of all rounds.
+        hash_failures: in the rounds before.
+        pardon_s: how long nothing may arrive after a hash failure until the next round.
+    """
+
+    arrivals: Arrivals
+    hash_failures: int = 0
+    pardon_s: float = _FIRST_PARDON_S
+
+    def begin_next(self, *, brought_pieces: bool) -> None:
+        """Another round begins; rounds that bring nothing become longer."""
+        longer_s = min(2 * self.pardon_s, _LAST_PARDON_S)
+        self.pardon_s = _FIRST_PARDON_S if brought_pieces else longer_s
+        self.arrivals.begin_round()
 
 
 class _Meter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torsync.disk.database import DamagedError
+from torsync.model.stored import fits
 from torsync.model.tree_index import LedgerRow
 
 if TYPE_CHECKING:
@@ -16,9 +18,11 @@ SeenByFolder = dict[str, dict[str, Stat]]
 """Folder → name → size, mtime_ns, ctime_ns and inode."""
 
 _LARGEST = 2**63 - 1  # integer of SQLite; inodes are unsigned, and times may be past the year 2262
-_WIDE = (
+_ODD = (
     "SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger"
-    " WHERE 'blob' IN (typeof(mtime_ns), typeof(ctime_ns), typeof(inode))"
+    " WHERE typeof(mtime_ns) <> 'integer' OR typeof(ctime_ns) <> 'integer'"
+    " OR typeof(inode) <> 'integer' OR typeof(size) <> 'integer'"
+    " OR typeof(path) <> 'text' OR typeof(digest) <> 'text'"
 )
 
 
@@ -26,27 +30,38 @@ def read_ledger(
     database: sqlite3.Connection, known: Mapping[str, str] = _NOTHING_KNOWN
 ) -> dict[str, LedgerRow]:
     """Read all rows by path; paths that are ``known`` are not kept twice."""
+    wide_rows = dict(_wide_rows(database))
     rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM ledger")
     make = tuple.__new__  # what LedgerRow() comes to in the end
     found = {known.get(row[0], row[0]): make(LedgerRow, row[1:]) for row in rows}
-    return found | dict(_wide_rows(database))
+    return found | wide_rows
 
 
 def _wide_rows(database: sqlite3.Connection) -> Iterator[tuple[str, LedgerRow]]:
-    """The rows with a number that is no integer of SQLite's, see ``_stored``."""
-    for path, size, *stamps, digest in database.execute(_WIDE):
-        mtime_ns, ctime_ns, inode = map(int, stamps)
+    """The rows with a number that is no integer of SQLite's, see ``_stored``.
+
+    Raises:
+        DamagedError: a row has something else than that.
+    """
+    for path, size, *stamps, digest in database.execute(_ODD):
+        try:
+            mtime_ns, ctime_ns, inode = map(int, stamps)
+        except ValueError:
+            raise DamagedError("a row of its ledger is damaged") from None
+        if not fits((path, size, digest), str, int, str):
+            raise DamagedError("a row of its ledger is damaged")
         yield path, LedgerRow(size, mtime_ns, ctime_ns, inode, digest)
 
 
 def read_seen(database: sqlite3.Connection) -> SeenByFolder:
     """Read what stat said of every file."""
     found: SeenByFolder = {}
+    wide_rows = list(_wide_rows(database))
     rows = database.execute("SELECT path, size, mtime_ns, ctime_ns, inode FROM ledger")
     for row in rows:
         folder, _, name = row[0].rpartition("/")
         found.setdefault(folder, {})[name] = row[1:]
-    for path, wide in _wide_rows(database):
+    for path, wide in wide_rows:
         folder, _, name = path.rpartition("/")
         found[folder][name] = wide[:4]
     return found

@@ -106,15 +106,14 @@ class Leftovers:
         self, placement: Placement, staged: Container[int], doubtful: list[int]
     ) -> set[int]:
         record = StagedRecord.load(self._record)
-        if record is None or record != self._stage.record(record.have):
+        if record is None or len(record.have) != len(placement.have):
+            return self._hash(placement, doubtful).good
+        if record != self._stage.record(record.have):
             return self._hash(placement, doubtful).good
 
         def has_all_files(piece: int) -> bool:
             """A file that was where it belongs then may have been edited since."""
-            return all(
-                index in staged or placement.places[index] is Place.TREE
-                for index in placement.manifest.files_in(piece)
-            )
+            return all(index in staged for index in placement.manifest.files_in(piece))
 
         return {
             piece

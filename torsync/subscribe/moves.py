@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torsync.disk.tree import Tree, doing
-from torsync.subscribe.attributes import set_attributes
+from torsync.subscribe.attributes import identity_of, set_attributes
+from torsync.subscribe.replacing import remove_name
 from torsync.subscribe.stage import STAGES, staged_path
 from torsync.subscribe.trash import NO_LINKS
 
@@ -57,6 +58,10 @@ class Moves:
     def is_moving(self, path: str, inode: int) -> bool:
         """Whether what is at a path is moved from there."""
         return self._inodes.get(path) == inode
+
+    def has_moved(self, inode: int) -> bool:
+        """Whether a file is one that is moved; it has another name then, aside or at its path."""
+        return inode in self._inodes.values()
 
     def set_aside(self) -> None:
         """Give files a second name in the stage where they cannot just be renamed.
@@ -121,8 +126,8 @@ class Moves:
         with doing("remove the old name", source):
             entry = self._stat(source)
             if entry is not None and entry.inode == placed.inode:
-                folder_fd, name = self._tree.locate(source)
-                os.unlink(name, dir_fd=folder_fd)
+                aside = f"{STAGES}/{self._journal.stage}/{placed.number}.left.{HELD}"
+                remove_name(self._tree, source, placed.inode, aside)
 
     def give_attributes(self, placed: Placed) -> None:
         """Give a moved file that is at its new path its mode and time, if nobody touched it."""
@@ -134,7 +139,8 @@ class Moves:
             return
         fd = self._tree.open(placed.path)
         try:
-            set_attributes(fd, placed.mode, placed.mtime_s)
+            if identity_of(os.fstat(fd)) == as_it_was:
+                set_attributes(fd, placed.mode, placed.mtime_s)
         finally:
             os.close(fd)
 

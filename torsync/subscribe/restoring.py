@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from torsync.disk.tree import doing
@@ -12,6 +11,7 @@ from torsync.model.names import is_private
 from torsync.model.patterns import matcher
 from torsync.model.retention import Trashed, versions_of
 from torsync.model.tree_index import Kind
+from torsync.subscribe.replacing import put_in_place
 from torsync.subscribe.trash_content import read_trash, remove_empty_folders
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def restore(
     try:
         for path, file in sorted(versions.items()):
             report.stamp = file.stamp
-            if _make_way(tree, path, file, trash, is_released):
+            if _bring_back(tree, path, file, trash, is_released):
                 report.trashed.append(path)
-            _bring_back(tree, path, file)
             report.restored.append(path)
             gone.append(file)
     finally:
@@ -76,37 +75,37 @@ def restore(
         remove_empty_folders(tree, content.folders, content.files, gone)
 
 
-def _make_way(
+def _bring_back(
     tree: Tree,
     path: str,
     file: Trashed,
     trash: Trash,
     is_released: Callable[[str, DiskEntry], bool],
 ) -> bool:
-    """Put what is at ``path`` into the trash; True if that was something else."""
-    with doing("look at", path):
-        entry = tree.stat(path)
-    if entry is None or (entry.inode, entry.kind) == (file.inode, file.kind):
-        return False
-    if entry.kind is Kind.MOUNT:
-        raise TreeError(
-            f"could not restore {path!r}: another file system is mounted there",
-            path=path,
-            hint="unmount it first",
-        )
-    if entry.kind is Kind.FOLDER:
-        moved = trash.take(path)
-        tree.forget_folders()  # those in it are elsewhere now
-        return moved
-    return trash.save(path, released=is_released(path, entry))
-
-
-def _bring_back(tree: Tree, path: str, file: Trashed) -> None:
-    with doing("restore", path):
-        (source_fd, source), (target_fd, target) = tree.locate_both(
-            file.disk_path, path, create=True
-        )
-        os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+    """Move a file from the trash to ``path``; True if what was there went to the trash."""
+    saved = False
+    while True:
+        with doing("look at", path):
+            there = tree.stat(path)
+        is_same = there is not None and (there.inode, there.kind) == (file.inode, file.kind)
+        if there is not None and not is_same:
+            saved = True
+            if there.kind is Kind.MOUNT:
+                raise TreeError(
+                    f"could not restore {path!r}: another file system is mounted there",
+                    path=path,
+                    hint="unmount it first",
+                )
+            if there.kind is Kind.FOLDER:
+                trash.take(path)
+                tree.forget_folders()  # those in it are elsewhere now
+                there = None
+        released = there is not None and is_released(path, there)
+        with doing("restore", path):
+            if put_in_place(
+                tree, trash, file.disk_path, path, there, saves=not is_same, released=released
+            ):
+                return saved
 
 
 def replaced_again(config: SubscriptionConfig, state: TreeState, paths: Iterable[str]) -> list[str]:

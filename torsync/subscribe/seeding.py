@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import TorsyncError, TreeError
 from torsync.model.events import Stage
 from torsync.model.patterns import nothing, selector
+from torsync.model.stored import fits, load_json
 from torsync.subscribe.sharing_meter import SharingMeter
 from torsync.subscribe.unchanged import is_unchanged
 
@@ -232,7 +233,15 @@ def addresses_of(host: str) -> tuple[str, ...]:
 
 
 def _load_peers(text: str) -> tuple[tuple[str, int], ...]:
-    return tuple((str(host), int(port)) for host, port in json.loads(text)) if text else ()
+    found = load_json(text)
+    peers = found if isinstance(found, list) else []
+    return tuple(
+        (host, port) for host, port in filter(_is_peer, peers) if 0 < port < 65536 and host
+    )
+
+
+def _is_peer(found: object) -> bool:
+    return fits(found, str, int)
 
 
 def _resolve(peers: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
@@ -241,7 +250,7 @@ def _resolve(peers: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
     for host, port in peers:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
+        except (OSError, ValueError):  # the latter of what is no name: it may be a torrent's
             continue
         found.extend((str(answer[4][0]), port) for answer in answers)
     return tuple(dict.fromkeys(found))

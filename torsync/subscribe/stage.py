@@ -14,7 +14,7 @@ import stat
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torsync.disk.copying import same_content
 from torsync.disk.scan import disk_entry
@@ -22,6 +22,7 @@ from torsync.disk.tree import FOLDER_FLAGS, Tree, doing
 from torsync.model.errors import TreeError
 from torsync.model.names import PRIVATE_FOLDER
 from torsync.model.placement import Place, Placement, runs_to_copy
+from torsync.model.stored import fits, load_json
 from torsync.subscribe.cloning import (
     UNFINISHED,
     Clone,
@@ -71,12 +72,21 @@ class StagedRecord:
 
     @staticmethod
     def load(text: str) -> StagedRecord | None:
-        """Read what ``dump`` gave; None for the empty text."""
-        if not text:
+        """Read what ``dump`` gave; None for the empty text, or something else."""
+        raw = load_json(text)
+        if not isinstance(raw, dict):
             return None
-        raw = json.loads(text)
-        files = {name: (seen[0], seen[1], seen[2]) for name, seen in raw["files"].items()}
-        return StagedRecord(raw["info_hash"], zlib.decompress(base64.b64decode(raw["have"])), files)
+        values: list[Any] = [raw.get(name) for name in ("info_hash", "have", "files")]
+        if not fits(values, str, str, dict):
+            return None
+        info_hash, packed, files = values
+        if not all(fits(seen, int, int, int) for seen in files.values()):
+            return None
+        try:
+            have = zlib.decompress(base64.b64decode(packed))
+        except (ValueError, zlib.error):
+            return None
+        return StagedRecord(info_hash, have, {name: tuple(seen) for name, seen in files.items()})
 
 
 class Stage:

@@ -18,10 +18,8 @@ from torsync.disk.database import Database
 from torsync.disk.durable import write_durably
 from torsync.disk.history import add_update, read_history, read_last_s
 from torsync.model.errors import StateError
-from torsync.model.journal import Journal
-from torsync.model.past import PastRelease
 from torsync.model.seal import Seal
-from torsync.model.tree_index import LedgerRow
+from torsync.model.stored import are_texts, fits, load_json
 from torsync.subscribe.ledger_table import (
     SeenByFolder,
     read_ledger,
@@ -29,6 +27,7 @@ from torsync.subscribe.ledger_table import (
     replace_ledger,
     write_rows,
 )
+from torsync.subscribe.state_rows import read_journal, read_past_releases, read_trash_rows
 from torsync.subscribe.state_schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -37,8 +36,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torsync.model.history import Totals, UpdateRecord
+    from torsync.model.journal import Journal
+    from torsync.model.past import PastRelease
+    from torsync.model.tree_index import LedgerRow
 
 _NOTHING_TRASHED: Mapping[str, LedgerRow] = {}
+_BETWEEN = ("release", "inodes")
 _KEPT_RELEASES = 10
 _FORGET_RELEASES = (
     "DELETE FROM releases WHERE digest NOT IN"
@@ -145,7 +148,7 @@ class TreeState:
         """Read the bytes of a ``.torrent``; None if they are gone or not what they were."""
         try:
             body = self._body_file(digest).read_bytes()
-        except OSError:
+        except (OSError, ValueError):  # the name itself may be damaged
             return None
         return body if sha256(body).hexdigest() == digest else None
 
@@ -165,14 +168,7 @@ class TreeState:
 
     def past_releases(self) -> list[PastRelease]:
         """The last releases that the tree was brought to, the newest first."""
-        query = "SELECT digest, info_hash, name, at_s FROM releases ORDER BY at_s DESC, digest"
-
-        def read(database: sqlite3.Connection) -> list[PastRelease]:
-            if not _has_table(database, "releases"):
-                return []
-            return [PastRelease(*row) for row in database.execute(query)]
-
-        return self._db.run(read)
+        return self._db.run(read_past_releases)
 
     def forget_bodies(self, keep: Iterable[str]) -> None:
         """Remove all ``.torrent`` files but those in ``keep``, and of the last releases."""
@@ -196,11 +192,11 @@ class TreeState:
     # --- poll -----------------------------------------------------------------------------
 
     def load_poll(self) -> PollState | None:
-        """Read what the last good poll got."""
-        try:
-            return PollState(**json.loads(self.get("poll")))
-        except (ValueError, TypeError):
-            return None
+        """Read what the last good poll got; None if that is not known."""
+        found = load_json(self.get("poll"))
+        names = PollState.__slots__
+        values = [found.get(name) for name in names] if isinstance(found, dict) else [None]
+        return PollState(*values) if are_texts(values) else None
 
     def store_poll(self, poll: PollState) -> None:
         """Remember what a good poll got, after its body has been stored and parsed."""
@@ -227,8 +223,14 @@ class TreeState:
 
     def between(self) -> tuple[str, dict[str, int]]:
         """The release whose files are being patched in place, if any; and their inodes by path."""
-        found = json.loads(self.get("between") or "{}")
-        return str(found.get("release", "")), found.get("inodes", {})
+        found = load_json(self.get("between"))
+        values: list[Any] = (
+            [found.get(name) for name in _BETWEEN] if isinstance(found, dict) else []
+        )
+        if not fits(values, str, dict):
+            return "", {}
+        release, inodes = values
+        return release, {path: inode for path, inode in inodes.items() if isinstance(inode, int)}
 
     @property
     def pinned(self) -> str:
@@ -239,14 +241,7 @@ class TreeState:
 
     def load_trash(self) -> dict[str, LedgerRow]:
         """Read what is known of old releases' files in the trash, by path."""
-
-        def read(database: sqlite3.Connection) -> dict[str, LedgerRow]:
-            if not _has_table(database, "trash"):
-                return {}
-            rows = database.execute("SELECT path, row FROM trash")
-            return {path: LedgerRow(*json.loads(row)) for path, row in rows}
-
-        return self._db.run(read)
+        return self._db.run(read_trash_rows)
 
     def forget_trash(self, before: str) -> None:
         """Forget what is known of paths that sort before one: trash is named by its time."""
@@ -274,13 +269,7 @@ class TreeState:
 
     def load_journal(self) -> Journal | None:
         """Read what a commit was about to do that was not recorded; None if there is none."""
-
-        def read(database: sqlite3.Connection) -> Journal | None:
-            query = "SELECT step FROM journal ORDER BY number"
-            rows = database.execute(query) if _has_table(database, "journal") else ()
-            return Journal.load(row[0] for row in rows)
-
-        return self._db.run(read)
+        return self._db.run(read_journal)
 
     # --- ledger ---------------------------------------------------------------------------
 
@@ -378,12 +367,6 @@ class TreeState:
     def history(self, limit: int) -> tuple[list[UpdateRecord], Totals]:
         """The newest updates, the newest first; and what all come to."""
         return self._db.run(lambda database: read_history(database, limit))
-
-
-def _has_table(database: sqlite3.Connection, name: str) -> bool:
-    """False in a database of an older torsync that nobody has written to since."""
-    query = "SELECT EXISTS (SELECT * FROM sqlite_master WHERE name = ?)"
-    return bool(database.execute(query, (name,)).fetchone()[0])
 
 
 def _changes(database: sqlite3.Connection) -> int:

@@ -16,6 +16,7 @@ from torsync.model.retention import (
     plan_retention,
     since_after_jump,
 )
+from torsync.model.stored import load_number
 from torsync.model.units import format_size
 from torsync.subscribe.room import total_bytes
 from torsync.subscribe.trash_content import TrashRemoved, read_trash, remove_trashed
@@ -85,7 +86,8 @@ class TrashKeeper:
         self._offset = _Offset(now_s, clock)
         self._since_s = -math.inf
         with suppress(TorsyncError):
-            self._since_s = float(state.get(_SINCE) or -math.inf)
+            since_s = load_number(state.get(_SINCE))
+            self._since_s = -math.inf if since_s is None else since_s
 
     def heed(self) -> None:
         """Do it once a day; to be called often. See ``tidy``."""

@@ -13,7 +13,7 @@ from torsync.model.events import Stage as EventStage
 from torsync.model.placement import Place, Placement, place_for_fetch, without_files
 from torsync.model.plan import STAGED, Plan, content_bytes_of
 from torsync.model.reuse import bytes_found, count_reused
-from torsync.subscribe.assembling import assemble
+from torsync.subscribe.assembling import assemble, copy_doubles
 from torsync.subscribe.cloning import Copying
 from torsync.subscribe.commit import Commit, CommitOutcome
 from torsync.subscribe.fetch import Fetched, FetchGoal, either, use_web_seeds_of
@@ -129,6 +129,7 @@ class Update:
             with copying:
                 placement = self._assemble(placement, have)
                 self._fetch(metainfo, fetcher, placement, have, copying, peers, web_seeds)
+                self._copy_doubles(placement, have)
                 if not copying.is_done:
                     self._voice.stage(EventStage.STAGING)
                 copying.finish()
@@ -264,7 +265,7 @@ class Update:
         peers: tuple[tuple[str, int], ...],
         web_seeds: tuple[str, ...],
     ) -> None:
-        if all(have[piece] for piece in self._needed):
+        if all(have[piece] or not placement.wanted[piece] for piece in self._needed):
             return
         from torsync.swarm.held_web_seeds import hosts_to_match  # noqa: PLC0415 - libtorrent
         from torsync.swarm.torrent import AddRequest  # noqa: PLC0415 - libtorrent, when needed
@@ -293,6 +294,24 @@ class Update:
             self._state.put(staged="")
             fetcher.fetch(request, self._goal(placement, have), self.fetched, check=copying.check)
 
+    def _copy_doubles(self, placement: Placement, have: bytearray) -> None:
+        """Copy from what was fetched what is equal to it; it is read back with the rest."""
+        pieces = [piece for piece in self._plan.doubles if not have[piece]]
+        if not pieces:
+            return
+        self._voice.stage(EventStage.STAGING)
+        copy_doubles(
+            self._tree,
+            self._stage,
+            self._plan,
+            placement,
+            pieces,
+            stopping=self._stopping,
+            on_bytes=self._voice.bytes_meter(
+                EventStage.STAGING, bytes_of(placement.manifest, pieces)
+            ),
+        )
+
     def _paths(self, placement: Placement, stage: str) -> tuple[str, ...]:
         """Where each file is for now: relative to the tree, or absolute in the ``stage``."""
         paths = [file.path for file in placement.manifest.files]
@@ -310,10 +329,11 @@ class Update:
             for index, place in enumerate(placement.places)
             if place is Place.STAGE and manifest.files[index].size
         )
-        missing = [piece for piece in self._needed if not have[piece]]
+        missing = [piece for piece in self._needed if not have[piece] and placement.wanted[piece]]
         claimed = claimed_bytes(manifest, self._claimed_blocks(have))
         total_bytes = content_bytes_of(manifest, missing) - sum(claimed.values())
-        return FetchGoal(total_bytes, files, bytes(have), claimed)
+        there = either(bytes(have), bytes(not wanted for wanted in placement.wanted))
+        return FetchGoal(total_bytes, files, there, claimed)
 
     def _claimed_blocks(self, have: bytearray) -> dict[int, bytes]:
         """The blocks that are there of pieces that are not."""
@@ -321,7 +341,7 @@ class Update:
         return {
             piece: claim.blocks
             for piece, claim in claims
-            if not have[piece] and piece not in self._broken
+            if not have[piece] and piece not in self._broken and piece not in self._plan.doubles
         }
 
     def _keep_record(self, have: bytearray) -> None:

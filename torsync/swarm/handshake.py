@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from contextlib import suppress
 
 from torsync.model.errors import SwarmError
+from torsync.swarm.peer_id import passing_peer_id
 
 _PROTOCOL = b"\x13BitTorrent protocol"
 _RESERVED = bytes([0, 0, 0, 0, 0, 0, 0, 4])  # the fast extension (BEP 6), as libtorrent has it
@@ -44,7 +44,7 @@ def shake_hands(
         with socket.socket(family, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
             connection.connect((host, port))
-            name = b"-TSdoctr" + os.urandom(6).hex().encode()
+            name = passing_peer_id("doctr")
             connection.sendall(_PROTOCOL + _RESERVED + wanted + name)
             answer = _read(connection, ends_s)
     except TimeoutError:

@@ -6,7 +6,6 @@ where it has 100,000 files, and would write what it fetches.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from torsync.model.errors import InterruptedByUserError, SwarmError
 from torsync.model.merkle import BLOCK_SIZE
 from torsync.model.samples import is_piece_right, piece_content_size
+from torsync.swarm.peer_id import passing_peer_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -152,7 +152,7 @@ class _Peer:
     def _shake_hands(self) -> None:
         info_hash = self._manifest.info_hash_v1 or self._manifest.info_hash_v2
         assert info_hash is not None
-        name = b"-TSprobe" + os.urandom(6).hex().encode()
+        name = passing_peer_id("probe")
         self._socket.sendall(_PROTOCOL + _FAST + info_hash[:20] + name)
         answer = self._read(68, self._deadline)
         if answer[:20] != _PROTOCOL or answer[28:48] != info_hash[:20]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import bencode2
 import libtorrent as lt
 
 from torsync.model.errors import ManifestError, SwarmError, TreeError
 from torsync.model.events import EventSink, Level, Notice, discard
-from torsync.model.metainfo import MAX_PIECES
+from torsync.model.metainfo_notes import trackers, web_seeds
 from torsync.swarm.alerts import best_hash, info_hash_of, translate
+from torsync.swarm.calling import Calling
 from torsync.swarm.claims import claims_to_make
 from torsync.swarm.events import (
     AlertsDropped,
@@ -24,7 +28,9 @@ from torsync.swarm.events import (
     TorrentFailed,
 )
 from torsync.swarm.held_web_seeds import HeldWebSeeds, host_of
+from torsync.swarm.loading import PAD, load
 from torsync.swarm.memory import return_freed_memory
+from torsync.swarm.openers import free_openers
 from torsync.swarm.settings import session_settings
 from torsync.swarm.share import PEER_ID_SIZE, Share
 from torsync.swarm.torrent import AddRequest, Torrent
@@ -33,7 +39,6 @@ if TYPE_CHECKING:
     from torsync.model.config import SessionConfig
     from torsync.swarm.events import SwarmEvent
 
-_PAD = 1
 _ALERT_WAIT_MS = 200
 _MANY_PIECES = 8192
 
@@ -69,6 +74,7 @@ class Swarm:
         except (RuntimeError, KeyError, TypeError) as error:
             raise SwarmError(f"libtorrent refused its settings: {error}") from error
         _limit_local_peers_too(self._session)
+        self._calling = Calling(self._call_by_utp, config.settings)
         self._drain = threading.Thread(target=self._drain_alerts, name="alerts", daemon=True)
         self._drain.start()
 
@@ -96,6 +102,7 @@ class Swarm:
         with self._lock:
             if key in self._torrents:
                 raise DuplicateTorrentError(f"the session already holds the torrent {key.hex()}")
+            self._calling.added(time.monotonic())
             try:
                 handle = self._session.add_torrent(parameters)
             except RuntimeError as error:
@@ -115,6 +122,7 @@ class Swarm:
                 share,
                 waiting,
                 claimed=frozenset(parameters.unfinished_pieces),
+                free_openers=partial(free_openers, request.save_path, request.paths),
             )
             self._torrents[key] = torrent
         return torrent
@@ -142,6 +150,9 @@ class Swarm:
         for torrent in gone:
             torrent.tell(Removed())
 
+    def _call_by_utp(self, allowed: bool) -> None:
+        self._session.apply_settings({"enable_outgoing_utp": allowed})
+
     def _take_out(self, handle: lt.torrent_handle) -> None:
         if not self._closing.is_set():
             self._session.remove_torrent(handle)
@@ -150,6 +161,8 @@ class Swarm:
         """Take in alerts to the end; if that fails, nobody shall wait for one in vain."""
         try:
             while not self._closing.is_set():
+                with self._lock:
+                    self._calling.look(time.monotonic())
                 if self._session.wait_for_alert(_ALERT_WAIT_MS) is None:
                     continue
                 for alert in self._session.pop_alerts():
@@ -257,27 +270,15 @@ class SwarmPool:
         return replace(self._config, listen=anywhere)
 
 
-def _load(metainfo: bytes) -> lt.add_torrent_params:
-    limits: Any = {
-        "max_buffer_size": len(metainfo) + 1,
-        "max_pieces": MAX_PIECES,
-        "max_decode_depth": 300,
-        "max_decode_tokens": len(metainfo) + 1,
-    }
-    try:
-        return lt.load_torrent_buffer(metainfo, limits)
-    except RuntimeError as error:
-        raise ManifestError(f"libtorrent cannot read it: {error}") from error
-
-
 def _parameters(
     request: AddRequest,
 ) -> tuple[lt.add_torrent_params, dict[str, frozenset[str]]]:
     """What libtorrent is told; and the web seeds that are held back, by URL."""
-    parameters = _load(request.metainfo())
+    parameters = load(request.metainfo())
     return_freed_memory()
     if parameters.ti is None:
         raise ManifestError("libtorrent finds no info dictionary in it")
+    _drop_unreadable_urls(parameters, request)
     if len(request.have) != parameters.ti.num_pieces():
         raise ManifestError(
             f"libtorrent reads {parameters.ti.num_pieces()} pieces, torsync {len(request.have)}"
@@ -299,21 +300,33 @@ def _parameters(
     if request.upload_only:
         parameters.flags |= lt.torrent_flags.upload_mode
     parameters.peers = list(request.peers)
-    web_seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
+    seeds = [*parameters.url_seeds, *request.web_seeds] if request.use_web_seeds else []
     held = {
         url: request.web_seed_machines[host_of(url)]
-        for url in web_seeds
+        for url in seeds
         if host_of(url) in request.web_seed_machines and url not in request.web_seeds
     }
-    parameters.url_seeds = [url for url in web_seeds if url not in held]
+    parameters.url_seeds = [url for url in seeds if url not in held]
     return parameters, held
+
+
+def _drop_unreadable_urls(parameters: lt.add_torrent_params, request: AddRequest) -> None:
+    """Leave out trackers and web seeds that are not UTF-8; the binding can read all or none."""
+    try:
+        _readable = parameters.trackers, parameters.url_seeds
+    except UnicodeDecodeError:
+        outer = bencode2.bdecode(request.metainfo())
+        tiers = [(url, tier) for tier, urls in enumerate(trackers(outer)) for url in urls]
+        parameters.trackers = [url for url, _tier in tiers]
+        parameters.tracker_tiers = [tier for _url, tier in tiers]
+        parameters.url_seeds = list(web_seeds(outer))
 
 
 def _renamed(layout: lt.file_storage, request: AddRequest) -> dict[int, str]:
     renamed: dict[int, str] = {}
     at = 0
     for index in range(layout.num_files()):
-        if int(layout.file_flags(index)) & _PAD:
+        if int(layout.file_flags(index)) & PAD:
             continue
         if at >= len(request.sizes) or layout.file_size(index) != request.sizes[at]:
             raise ManifestError(f"libtorrent reads another file as number {at}")

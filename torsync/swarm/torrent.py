@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from torsync.swarm.share import Share
 
 _REMOVAL_DEADLINE_S = 60.0
+_SLOW_REMOVAL_S = 1.0
 _MOST_PEERS = 200
 NOWHERE = "/sys/torsync-nowhere"
 """Where files are mapped to that must be neither read nor written: sysfs lets nobody make it."""
@@ -135,8 +136,10 @@ class Torrent:
         share: Share,
         held: HeldWebSeeds,
         claimed: Container[int] = (),
+        free_openers: Callable[[], None] = lambda: None,
     ) -> None:
         self._handle = handle
+        self._free_openers = free_openers
         self._discard = discard
         self._forget = forget
         self._share = share
@@ -336,11 +339,12 @@ class Torrent:
         """
         deadline = time.monotonic() + _REMOVAL_DEADLINE_S
         self._discard(self._handle)
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._removed, timeout=max(0.0, deadline - time.monotonic())
-            )
-            gone = self._removed
+        gone = False
+        while not gone and time.monotonic() < deadline:
+            with self._changed:
+                gone = self._changed.wait_for(lambda: self._removed, timeout=_SLOW_REMOVAL_S)
+            if not gone:
+                self._free_openers()
         self._forget()
         return_freed_memory()
         if not gone:

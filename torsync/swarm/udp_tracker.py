@@ -9,6 +9,7 @@ import time
 from typing import NamedTuple
 
 from torsync.model.errors import SwarmError
+from torsync.swarm.peer_id import passing_peer_id
 
 _MAGIC = 0x41727101980
 _CONNECT, _ANNOUNCE, _SCRAPE, _ERROR = 0, 1, 2, 3
@@ -107,7 +108,7 @@ def _scrape(
 class _Announcement:
     def __init__(self, info_hash: bytes) -> None:
         self._info_hash = info_hash[:20]
-        self._peer_id = b"-TSdoctr" + secrets.token_hex(6).encode()
+        self._peer_id = passing_peer_id("doctr")
         self._key = secrets.token_bytes(4)
 
     def __call__(self, event: int, wanted: int) -> bytes:

@@ -41,7 +41,9 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
                 for one in able:
                     folder.prepare(one)
             pairs = zip(found, able, strict=True)
-            take_turns([(row, partial(do, row, one)) for row, one in pairs], options.repeat)
+            take_turns(
+                [(row, partial(do, row, one)) for row, one in pairs], options.repeat, options
+            )
             judge(found, reference=TorsyncUnhintedAuthor.name, goals={})
             rows += found
     for row in rows:

@@ -50,9 +50,9 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
             bench_parse.write_torrent(path, kind, options.scaled(_FILES, least=3))
             size = path.stat().st_size
             reference = Row(
-                "parse", f"libtorrent {kind}", f"{size / 1e6:.1f} MB", is_reference=True
+                f"parse, {kind}", "libtorrent", f"{size / 1e6:.1f} MB", is_reference=True
             )
-            row = Row("parse", f"torsync {kind}", f"{size / 1e6:.1f} MB", reference=reference)
+            row = Row(f"parse, {kind}", "torsync", reference.note, reference=reference)
             if kind in _WITH_GOALS:
                 row.goals = options.goals(seconds=5.0, peak_MB=500)
             for _ in range(options.repeat):

@@ -10,24 +10,32 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha1
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tests.benchmarks.caches import empty_caches
 from tests.benchmarks.cases.turns import judge, take_turns
-from tests.benchmarks.contestants.authors import Mktorrent, Torf, TorsyncAuthor
+from tests.benchmarks.contestants.authors import (
+    BareAuthor,
+    CasyncAuthor,
+    Mktorrent,
+    Torf,
+    TorsyncAuthor,
+)
 from tests.benchmarks.measure import BenchmarkError, file_sizes, read_tree
 from tests.benchmarks.table import Row
 from tests.benchmarks.trees import write_mixed_tree, write_small_tree
 from torsync.model.metainfo import parse_metainfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from tests.benchmarks.cases.options import Options
     from tests.benchmarks.contestants.authors import AuthorContestant
 
 _LARGE_FILES, _LARGE_BYTES, _LARGE_PIECE = 300, 2 * 1024**3, 1024**2
-_SMALL_FILES, _SMALL_PIECE = 100_000, 64 * 1024
+_SMALL_PIECE = 64 * 1024
 _LONGER_BY = 100
 
 
@@ -42,33 +50,40 @@ class PublishedFolder:
     _edits: int = 0
     _places: dict[str, Path] = field(default_factory=dict)
 
-    def first(self, row: Row, contestant: AuthorContestant, is_last: bool) -> None:
+    def first(
+        self, row: Row, contestant: AuthorContestant, is_first: bool, *, cold: bool = False
+    ) -> None:
         """Publish it where nothing is known of it."""
         place = self._place(contestant)
         shutil.rmtree(place)
         place.mkdir()
-        self._publish(row, contestant, is_last)
+        self._publish(row, contestant, is_first, cold=cold)
 
     def prepare(self, contestant: AuthorContestant) -> None:
         """Publish it, and once more when its files are older: what was just written is doubtful."""
         for _ in range(2):
             self._edit(0)
             time.sleep(self.options.settle_s)  # nothing is waited for here but time itself
-            self._publish(Row("(preparation)", contestant.name), contestant, is_last=False)
+            self._publish(Row("(preparation)", contestant.name), contestant, is_first=False)
 
-    def next(self, row: Row, contestant: AuthorContestant, is_last: bool, *, more: int) -> None:
+    def next(self, row: Row, contestant: AuthorContestant, is_first: bool, *, more: int) -> None:
         """Publish it after one file has changed."""
         self._edit(more)
-        self._publish(row, contestant, is_last)
+        self._publish(row, contestant, is_first)
 
-    def _publish(self, row: Row, contestant: AuthorContestant, is_last: bool) -> None:
+    def _publish(
+        self, row: Row, contestant: AuthorContestant, is_first: bool, *, cold: bool = False
+    ) -> None:
         place = self._place(contestant)
         torrent = place / "release.torrent"
         torrent.unlink(missing_ok=True)
-        read_tree(self.root)
-        os.sync()
+        if cold:
+            empty_caches([self.root], how=self.options.empty_by)
+        else:
+            read_tree(self.root)
+            os.sync()
         row.runs.append(contestant.publish(self.root, place, self.piece_size))
-        if is_last:
+        if is_first and contestant.makes_torrent:
             _check(torrent.read_bytes(), self.root)
             row.compared += 1
 
@@ -88,71 +103,100 @@ class PublishedFolder:
         (self.root / path).write_bytes(random.Random(self._edits).randbytes(size))
 
 
+class _Size(NamedTuple):
+    """A folder that is published.
+
+    Attributes:
+        files: how many.
+        piece_size: in bytes.
+        write: writes it.
+        next_s: how long a release with one changed file shall take at most.
+        authors: who makes a first release of it.
+        again: who makes the next one; all but torsync hash everything once more.
+    """
+
+    files: int
+    piece_size: int
+    write: Callable[[Path], None]
+    next_s: float
+    authors: tuple[AuthorContestant, ...]
+    again: tuple[AuthorContestant, ...]
+
+
 def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
     """Measure the wanted ones of ``first-release`` and ``next-release``."""
-    rows: list[Row] = []
     if not {"first-release", "next-release"} & set(wanted):
-        return rows
-    files, size = options.scaled(_LARGE_FILES, least=3), options.scaled(_LARGE_BYTES)
-    write = partial(write_mixed_tree, files=files, total=size)
-    # The others hash everything again; for 100,000 files they take minutes.
-    again = (TorsyncAuthor, Mktorrent)
-    rows += _of_folder(write, _LARGE_PIECE, files, wanted, options, 0.5, again)
-    if "next-release" in wanted:
-        files = options.scaled(_SMALL_FILES, least=3)
-        write = partial(write_small_tree, files=files)
-        rows += _of_folder(write, _SMALL_PIECE, files, {"next-release"}, options, 2.0, again[:1])
-    return rows
+        return []
+    return [row for size in _sizes(options) for row in _of_folder(size, wanted, options)]
 
 
-def _of_folder(
-    write: Callable[[Path], None],
-    piece_size: int,
-    files: int,
-    wanted: Collection[str],
-    options: Options,
-    most_s: float,
-    again: tuple[type[AuthorContestant], ...],
-) -> list[Row]:
+def _sizes(options: Options) -> list[_Size]:
+    large, many, most = (
+        options.scaled(_LARGE_FILES, least=3),
+        options.scaled(10_000, least=4),
+        options.scaled(100_000, least=10),
+    )
+    write_large = partial(write_mixed_tree, files=large, total=options.scaled(_LARGE_BYTES))
+    write_many, write_most = (partial(write_small_tree, files=files) for files in (many, most))
+    own, libtorrent, mktorrent, casync = TorsyncAuthor(), BareAuthor(), Mktorrent(), CasyncAuthor()
+    # To compress 2 GiB takes casync a minute; mktorrent and torf take minutes for so many files.
+    every = (own, libtorrent, mktorrent, Torf())
+    large_too = (*every, casync) if options.all else every
+    sizes = {
+        _LARGE_FILES: _Size(large, _LARGE_PIECE, write_large, 0.5, large_too, (own, mktorrent)),
+        10_000: _Size(many, _SMALL_PIECE, write_many, inf, (*every, casync), (own, mktorrent)),
+        100_000: _Size(most, _SMALL_PIECE, write_most, 2.0, (own, libtorrent, casync), (own,)),
+    }
+    return [size for full, size in sizes.items() if options.has_files(full)]
+
+
+def _of_folder(size: _Size, wanted: Collection[str], options: Options) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="publish-", dir=options.folder) as name:
         root = Path(name) / "release"
-        write(root)
-        folder = PublishedFolder(root, Path(name), piece_size, options)
-        every: tuple[AuthorContestant, ...] = (TorsyncAuthor(), Torf(), Mktorrent())
-        able = [one for one in every if not options.only or one.name in options.only]
+        size.write(root)
+        folder = PublishedFolder(root, Path(name), size.piece_size, options)
         if "first-release" in wanted:
-            first = [_row("first-release", one) for one in able]
-            turns = [(row, partial(folder.first, row, one)) for row, one in _pairs(first, able)]
-            take_turns(turns, options.repeat)
-            goals = options.goals(ratio=1.0)
-            judge(first, reference=Mktorrent.name, goals={TorsyncAuthor.name: goals})
-            rows += first
+            case = f"first-release, {size.files:,}"
+            goals = options.goals(ratio=1.0) if size.piece_size == _LARGE_PIECE else {}
+            rows += _turns(case, size.authors, folder.first, options, goals)
+            if size.piece_size == _LARGE_PIECE:
+                cold = (size.authors[0], Mktorrent())
+                rows += _turns(f"{case}, cold", cold, partial(folder.first, cold=True), options)
         if "next-release" in wanted:
-            able = [one for one in able if isinstance(one, again)]
+            able = [one for one in size.again if not options.only or one.name in options.only]
             for one in able:
                 if isinstance(one, TorsyncAuthor):
                     folder.prepare(one)
             for what, more in (("same size", 0), ("other size", _LONGER_BY)):
-                found = [_row(f"next-release, {files:,}, {what}", one) for one in able]
-                turns = [
-                    (row, partial(folder.next, row, one, more=more))
-                    for row, one in _pairs(found, able)
-                ]
-                take_turns(turns, options.repeat)
-                goals = options.goals(seconds=most_s)
-                judge(found, reference=Mktorrent.name, goals={TorsyncAuthor.name: goals})
-                rows += found
+                if more or options.all:
+                    case = f"next-release, {size.files:,}, {what}"
+                    do = partial(folder.next, more=more)
+                    goals = options.goals(seconds=size.next_s) if size.next_s < inf else {}
+                    rows += _turns(case, size.again, do, options, goals)
+    return rows
+
+
+def _turns(
+    case: str,
+    authors: Sequence[AuthorContestant],
+    do: Callable[[Row, AuthorContestant, bool], None],
+    options: Options,
+    goals: dict[str, float] | None = None,
+) -> list[Row]:
+    able = [one for one in authors if not options.only or one.name in options.only]
+    rows = [_row(case, one) for one in able]
+    turns = [(row, partial(do, row, one)) for row, one in zip(rows, able, strict=True)]
+    take_turns(turns, options.repeat, options)
+    names = {row.contestant for row in rows}
+    reference = Mktorrent.name if Mktorrent.name in names else BareAuthor.name
+    judge(rows, reference=reference, goals={TorsyncAuthor.name: goals or {}})
     return rows
 
 
 def _row(case: str, contestant: AuthorContestant) -> Row:
     obstacle = contestant.obstacle()
     return Row(case, contestant.name, obstacle or contestant.note, takes_part=not obstacle)
-
-
-def _pairs(rows: list[Row], able: list[AuthorContestant]) -> list[tuple[Row, AuthorContestant]]:
-    return list(zip(rows, able, strict=True))
 
 
 def _check(torrent: bytes, root: Path) -> None:

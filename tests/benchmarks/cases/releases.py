@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.caches import empty_caches
 from tests.benchmarks.measure import BenchmarkError, DiskMeter, assert_equal_trees, read_tree
 from tests.benchmarks.publisher import Publisher
 from tests.benchmarks.trees import differing_paths
@@ -63,8 +64,17 @@ class Releases:
             )
         return self._offers[release, format_]
 
-    def update(self, row: Row, contestant: Contestant, old: Path, new: Path, is_last: bool) -> None:
-        """Measure the update of a folder that is in sync with ``old``; the last is compared."""
+    def update(
+        self,
+        row: Row,
+        contestant: Contestant,
+        old: Path,
+        new: Path,
+        is_first: bool,
+        *,
+        cold: bool = False,
+    ) -> None:
+        """Measure the update of a folder that is in sync with ``old``; the first is compared."""
         if (old, new) not in self._changed:
             self._changed[old, new] = differing_paths(old, new)
         changed = self._changed[old, new]
@@ -74,20 +84,28 @@ class Releases:
         self._settle(contestant, old)
         published = self.published(contestant, new)
         published.make_current()
-        self._calm_down(contestant, new, changed)
+        self._calm_down(contestant, new, changed, cold=cold)
         row.runs.append(self._watched(contestant, published, place))
         self._at[_key(contestant)] = new
         contestant.tidy(published, place)
-        self._compare(contestant, new, None if is_last else changed)
-        row.compared += is_last
+        self._compare(contestant, new, None if is_first else changed)
+        row.compared += is_first
 
-    def check(self, row: Row, contestant: Contestant, release: Path, is_last: bool) -> None:
+    def check(
+        self,
+        row: Row,
+        contestant: Contestant,
+        release: Path,
+        is_first: bool,
+        *,
+        cold: bool = False,
+    ) -> None:
         """Measure a check of a folder, at whatever release it is; it gets ``release`` first."""
         release = self._at.get(_key(contestant), release)
         place = self._bring_to(contestant, release)
-        self._calm_down(contestant, release, set())
+        self._calm_down(contestant, release, set(), cold=cold)
         row.runs.append(contestant.sync(self.published(contestant, release), place))
-        if is_last:
+        if is_first:
             self._compare(contestant, release, None)
             row.compared += 1
 
@@ -140,10 +158,15 @@ class Releases:
         tree = contestant.tree(self._places[_key(contestant)], published)
         assert_equal_trees(tree, release, without=contestant.leftovers, contents=contents)
 
-    def _calm_down(self, contestant: Contestant, new: Path, changed: set[str]) -> None:
-        """Nobody pays for what another one left to be written, or finds its files cold."""
-        published = self.published(contestant, new)
-        read_tree(contestant.tree(self._places[_key(contestant)], published))
+    def _calm_down(
+        self, contestant: Contestant, new: Path, changed: set[str], *, cold: bool
+    ) -> None:
+        """Nobody pays for what another one left to be written, or finds other files cold."""
+        place = self._places[_key(contestant)]
+        if cold:
+            empty_caches([place, new], how=self.options.empty_by)
+            return
+        read_tree(contestant.tree(place, self.published(contestant, new)))
         read_tree(new, changed)
         os.sync()
 

@@ -43,17 +43,19 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
         name = _NAMES[kind]
         if options.only and name not in options.only:
             continue
+        if kind != "plain" and not (options.all or options.only):
+            continue
         row = Row(CASE, name)
         if kind != "publications":
             row.goals = options.goals(peak_MB=_MOST_MB, CPU_percent=_MOST_CPU)
         rows.append(row)
         turns.append((row, partial(_turn, row, kind, count, rest_s, options.folder)))
-    take_turns(turns, options.repeat)
+    take_turns(turns, options.repeat, options)
     return rows
 
 
 def _turn(
-    row: Row, kind: str, count: int, rest_s: float, folder: Path | None, _is_last: bool
+    row: Row, kind: str, count: int, rest_s: float, folder: Path | None, _is_first: bool
 ) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-", dir=folder) as scratch,

@@ -49,8 +49,8 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
     if CASE not in wanted:
         return []
     distributors = (
-        *(TorsyncSwarm(), TorsyncWithFeed()),
-        *(BareSwarm(), SuperSeeding(), Nginx(), RsyncToMany()),
+        *(TorsyncSwarm(), BareSwarm(), Nginx(), RsyncToMany()),
+        *((TorsyncWithFeed(), SuperSeeding()) if options.all else ()),
     )
     chosen = [one for one in distributors if not options.only or one.name in options.only]
     rows, turns = [], []
@@ -73,7 +73,7 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
             if one.name == TorsyncSwarm.name:
                 most = _MOST_COPIES * _BYTES / 1e6
                 rows[-1].goals = options.goals(ratio=_MOST_TIMES, MB_fetched=most)
-        take_turns(turns, options.repeat)
+        take_turns(turns, options.repeat, options)
     size = options.scaled(_BYTES)
     for row in rows:
         if row.runs:
@@ -99,7 +99,7 @@ def _no_network() -> str:
         return str(error)
 
 
-def _turn(row: Row, one: Distributor, count: int, base: Path, is_last: bool) -> None:
+def _turn(row: Row, one: Distributor, count: int, base: Path, is_first: bool) -> None:
     """Fetch to so many machines at once, on a network and from servers of this run alone."""
     release = base / "release"
     read_tree(release)

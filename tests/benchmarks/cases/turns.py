@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.publisher import Published
 
 Turn = Callable[[bool], None]
-"""Adds a run to a row; told whether it is the last one of that row."""
+"""Adds a run to a row; told whether it is the first one of that row."""
 
 
 def chosen(contestants: Sequence[Contestant], options: Options) -> list[Contestant]:
@@ -30,19 +30,21 @@ def start_row(case: str, contestant: Contestant, published: Published, note: str
     return Row(case, contestant.name, obstacle or note, takes_part=not obstacle)
 
 
-def take_turns(turns: Sequence[tuple[Row, Turn]], rounds: int) -> None:
-    """Let each that takes part have its turn in each round."""
+def take_turns(turns: Sequence[tuple[Row, Turn]], rounds: int, options: Options) -> None:
+    """Let each that takes part have a turn, and more of them while it is quick."""
     able = [(row, turn) for row, turn in turns if row.takes_part]
     for number in range(rounds):
         first = number % len(able) if able else 0  # nobody always follows the same one
         for row, turn in (*able[first:], *able[:first]):
-            turn(number == rounds - 1)
+            if number and sum(run.seconds for run in row.runs) >= options.patience_s:
+                continue
+            turn(number == 0)
             tell(row)
 
 
 def judge(rows: Sequence[Row], *, reference: str, goals: Mapping[str, Mapping[str, float]]) -> None:
     """Relate all rows of a case to one of them, and set goals by contestant."""
-    found = next((row for row in rows if row.contestant == reference and row.runs), None)
+    found = next((row for row in rows if row.contestant == reference and row.takes_part), None)
     for row in rows:
         row.is_reference = row.contestant == reference
         row.reference = found if found is not row else None

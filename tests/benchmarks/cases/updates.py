@@ -10,6 +10,7 @@ import pytest
 
 from tests.benchmarks.cases.releases import published_releases
 from tests.benchmarks.cases.turns import chosen, judge, start_row, take_turns
+from tests.benchmarks.contestants.chunked import CasyncFromDisk
 from tests.benchmarks.contestants.peers import (
     Aria2,
     FuzzyRsync,
@@ -17,6 +18,8 @@ from tests.benchmarks.contestants.peers import (
     LibtorrentCheck,
     LibtorrentCheckV2,
     MirroringLibtorrent,
+    Rqbit,
+    RqbitCheck,
     Rsync,
     SyncedRsync,
 )
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 
 _PAIR_BYTES, _PAIR_PIECE = 2 * 1024**3, 256 * 1024
 _GROWTH = 4
-_SMALL_FILES, _SMALL_PIECE = 100_000, 64 * 1024
+_SMALL_PIECE = 64 * 1024
 _DISKS, _DISK_BYTES = ("ext4", "xfs"), 10 * 1024**3
 
 
@@ -70,21 +73,23 @@ def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
 
 def _update_large(work: Releases, pair: tuple[Path, Path]) -> list[Row]:
     contestants = (
-        Rsync(),
-        SyncedRsync(),
-        FuzzyRsync(),
-        Torsync(),
-        TorsyncInPlace(),
-        TorsyncV2(),
-        MirroringLibtorrent(),
-        Aria2(),
+        *(Rsync(), Torsync(), TorsyncInPlace(), MirroringLibtorrent(), Aria2(), Rqbit()),
+        *((SyncedRsync(), FuzzyRsync(), TorsyncV2()) if work.options.all else ()),
+        *([CasyncFromDisk()] if work.options.all else []),
     )
     goals = work.options.goals(ratio=0.6, MB_fetched=4.0)
-    turns = _update_turns("update-large", work, contestants, *pair)
-    take_turns(turns, work.options.repeat)
-    rows = [row for row, _ in turns]
-    judge(rows, reference=Rsync.name, goals={Torsync.name: goals, TorsyncV2.name: goals})
-    return rows
+    found = []
+    for case, able, cold in (
+        ("update-large", contestants, False),
+        ("update-large, cold", (Rsync(), Torsync(), MirroringLibtorrent()), True),
+    ):
+        turns = _update_turns(case, work, able, *pair, cold=cold)
+        take_turns(turns, work.options.repeat, work.options)
+        rows = [row for row, _ in turns]
+        judged = {} if cold else {Torsync.name: goals, TorsyncV2.name: goals}
+        judge(rows, reference=Rsync.name, goals=judged)
+        found += rows
+    return found
 
 
 def _staged_in_place(work: Releases, pair: tuple[Path, Path], kind: str) -> list[Row]:
@@ -101,7 +106,7 @@ def _staged_in_place(work: Releases, pair: tuple[Path, Path], kind: str) -> list
             for row in rows:
                 row.note = str(reason)
             return rows
-        take_turns(turns, work.options.repeat)
+        take_turns(turns, work.options.repeat, work.options)
         work.forget()
         work.disk = None
     image.unlink()
@@ -118,14 +123,13 @@ def _update_grown(small: Releases, small_pair: tuple[Path, Path]) -> list[Row]:
         large_pair = _write_pair(large, growth=_GROWTH)
         for contestant in chosen((Rsync(), Torsync()), options):
             for work, pair, size in ((small, small_pair, "2 GiB"), (large, large_pair, "8 GiB")):
-                turns += _update_turns("update-8g", work, (contestant,), *pair)
-                turns[-1][0].contestant += f", {size}"
-        take_turns(turns, options.repeat)
+                turns += _update_turns(f"update-8g, {size}", work, (contestant,), *pair)
+        take_turns(turns, options.repeat, options)
     rows = [row for row, _ in turns]
     for before, after in zip(rows[::2], rows[1::2], strict=True):
         before.is_reference = True
         after.reference = before if before.runs else None
-        if after.contestant.startswith(Torsync.name):
+        if after.contestant == Torsync.name:
             after.goals = options.goals(ratio=1.3)
     return rows
 
@@ -135,53 +139,69 @@ def _verify(work: Releases, release: Path) -> list[Row]:
     goals = options.goals(ratio=1 / 0.85)
     rows: list[Row] = []
     turns: list[tuple[Row, Turn]] = []
-    for format_, libtorrent, torsync, hashlib in (
-        ("v1", LibtorrentCheck(), TorsyncVerify(), Hashlib("sha1")),
-        ("v2", LibtorrentCheckV2(), TorsyncVerifyV2(), Hashlib("sha256")),
-    ):
-        able: Sequence[Contestant] = chosen((libtorrent, torsync, hashlib), options)
-        made = [
-            start_row(f"verify, {format_}", one, work.published(one, release), one.note)
-            for one in able
-        ]
+    v1: tuple[Contestant, ...] = (LibtorrentCheck(), TorsyncVerify(), Hashlib("sha1"))
+    v2 = (LibtorrentCheckV2(), TorsyncVerifyV2(), Hashlib("sha256"))
+    cases: dict[str, tuple[Contestant, ...]] = {
+        "verify, v1": (*v1, RqbitCheck()),
+        "verify, v1, cold": v1,
+        "verify, v2": v2,
+    }
+    for case, contestants in cases.items():
+        able = chosen(contestants, options)
+        made = [start_row(case, one, work.published(one, release), one.note) for one in able]
+        cold = case.endswith("cold")
         turns += [
-            (row, partial(work.check, row, one, release))
+            (row, partial(work.check, row, one, release, cold=cold))
             for row, one in zip(made, able, strict=True)
         ]
+        judged = {} if cold else {TorsyncVerify.name: goals}
+        judge(made, reference=LibtorrentCheck.name, goals=judged)
         rows += made
-    take_turns(turns, options.repeat)
-    for case in ("verify, v1", "verify, v2"):
-        judge(
-            [row for row in rows if row.case == case],
-            reference=LibtorrentCheck.name,
-            goals={TorsyncVerify.name: goals},
-        )
+    take_turns(turns, options.repeat, options)
     return rows
 
 
 def _one_of_many(options: Options) -> list[Row]:
-    contestants = (Rsync(), SyncedRsync(), Torsync(), MirroringLibtorrent(), Aria2())
     rows: list[Row] = []
-    with published_releases(options, piece_size=_SMALL_PIECE) as work:
-        files = options.scaled(_SMALL_FILES, least=10)
-        releases = write_small_releases(work.scratch, files=files)
-        for case, new in (("same size", releases.same_size), ("other size", releases.other_size)):
-            most = (new / releases.changed).stat().st_size + _SMALL_PIECE
-            goals = options.goals(seconds=2.0, MB_fetched=most / 1e6, peak_MB=250)
-            turns = _update_turns(f"one-of-many, {case}", work, contestants, releases.old, new)
-            take_turns(turns, options.repeat)
-            rows += [row for row, _ in turns]
-            judge([row for row, _ in turns], reference=Rsync.name, goals={Torsync.name: goals})
+    for full, least in ((10_000, 9), (100_000, 10)):
+        if not options.has_files(full):
+            continue
+        files, slow = options.scaled(full, least=least), (Aria2(), Rqbit(), CasyncFromDisk())
+        contestants = (
+            *(Rsync(), Torsync(), MirroringLibtorrent()),
+            *(slow if options.all or full == 10_000 else ()),
+            *([SyncedRsync()] if options.all else []),
+        )
+        with published_releases(options, piece_size=_SMALL_PIECE) as work:
+            releases = write_small_releases(work.scratch, files=files)
+            cases = {"other size": releases.other_size}
+            if options.all:
+                cases["same size"] = releases.same_size
+            for case, new in cases.items():
+                most = (new / releases.changed).stat().st_size + _SMALL_PIECE
+                goals = options.goals(seconds=2.0, MB_fetched=most / 1e6, peak_MB=250)
+                name = f"one-of-many, {files:,}, {case}"
+                turns = _update_turns(name, work, contestants, releases.old, new)
+                take_turns(turns, options.repeat, options)
+                made = [row for row, _ in turns]
+                judge(made, reference=Rsync.name, goals={Torsync.name: goals})
+                rows += made
     return rows
 
 
 def _update_turns(
-    case: str, work: Releases, contestants: Sequence[Contestant], old: Path, new: Path
+    case: str,
+    work: Releases,
+    contestants: Sequence[Contestant],
+    old: Path,
+    new: Path,
+    *,
+    cold: bool = False,
 ) -> list[tuple[Row, Turn]]:
     turns: list[tuple[Row, Turn]] = []
     for one in chosen(contestants, work.options):
         row = start_row(case, one, work.published(one, old), one.update_note)
-        turns.append((row, partial(work.update, row, one, old, new)))
+        turns.append((row, partial(work.update, row, one, old, new, cold=cold)))
     return turns
 
 

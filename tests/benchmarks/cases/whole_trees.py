@@ -9,14 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tests.benchmarks.caches import empty_caches
 from tests.benchmarks.cases.turns import chosen, judge, start_row, take_turns
-from tests.benchmarks.contestants.peers import Aria2, BareLibtorrent, Rsync, SyncedLibtorrent
-from tests.benchmarks.contestants.torsync import Torsync, TorsyncFromFile
+from tests.benchmarks.contestants.chunked import CasyncFromDisk, Copy, SyncedCopy
+from tests.benchmarks.contestants.peers import (
+    Aria2,
+    BareLibtorrent,
+    LibtorrentCheck,
+    Rqbit,
+    RqbitCheck,
+    Rsync,
+    SyncedLibtorrent,
+)
+from tests.benchmarks.contestants.torsync import Torsync, TorsyncFromFile, TorsyncVerify
 from tests.benchmarks.measure import assert_equal_trees, read_tree
 from tests.benchmarks.publisher import Publisher
-from tests.benchmarks.table import Row
 from tests.benchmarks.trees import write_mixed_tree, write_small_tree
 
 if TYPE_CHECKING:
@@ -25,9 +34,27 @@ if TYPE_CHECKING:
     from tests.benchmarks.cases.options import Options
     from tests.benchmarks.contestants.base import Contestant
     from tests.benchmarks.publisher import Published
+    from tests.benchmarks.table import Row
 
 _LARGE_FILES, _LARGE_BYTES, _LARGE_PIECE = 300, 2 * 1024**3, 1024**2
-_SMALL_FILES, _SMALL_PIECE = 100_000, 64 * 1024
+_SMALL_PIECE = 64 * 1024
+
+
+class _Size(NamedTuple):
+    """A tree that is measured on.
+
+    Attributes:
+        files: how many.
+        piece_size: of its torrent, in bytes.
+        write: writes it.
+        first, again: what a first sync and a check shall take at most.
+    """
+
+    files: int
+    piece_size: int
+    write: Callable[[Path], None]
+    first: dict[str, float]
+    again: dict[str, float]
 
 
 @dataclass
@@ -40,97 +67,179 @@ class _Workload:
     synced: dict[str, Path] = field(default_factory=dict)
     _places: int = 0
 
-    def first_sync(self, row: Row, contestant: Contestant, is_last: bool) -> None:  # noqa: ARG002
+    def first_sync(
+        self, row: Row, contestant: Contestant, is_first: bool, *, cold: bool = False
+    ) -> None:
         """Fill a fresh folder, compare it, and keep it instead of the last one."""
+        place = self._new_place()
+        self._calm_down(None, cold=cold)
+        row.runs.append(contestant.sync(self.published, place))
+        self._compare(row, contestant, place, every_byte=is_first)
+        self._keep(contestant, place)
+
+    def check_again(
+        self, row: Row, contestant: Contestant, is_first: bool, *, cold: bool = False
+    ) -> None:
+        """Check a folder that is in sync, and see that it still is."""
+        if _key(contestant) not in self.synced:
+            place = self._new_place()
+            contestant.prepare(self.published, place)
+            self._keep(contestant, place)
+        place = self.synced[_key(contestant)]
+        self._calm_down(place, cold=cold)
+        row.runs.append(contestant.sync(self.published, place))
+        if is_first:
+            self._compare(row, contestant, place, every_byte=True)
+
+    def _new_place(self) -> Path:
         self._places += 1
         place = self.scratch / f"place{self._places}"
         place.mkdir()
-        self._calm_down()
-        row.runs.append(contestant.sync(self.published, place))
-        self._compare(row, contestant, place)
-        if contestant.name in self.synced:
-            shutil.rmtree(self.synced[contestant.name])
-        self.synced[contestant.name] = place
+        return place
 
-    def check_again(self, row: Row, contestant: Contestant, is_last: bool) -> None:
-        """Check a folder that is in sync; at last see that it still is."""
-        if contestant.name not in self.synced:
-            self.first_sync(Row("(preparation)", contestant.name), contestant, is_last=True)
-        place = self.synced[contestant.name]
-        self._calm_down()
-        row.runs.append(contestant.sync(self.published, place))
-        if is_last:
-            self._compare(row, contestant, place)
+    def _keep(self, contestant: Contestant, place: Path) -> None:
+        if _key(contestant) in self.synced:
+            shutil.rmtree(self.synced[_key(contestant)])
+        self.synced[_key(contestant)] = place
 
-    def _compare(self, row: Row, contestant: Contestant, place: Path) -> None:
+    def _compare(self, row: Row, contestant: Contestant, place: Path, *, every_byte: bool) -> None:
         tree = contestant.tree(place, self.published)
-        assert_equal_trees(tree, self.published.folder, without=contestant.leftovers)
-        row.compared += 1
+        contents = None if every_byte else ()
+        assert_equal_trees(
+            tree, self.published.folder, without=contestant.leftovers, contents=contents
+        )
+        row.compared += every_byte
 
-    def _calm_down(self) -> None:
-        """Nobody pays for what another one left to be written, or finds the source cold."""
+    def _calm_down(self, place: Path | None, *, cold: bool) -> None:
+        """Nobody pays for what another one left to be written, or finds other files cold."""
+        if cold:
+            roots = [self.published.folder, *([place] if place else [])]
+            empty_caches(roots, how=self.options.empty_by)
+            return
         read_tree(self.published.folder)
+        if place:
+            read_tree(place)
         os.sync()
 
 
 def run_cases(wanted: Collection[str], options: Options) -> list[Row]:
-    """Measure the wanted ones of ``first-sync-…`` and ``nothing-changed``."""
+    """Measure the wanted ones of ``first-sync``, ``nothing-changed`` and ``verify-many``."""
     rows: list[Row] = []
-    again = "nothing-changed" in wanted
-    if again or "first-sync-large" in wanted:
-        files, size = options.scaled(_LARGE_FILES, least=3), options.scaled(_LARGE_BYTES)
-        write = partial(write_mixed_tree, files=files, total=size)
-        with _workload(options, write, piece_size=_LARGE_PIECE) as work:
-            if "first-sync-large" in wanted:
-                rows += _first_sync("first-sync-large", work, options.goals(ratio=1 / 0.9))
-            if again:
-                goals = options.goals(seconds=0.3)
-                rows += _nothing_changed(f"nothing-changed, {files:,}", work, goals)
-    if again or "first-sync-small" in wanted:
-        files = options.scaled(_SMALL_FILES, least=3)
-        write = partial(write_small_tree, files=files)
-        with _workload(options, write, piece_size=_SMALL_PIECE) as work:
-            if "first-sync-small" in wanted:
-                rows += _first_sync("first-sync-small", work, options.goals(peak_MB=250))
-            if again:
-                goals = options.goals(seconds=1.0, peak_MB=250)
-                rows += _nothing_changed(f"nothing-changed, {files:,}", work, goals)
+    for size in _sizes(options):
+        names = {"first-sync", "nothing-changed"} | (
+            {"verify-many"} if size.piece_size == _SMALL_PIECE else set()
+        )
+        if not names & set(wanted):
+            continue
+        with _workload(options, size) as work:
+            if "first-sync" in wanted:
+                rows += _first_sync(size, work)
+            if "nothing-changed" in wanted:
+                rows += _nothing_changed(size, work)
+            if "verify-many" in names & set(wanted):
+                rows += _verify_many(size, work)
     return rows
 
 
-def _first_sync(case: str, work: _Workload, goals: dict[str, float]) -> list[Row]:
-    contestants = (BareLibtorrent(), SyncedLibtorrent(), Torsync(), Aria2(), Rsync())
-    able = chosen(contestants, work.options)
-    rows = [start_row(case, one, work.published, one.note) for one in able]
-    turns = [(row, partial(work.first_sync, row, one)) for row, one in zip(rows, able, strict=True)]
-    take_turns(turns, work.options.repeat)
-    judge(rows, reference="libtorrent", goals={Torsync.name: goals})
+def _sizes(options: Options) -> list[_Size]:
+    large, many, most = (
+        options.scaled(_LARGE_FILES, least=3),
+        options.scaled(10_000, least=4),
+        options.scaled(100_000, least=10),
+    )
+    write_large = partial(write_mixed_tree, files=large, total=options.scaled(_LARGE_BYTES))
+    goals = options.goals
+    most_first, most_again = goals(peak_MB=250), goals(seconds=1.0, peak_MB=250)
+    write_many, write_most = (partial(write_small_tree, files=files) for files in (many, most))
+    first, again = goals(ratio=1 / 0.9), goals(seconds=0.3)
+    sizes = {
+        _LARGE_FILES: _Size(large, _LARGE_PIECE, write_large, first, again),
+        10_000: _Size(many, _SMALL_PIECE, write_many, {}, {}),
+        100_000: _Size(most, _SMALL_PIECE, write_most, most_first, most_again),
+    }
+    return [size for full, size in sizes.items() if options.has_files(full)]
+
+
+def _first_sync(size: _Size, work: _Workload) -> list[Row]:
+    case = f"first-sync, {size.files:,}"
+    contestants: tuple[Contestant, ...] = (
+        *(BareLibtorrent(), Torsync(), Rqbit(), Rsync(), Copy()),
+        *_slow(size, work.options),
+        *((SyncedLibtorrent(), SyncedCopy()) if work.options.all else ()),
+    )
+    rows = _turns(case, work, contestants, BareLibtorrent.name, goals=size.first, again=False)
+    if work.options.all or size.piece_size != _SMALL_PIECE:
+        cold = (BareLibtorrent(), Torsync(), Rsync(), Copy())
+        rows += _turns(f"{case}, cold", work, cold, BareLibtorrent.name, again=False, cold=True)
     return rows
 
 
-def _nothing_changed(case: str, work: _Workload, goals: dict[str, float]) -> list[Row]:
-    contestants = (Rsync(), Torsync(), TorsyncFromFile(), BareLibtorrent(), Aria2())
-    able = chosen(contestants, work.options)
-    rows = [start_row(case, one, work.published, one.again_note) for one in able]
-    turns = [
-        (row, partial(work.check_again, row, one)) for row, one in zip(rows, able, strict=True)
+def _slow(size: _Size, options: Options) -> list[Contestant]:
+    """aria2c is slow with many files, and casync takes minutes to cut 2 GiB into chunks."""
+    is_large, is_most = size.piece_size == _LARGE_PIECE, size.files >= options.scaled(100_000)
+    aria2 = [Aria2()] if options.all or not is_most else []
+    return [*aria2, *([CasyncFromDisk()] if options.all or not is_large else [])]
+
+
+def _nothing_changed(size: _Size, work: _Workload) -> list[Row]:
+    case = f"nothing-changed, {size.files:,}"
+    contestants: tuple[Contestant, ...] = (
+        *(Rsync(), Torsync(), BareLibtorrent(), Rqbit()),
+        *_slow(size, work.options),
+        *([TorsyncFromFile()] if work.options.all else []),
+    )
+    cold = (Rsync(), Torsync())
+    return [
+        *_turns(case, work, contestants, Rsync.name, goals=size.again, again=True),
+        *_turns(f"{case}, cold", work, cold, Rsync.name, again=True, cold=True),
     ]
-    take_turns(turns, work.options.checks)
-    judge(rows, reference="rsync", goals={Torsync.name: goals})
+
+
+def _verify_many(size: _Size, work: _Workload) -> list[Row]:
+    case, reference = f"verify-many, {size.files:,}", LibtorrentCheck.name
+    contestants = (LibtorrentCheck(), TorsyncVerify(), RqbitCheck())
+    cold = contestants[:2]
+    return [
+        *_turns(case, work, contestants, reference, again=True),
+        *_turns(f"{case}, cold", work, cold, reference, again=True, cold=True),
+    ]
+
+
+def _turns(
+    case: str,
+    work: _Workload,
+    contestants: tuple[Contestant, ...],
+    reference: str,
+    *,
+    goals: dict[str, float] | None = None,
+    again: bool,
+    cold: bool = False,
+) -> list[Row]:
+    options = work.options
+    able = chosen(contestants, options)
+    do = work.check_again if again else work.first_sync
+    rows = [
+        start_row(case, one, work.published, one.again_note if again else one.note) for one in able
+    ]
+    turns = [(row, partial(do, row, one, cold=cold)) for row, one in zip(rows, able, strict=True)]
+    take_turns(turns, options.checks if again and not cold else options.repeat, options)
+    judge(rows, reference=reference, goals={Torsync.name: goals or {}})
     return rows
+
+
+def _key(contestant: Contestant) -> str:
+    return contestant.folder_of or contestant.name
 
 
 @contextmanager
-def _workload(
-    options: Options, write: Callable[[Path], None], *, piece_size: int
-) -> Iterator[_Workload]:
+def _workload(options: Options, size: _Size) -> Iterator[_Workload]:
     """Write a tree and publish it; all is removed with the block."""
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as name:
         base = Path(name)
         folder = base / "release"
-        write(folder)
+        size.write(folder)
         offered = base / "offered"
         offered.mkdir()
         with Publisher(offered) as publisher:
-            published = publisher.offer(folder, piece_size=piece_size, format=options.format)
+            published = publisher.offer(folder, piece_size=size.piece_size, format=options.format)
             yield _Workload(published, base, options)

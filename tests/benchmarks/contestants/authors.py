@@ -25,10 +25,12 @@ class AuthorContestant(ABC):
     Attributes:
         name: in the table.
         note: what a reader of the table has to know.
+        makes_torrent: whether there is one in the end, and not another kind of index.
     """
 
     name: str
     note = ""
+    makes_torrent = True
 
     def obstacle(self) -> str:
         """Why it cannot take part; empty if it can."""
@@ -70,6 +72,37 @@ class TorsyncUnhintedAuthor(TorsyncAuthor):
     name = "torsync, no hints"
     note = "--no-hints: SHA-1 of pieces and SHA-256 of files"
     _options = ("--no-hints",)
+
+
+class BareAuthor(AuthorContestant):
+    """libtorrent's Python interface."""
+
+    name = "libtorrent"
+    note = "bare script; v1: SHA-1 of pieces, one thread"
+
+    def publish(self, folder: Path, place: Path, piece_size: int) -> Run:
+        """Run the script."""
+        arguments = [str(folder), str(place / "release.torrent"), str(piece_size)]
+        run = run_process([sys.executable, str(SCRIPTS / "bare_author.py"), *arguments], place)
+        return run.telling(fetched=0)
+
+
+class CasyncAuthor(AuthorContestant):
+    """``casync make``."""
+
+    name = "casync"
+    note = "cuts, hashes and stores all chunks, compressed with zstd"
+    makes_torrent = False
+
+    def obstacle(self) -> str:
+        """It is a program."""
+        return "" if find_program("casync") else "casync is not installed"
+
+    def publish(self, folder: Path, place: Path, piece_size: int) -> Run:  # noqa: ARG002
+        """Run it, with a store of its own."""
+        store = f"--store={place / 'chunks.castr'}"
+        command = ["casync", "make", store, str(place / "release.caidx"), str(folder)]
+        return run_process(command, place).telling(fetched=0)
 
 
 class Torf(AuthorContestant):

@@ -1,7 +1,8 @@
-"""The others: a bare libtorrent script, aria2 and rsync."""
+"""The others: a bare libtorrent script, aria2, librqbit and rsync."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -55,7 +56,7 @@ class LibtorrentCheck(BareLibtorrent):
     """The same script where all is there: it checks everything and ends."""
 
     name = "libtorrent check"
-    note = "bare script, hashing_threads = cores"
+    note = again_note = "bare script, hashing_threads = cores"
     folder_of = BareLibtorrent.name
 
 
@@ -130,12 +131,43 @@ class Aria2(Contestant):
 
     def tidy(self, published: Published, place: Path) -> None:
         """Remove what is not listed any more, and what is left behind a file's end."""
-        tree, listed = self.tree(place, published), file_sizes(published.folder)
-        for path, size in file_sizes(tree, without=self.leftovers).items():
-            if path not in listed:
-                os.unlink(tree / path)
-            elif size > listed[path]:
-                os.truncate(tree / path, listed[path])
+        _mirror(self.tree(place, published), published, without=self.leftovers)
+
+
+class Rqbit(Contestant):
+    """librqbit by its Python binding; it, too, asks a tracker for peers."""
+
+    name = "librqbit"
+    note = "bare script; v1; peer from opentracker; nothing is re-read or synced"
+    again_note = "bare script; hashes everything"
+    update_note = "bare script; full check; unlisted files are removed for it, untimed"
+
+    def obstacle(self, published: Published) -> str:
+        """It needs a tracker, and a v1 torrent."""
+        if importlib.util.find_spec("pyrqbit") is None:
+            return "pyrqbit is not installed"
+        if b"6:pieces" not in published.torrent:
+            return "librqbit cannot open v2"
+        return "" if published.tracked else "opentracker is not installed"
+
+    def sync(self, published: Published, place: Path) -> Run:
+        """Run the script."""
+        command = [sys.executable, str(SCRIPTS / "bare_rqbit.py"), str(published.torrent_file)]
+        sent = published.uploaded_bytes()
+        run = run_process([*command, str(self.tree(place, published))], place.parent)
+        return run.telling(fetched=published.uploaded_bytes() - sent)
+
+    def tidy(self, published: Published, place: Path) -> None:
+        """Remove what is not listed any more, and what is left behind a file's end."""
+        _mirror(self.tree(place, published), published)
+
+
+class RqbitCheck(Rqbit):
+    """The same script where all is there."""
+
+    name = "librqbit check"
+    note = again_note = "bare script"
+    folder_of = Rqbit.name
 
 
 class Rsync(Contestant):
@@ -179,3 +211,13 @@ class FuzzyRsync(Rsync):
     # Files that are deleted at once are no base for renamed ones.
     _options = ("-a", "-c", "--fuzzy", "--delete-after")
     update_note = f"{' '.join(_options)}: both sides hash everything"
+
+
+def _mirror(tree: Path, published: Published, *, without: str = "") -> None:
+    """Remove files that are not published, and what is behind the end of the others."""
+    listed = file_sizes(published.folder)
+    for path, size in file_sizes(tree, without=without).items():
+        if path not in listed:
+            os.unlink(tree / path)
+        elif size > listed[path]:
+            os.truncate(tree / path, listed[path])

@@ -122,7 +122,7 @@ class TorsyncVerify(Torsync):
     """``torsync verify`` of the folder that it has synced."""
 
     name = "torsync verify"
-    note = "every file; nothing is polled"
+    note = again_note = "every file; nothing is polled"
     folder_of = Torsync.name
 
     def sync(self, published: Published, place: Path) -> Run:

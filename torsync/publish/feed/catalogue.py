@@ -44,6 +44,8 @@ class ServedRelease:
         stamps: by path: what each file was when it was hashed. The feed keeps this very mapping;
             it may not change any more.
         hints: the hints file, read anew for each answer; None: it has none.
+        asked_as: names by which clients ask for files that have others in the torrent: root name,
+            slash and path → path.
     """
 
     metainfo: bytes
@@ -53,6 +55,14 @@ class ServedRelease:
     root: Path
     stamps: Mapping[str, FileStamp]
     hints: Path | None = None
+    asked_as: Mapping[str, str] = field(default_factory=dict)
+
+    def find_name(self, root_name: str, path: str) -> tuple[str, str]:
+        """The root name and path that the torrent has for what is asked for so."""
+        if root_name == self.root_name and path in self.stamps:
+            return root_name, path
+        own = self.asked_as.get(f"{root_name}/{path}")
+        return (root_name, path) if own is None else (self.root_name, own)
 
 
 class Document(NamedTuple):
@@ -212,19 +222,22 @@ class Catalogue:
         paths = (served.release.hints for served, _ in self._publications.values())
         return next((path for path in paths if path is not None and path.name == file_name), None)
 
-    def file(self, info_hash: str, root_name: str, path: str) -> PublishedFile | Pad | Absence:
-        """Find a file of a release by its exact name in the release's own list."""
-        if is_private(path.partition("/")[0]):
+    def file(
+        self, info_hash: str, asked_root: str, asked_path: str
+    ) -> PublishedFile | Pad | Absence:
+        """Find a file of a release by its exact name, or the one by which clients ask for it."""
+        if is_private(asked_path.partition("/")[0]):
             return Absence.UNKNOWN
         found: Pad | Absence = Absence.UNKNOWN
         for name, (served, older) in self._publications.items():
             release = served.release
+            root, path = release.find_name(asked_root, asked_path)
             differing: set[str] | None = None
             if release.info_hash == info_hash:
-                is_listed = release.root_name == root_name
+                is_listed = release.root_name == root
             else:
                 known_name, differing = older.get(info_hash, ("", None))
-                is_listed = differing is not None and known_name == root_name
+                is_listed = differing is not None and known_name == root
             if not is_listed:
                 continue
             stamp = release.stamps.get(path)

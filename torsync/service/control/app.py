@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from torsync.model.config import PublicationConfig
 from torsync.model.errors import ConfigError, ExitCode, TorsyncError, UsageError
+from torsync.model.names import shown_value
 from torsync.model.orders import MakeRelease, Terms, order_from_json
 from torsync.service.control.gate import BODY_BYTES, Gate, answer
 from torsync.service.control.lines import dump
@@ -91,7 +92,9 @@ class ControlApp:
         found = _parsed(await _body(request))
         for key in found:
             if key not in _ORDER_KEYS:
-                raise UsageError(f"{key!r} is unknown here; expected {' and '.join(_ORDER_KEYS)}")
+                raise UsageError(
+                    f"{shown_value(key)} is unknown here; expected {' and '.join(_ORDER_KEYS)}"
+                )
         order = order_from_json(_object(found, "order"))
         terms = Terms.from_json(_object(found, "terms"))
         return await self._give(request.path_params["name"], order, terms)
@@ -124,7 +127,7 @@ class ControlApp:
             if worker.config.name == name:
                 return worker.config
         raise NotThereError(
-            f"the service has no subscription or publication {name!r}",
+            f"the service has no subscription or publication {name!r:.200}",
             hint="`torsync reload` has it read the configuration again",
         )
 
@@ -183,13 +186,18 @@ def _parsed(body: bytes) -> dict[str, Any]:
 def _object(found: dict[str, Any], key: str) -> dict[str, Any]:
     value = found.get(key, {})
     if not isinstance(value, dict):
-        raise UsageError(f"{key!r}: expected a JSON object, found {value!r:.80}")
+        raise UsageError(f"{key!r}: expected a JSON object, found {shown_value(value)}")
     return value
 
 
 async def _no_such_route(request: Request, _error: Exception) -> Response:
-    return answer(UsageError(f"there is nothing at {request.url.path!r:.200}"), 404)
+    return answer(UsageError(f"there is nothing at {_path(request)}"), 404)
+
+
+def _path(request: Request) -> str:
+    """What was asked for; without its query, which need not be UTF-8."""
+    return shown_value(request.scope["path"])
 
 
 async def _no_such_method(request: Request, _error: Exception) -> Response:
-    return answer(UsageError(f"{request.url.path!r:.200} takes another method"), 405)
+    return answer(UsageError(f"{_path(request)} takes another method"), 405)

@@ -11,6 +11,7 @@ from torsync.model.config import UpdateMode
 from torsync.model.errors import ManifestError, StateError
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.postponed import Postponed
+from torsync.model.stored import load_number
 from torsync.model.units import format_duration
 from torsync.subscribe.state import TreeState
 
@@ -82,7 +83,7 @@ def _read(config: SubscriptionConfig, state: TreeState, folder: Path, now_s: flo
     poll = state.load_poll()
     polled = poll.sha256 if poll is not None and poll.url == config.url else ""
     is_held = holder_pid(folder) is not None
-    checked = state.get("last_check_s")
+    checked_s = load_number(state.get("last_check_s"))
     waits = Postponed.load(state.get("postponed"))
     findings = judge_state(
         config,
@@ -93,7 +94,7 @@ def _read(config: SubscriptionConfig, state: TreeState, folder: Path, now_s: flo
         between=state.between()[0],
         postponed=waits.reason if waits is not None else "",
         last_error=(state.get("last_error"), state.get("last_error_hint")),
-        checked_ago_s=now_s - float(checked) if checked else None,
+        checked_ago_s=None if checked_s is None else now_s - checked_s,
     )
     return Remembered(
         synced=state.synced,

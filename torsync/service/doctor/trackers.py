@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from torsync.model.errors import RemoteError
 from torsync.model.secrets import Redactor, mask_tracker, secrets_of_tracker
 from torsync.service.doctor.reach import resolve
 from torsync.subscribe.remote.rules import Timeouts
+from torsync.swarm.peer_id import passing_peer_id
 from torsync.swarm.udp_tracker import PORT_OF_NOBODY, Announced, TrackerError, ask_tracker
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _ask_http(url: str, info_hash: bytes) -> Announced:
             return known
         query: dict[str, bytes | str | int] = {
             "info_hash": info_hash[:20],
-            "peer_id": "-TSdoctr" + secrets.token_hex(6),
+            "peer_id": passing_peer_id("doctr"),
             "port": PORT_OF_NOBODY,
             "uploaded": 0,
             "downloaded": 0,
@@ -174,7 +174,8 @@ def read_answer(body: bytes) -> Announced:
     )
     peers = 0
     for key, size in ((b"peers", 6), (b"peers6", 18)):
-        listed = found.get(key, b"")
-        peers += len(listed) // (size if isinstance(listed, bytes) else 1)
+        listed = found.get(key)
+        if isinstance(listed, (bytes, list)):
+            peers += len(listed) // (size if isinstance(listed, bytes) else 1)
     # The one that asks has been counted.
     return Announced(seeds, max(0, leechers - 1) if leechers >= 0 else -1, peers)

@@ -112,7 +112,7 @@ class _DeadlineResponse(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         on_socket(sock)
         self._reader = _DeadlineReader(self.fp.detach(), sock, read_s, deadline)
-        self.fp = io.BufferedReader(self._reader)
+        self.fp = _BoundedReader(self._reader)
 
     def begin(self) -> None:
         super().begin()
@@ -121,6 +121,19 @@ class _DeadlineResponse(http.client.HTTPResponse):
         # urllib3 would log what it cannot parse, with the whole URL.
         self.msg.defects.clear()
         self.msg.set_payload("")
+
+
+class _BoundedReader(io.BufferedReader):
+    """Reads as much as was asked for.
+
+    A chunk (RFC 9112, section 7.1) whose size is negative would have http.client read all that
+    ever comes, at once.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            raise http.client.HTTPException("a read without a limit")
+        return super().read(size)
 
 
 class _DeadlineReader(io.RawIOBase):
