@@ -349,7 +349,7 @@ def test_without_hard_links_and_exchange_the_old_file_is_moved_away_first(
 ) -> None:
     site.update({"a": A, "s": C})
     refuse_links(monkeypatch, errno.EPERM)
-    monkeypatch.setattr("torsync.subscribe.commit.exchange", lambda *_names: False)
+    monkeypatch.setattr("torsync.subscribe.replacing.exchange", lambda *_names: False)
     outcome = site.update({"a": B, "s": C}).outcome
     assert tree_bytes(site.root) == {"a": B, "s": C}
     assert site.trashed() == [("a", A)]
