@@ -82,8 +82,12 @@ def _file_system(folder: Path) -> str:
 
 
 def _commit() -> str:
-    described = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=10"]
-    return _ask(described) if find_program("git") else ""
+    """The commit of what is measured, which figures that are written meanwhile do not change."""
+    if find_program("git") is None or not (REPOSITORY / ".git").exists():
+        return ""
+    git = ["git", "-C", str(REPOSITORY)]
+    edited = _ask([*git, "status", "--porcelain", "--", "torsync"])
+    return _ask([*git, "rev-parse", "--short=10", "HEAD"]) + ("-edited" if edited else "")
 
 
 def _ask(command: list[str]) -> str:

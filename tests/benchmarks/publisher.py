@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.measure import run_process
 from tests.support.nginx import nginx
 from tests.support.packed import make_packed
-from tests.support.processes import HOST, ServerProcess, free_port
+from tests.support.processes import HOST, ServerProcess, free_port, wait_until
 from tests.support.seeders import LibtorrentSeeder
 from tests.support.torrents import make_libtorrent, with_trackers
 from tests.support.tracker import Tracker
@@ -35,6 +35,7 @@ HINTED, UNHINTED = BY_TORSYNC = ("hinted", "unhinted")
 """What ``torsync publish`` makes, and the same where the hints file is missing."""
 
 _TORRENT = "release.torrent"
+_LEAVE_S = 60
 _PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 
 
@@ -77,7 +78,12 @@ class Published:
         _replace(self.polled_file, self.torrent)
 
     def uploaded_bytes(self) -> int:
-        """What the seeder has sent to anybody so far."""
+        """What the seeder has sent so far, to peers that have left: else it is counted late."""
+        wait_until(
+            lambda: self.seeder.status(self.torrent)["peers"] == 0,
+            "all peers have left the seeder",
+            deadline_s=_LEAVE_S,
+        )
         return self.seeder.uploaded(self.torrent)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.losses import find_losses
@@ -70,18 +71,27 @@ def shown_summary(readme: Path) -> str:
 
 
 def _describe_sessions(made: dict[str, Any]) -> Iterator[str]:
+    """One paragraph for all sessions that differ in date and load alone."""
+    alike: dict[str, list[int]] = {}
     for number, session in enumerate(made["sessions"]):
-        machine, options = session["machine"], session["options"]
-        bases = list(
-            dict.fromkeys(base_of(row["case"]) for row in made["rows"] if row["session"] == number)
+        machine = {**session["machine"], "load_at_start": None}
+        key = json.dumps([machine, session["versions"], session["options"]])
+        alike.setdefault(key, []).append(number)
+    for numbers in alike.values():
+        sessions = [made["sessions"][number] for number in numbers]
+        machine, options = sessions[0]["machine"], sessions[0]["options"]
+        bases = dict.fromkeys(
+            base_of(row["case"]) for row in made["rows"] if row["session"] in numbers
         )
-        which = f"{', '.join(bases)}: " if len(made["sessions"]) > 1 else ""
-        versions = ", ".join(f"{name} {found}" for name, found in session["versions"].items())
+        which = f"{', '.join(bases)}: " if len(alike) > 1 else ""
+        dates = " and ".join(session["date"] for session in sessions)
+        loads = " and ".join(str(session["machine"]["load_at_start"]) for session in sessions)
+        versions = ", ".join(f"{name} {found}" for name, found in sessions[0]["versions"].items())
         size = "" if options["size"] == "full" else f" Size {options['size']}: it means nothing."
         yield (
-            f"{which}{session['date']}, {machine['cores']} cores ({machine['processor']}), "
+            f"{which}{dates}, {machine['cores']} cores ({machine['processor']}), "
             f"{machine['memory_bytes'] / 1024**3:.0f} GiB of memory, {machine['file_system']}, "
-            f"{machine['kernel']}, load {machine['load_at_start']} at the start; {versions}. "
+            f"{machine['kernel']}, load {loads} at the start; {versions}. "
             f"Medians of up to {max(options['rounds'], options['checks'])} turns; caches emptied "
             f"by {options['caches_emptied_by']} where it says cold.{size}"
         )

@@ -40,7 +40,13 @@ def test_what_was_once_worth_trying_does_no_harm(name: str) -> None:
 )
 def test_what_is_nearly_that_does_no_harm_either(name: str, data: st.DataObject) -> None:
     examples = [file.read_bytes() for file in corpus_of(name)]
-    load_target(name).try_one(data.draw(near(examples)))
+    target = load_target(name)
+    given_bytes = data.draw(near(examples))
+    if hasattr(target, "mutate") and data.draw(st.booleans()):
+        example = data.draw(st.sampled_from(examples))
+        changed = target.mutate(example, target.MAX_BYTES, data.draw(st.integers(0, 2**32)))
+        given_bytes = given_bytes if changed is None else changed
+    target.try_one(given_bytes)
 
 
 def test_the_corpus_is_small_and_has_a_part_for_each_target() -> None:

@@ -68,7 +68,8 @@ def swap_folder(path):
         os.rename(aside, path)
 
 def change_mode(path):
-    os.chmod(path, choose.choice([0o600, 0o644, 0o755, 0o000]))
+    if os.stat(path).st_nlink == 1:  # a link to what is outside may have been restored
+        os.chmod(path, choose.choice([0o600, 0o644, 0o755, 0o000]))
 
 MAKERS = [link_out, hard_link, link_beside, os.mkfifo]
 print(flush=True)

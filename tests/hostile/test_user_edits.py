@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import random
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.test_fail_everywhere import NEW, OLD, Scene, Strike, fast_folder, found, nth_call
+from tests.faults.test_fail_everywhere import (
+    NEW,
+    OLD,
+    Scene,
+    Strike,
+    calls_told_to,
+    fast_folder,
+    found,
+    nth_call,
+)
 from tests.support.trees import tree_bytes
 from torsync.disk import syscalls
 from torsync.model.errors import TorsyncError
@@ -164,9 +175,8 @@ def _edit_everywhere(edit: str, scene: str, step: int) -> int:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_before_some_step_of_a_commit_is_kept(edit: str, scene: str) -> None:
-    assert _edit_everywhere(edit, scene, 7) > 0
+def test_an_edit_before_some_step_of_a_commit_is_kept(scene: str) -> None:
+    assert sum(_edit_everywhere(edit, scene, 7) for edit in EDITS) > 0
 
 
 @pytest.mark.long
@@ -271,3 +281,101 @@ def test_a_failure_to_exchange_is_told_and_nothing_is_lost(
         scene.check_cut_off()
         scene.check_now()
         scene.check_finished()
+
+
+# --- a user who never stops -----------------------------------------------------------------
+
+
+class Walker:
+    """Saves, creates, writes, renames, deletes and chmods, again and again, as a seed has it."""
+
+    def __init__(self, tree: Path, seed: int, one_in: int) -> None:
+        self._tree = tree
+        self._choose = random.Random(seed)
+        self._one_in = one_in
+        self._count = 0
+        self._is_busy = threading.Lock()
+        self.kept: set[bytes] = set()
+
+    def __call__(self, _strike: Strike) -> None:
+        # Threads copy and hash, and looking at a file is a call as well: one edit at a time.
+        if self._is_busy.acquire(blocking=False):
+            try:
+                if not self._choose.randrange(self._one_in):
+                    self._do_something()
+            finally:
+                self._is_busy.release()
+
+    def _do_something(self) -> None:
+        self._count += 1
+        path = self._tree / self._choose.choice((*SAVED, "mine 1", "mine 2", "gone/mine"))
+        content = b"mine, number %d" % self._count
+        what = self._choose.choice(["save", "create", "append", "rename", "delete", "chmod"])
+        with suppress(OSError):
+            if what in EDITS:
+                self._edit(what, path, content)
+            elif what == "rename":
+                target = path.with_name(f"renamed {self._count}")
+                _real["rename"](path, target)
+            elif what == "delete":
+                before = self._read(path)
+                _real["unlink"](path)
+                self.kept.discard(before)
+            else:
+                path.chmod(self._choose.choice([0o600, 0o644, 0o755]))
+
+    def _edit(self, what: str, path: Path, content: bytes) -> None:
+        before = self._read(path) if what != "create" else b""
+        if not EDITS[what](path, content):
+            return
+        self.kept.discard(before)
+        self.kept.add(self._read(path) if what == "append" else content)
+
+    @staticmethod
+    def _read(path: Path) -> bytes:
+        fd = _real["open"](path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            return os.read(fd, 2**20)
+        finally:
+            os.close(fd)
+
+
+def _walk(seed: int, one_in: int) -> int:
+    with fast_folder() as folder:
+        scene = Scene(folder)
+        scene.prepare()
+        walker = Walker(scene.tree, seed, one_in)
+        for new in (NEW, OLD, NEW):
+            scene.publish(new)
+            with (
+                calls_told_to(lambda name, given, options: walker(Strike(name, given, options))),
+                suppress(TorsyncError),
+            ):
+                scene.check_now()
+        scene.check_now()
+        scene.check_now()
+        there = tree_bytes(scene.tree)
+        assert {path: there.get(path) for path in NEW} == found(NEW)
+        stages = scene.tree / ".torsync/stage"
+        contents = {
+            file.read_bytes()
+            for file in scene.tree.rglob("*")
+            if file.is_file() and not file.is_relative_to(stages)
+        }
+        lost = {one for one in walker.kept if not any(one in content for content in contents)}
+        assert not lost, f"seed {seed}"
+    return len(walker.kept)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("one_in", [3, 40])
+def test_what_a_user_did_who_edits_all_the_time_is_in_the_tree_or_in_the_trash(
+    one_in: int,
+) -> None:
+    assert sum(_walk(seed, one_in) for seed in range(4)) > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_what_many_users_did_who_edit_all_the_time_is_in_the_tree_or_in_the_trash() -> None:
+    assert sum(_walk(seed, one_in) for seed in range(1000, 1200) for one_in in (2, 10, 80)) > 0

@@ -22,6 +22,7 @@ from tests.faults.test_fail_everywhere import (
 )
 from tests.faults.test_links_swapped_in import LinkedScene
 from tests.support.disks import MIB
+from tests.support.processes import wait_until
 from tests.support.programs import require
 from tests.support.trees import tree_bytes
 from tests.unit.test_tree import mounted, tmpfs
@@ -222,6 +223,83 @@ def test_a_disk_that_breaks_in_the_middle_and_lost_what_was_not_synced_is_gone_o
 @pytest.mark.timeout(3600)
 def test_wherever_a_disk_breaks_it_is_gone_on_with() -> None:
     assert _each(2, 0, _pull_before) > 50
+
+
+# --- a file system in user space that ends ---------------------------------------------------
+
+
+@contextmanager
+def exfat(image: Path, at: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """An exfat file system on an image; gives what mounts it, by a process that may be killed."""
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+        pytest.skip("only root may mount, and it needs FUSE")
+    command = require("mount.exfat-fuse")
+    with image.open("wb") as file:
+        file.truncate(8 * MIB)
+    _run(require("mkfs.exfat"), image)
+    at.mkdir()
+    started: list[subprocess.Popen[bytes]] = []
+    command_on = ["losetup", "--find", "--show", image]
+    done = subprocess.run(command_on, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no loop device: {done.stderr.strip()}")
+    device = done.stdout.strip()
+
+    def mount() -> subprocess.Popen[bytes]:
+        with suppress(subprocess.CalledProcessError):  # it is mounted only where it was before
+            _run("umount", "--lazy", at)
+        quiet = subprocess.DEVNULL
+        running = subprocess.Popen([command, "-d", device, at], stdout=quiet, stderr=quiet)
+        started.append(running)
+        wait_until(lambda: os.path.ismount(at) or running.poll() is not None, "it is mounted")
+        if running.poll() is not None:
+            pytest.skip("cannot mount exfat")
+        return running
+
+    try:
+        yield mount
+    finally:
+        with suppress(subprocess.CalledProcessError):
+            _run("umount", "--lazy", at)
+        for running in started:
+            running.kill()
+            running.wait()
+        _run("losetup", "--detach", device)
+
+
+def _end_server_before(number: int) -> bool:
+    old = {"a": b"old" * 9000, "b/c": b"1", "gone": b"2"}
+    new = {"a": b"old" * 8000 + b"new" * 999, "b/c": b"11", "d": b"3"}
+    with fast_folder() as folder, exfat(folder / "image", folder / "tree") as mount:
+        server = mount()
+        scene = LinkedScene(folder)
+        scene.publish(old)
+        scene.check_now()
+        os.sync()
+        scene.publish(new)
+
+        def end(_strike: Strike) -> None:
+            server.kill()
+            server.wait()
+
+        with nth_call(number, end, of=_changes) as struck, suppress(TorsyncError):
+            scene.check_now()
+        if struck:
+            with pytest.raises(TorsyncError):
+                scene.check_now()
+            mount()
+        scene.check_now()
+        assert tree_bytes(scene.tree) == new
+        trashed = scene.trashed()
+        assert {path: trashed[path] for path in ("a", "gone")} == {
+            path: {old[path]} for path in ("a", "gone")
+        }
+    return bool(struck)
+
+
+@pytest.mark.timeout(300)
+def test_a_file_system_in_user_space_that_is_killed_in_the_middle_is_gone_on_with() -> None:
+    assert _each(23, 11, _end_server_before) > 20
 
 
 # --- files that nobody may change -----------------------------------------------------------

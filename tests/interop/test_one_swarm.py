@@ -184,13 +184,14 @@ def test_who_speaks_utp_alone_fetches_from_a_publisher(
 def test_a_seed_that_speaks_utp_alone_calls_the_subscriber(
     torsync: Torsync, tmp_path: Path
 ) -> None:
-    """torsync calls peers over TCP alone, and takes calls over both."""
+    """Told not to call by uTP, torsync takes calls by it all the same."""
     folder = write_tree(tmp_path / NAME, FILES)
     torrent = make_libtorrent(folder, piece_size=PIECE)
     with QBittorrent(transport="UTP", deadline_s=DEADLINE_S) as seeder:
         publisher = Publisher(tmp_path / "published", seeder)
         publisher.publish(torrent, folder)
         port = listening(torsync)
+        torsync.session["settings"] = {"enable_outgoing_utp": False}
         torsync.subscribe(url=publisher.url, peers=publisher.peers)
         outcome = torsync.run("check-now", "--timeout", "1s")
         assert outcome.error["code"] == "no_peers"
@@ -202,9 +203,7 @@ def test_a_seed_that_speaks_utp_alone_calls_the_subscriber(
     assert_same_tree(torsync.tree, folder)
 
 
-def test_a_subscriber_fetches_over_tcp_alone_and_over_utp_if_it_is_told_to(
-    torsync: Torsync, tmp_path: Path
-) -> None:
+def test_a_subscriber_fetches_from_who_speaks_utp_alone(torsync: Torsync, tmp_path: Path) -> None:
     folder = write_tree(tmp_path / NAME, FILES)
     torrent = make_libtorrent(folder, piece_size=PIECE)
     only_utp = {
@@ -217,10 +216,11 @@ def test_a_subscriber_fetches_over_tcp_alone_and_over_utp_if_it_is_told_to(
         publisher = Publisher(tmp_path / "published", seeder)
         publisher.publish(torrent, folder)
         torsync.subscribe(url=publisher.url, peers=publisher.peers)
+        torsync.session["settings"] = {"enable_outgoing_utp": False}
         outcome = torsync.run("check-now", "--timeout", "1s")
         assert outcome.exit_code == 3
         assert outcome.error["code"] == "no_peers"
-        torsync.session["settings"] = {"enable_outgoing_utp": True}
+        torsync.session["settings"] = {}
         torsync.run("check-now", "--timeout", "60s").assert_ok()
     assert_same_tree(torsync.tree, folder)
 

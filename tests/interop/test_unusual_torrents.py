@@ -79,6 +79,26 @@ def test_aria2_seeds_pieces_that_are_no_power_of_two(
     arrives(torsync, publisher, torrent, folder, folder)
 
 
+@pytest.mark.parametrize("client", ["libtorrent", "qbittorrent", pytest.param("aria2", marks=LONG)])
+def test_pad_files_of_bitcomet_are_not_files(
+    request: pytest.FixtureRequest, tmp_path: Path, torsync: Torsync, client: str
+) -> None:
+    """They have no attribute (BEP 47); clients that do not know them have files of zeros."""
+    pad = "_____padding_file_{}_if you see this file, please update to BitComet 0.85 or above____"
+    name = f"BitComet for {client}"
+    files = {path: content for path, content in CONTENTS.items() if content}
+    folder = write_tree(tmp_path / name, files)
+    listed: list[tuple[Any, Any]] = []
+    for number, (path, content) in enumerate(files.items()):
+        listed += [(path, content), (pad.format(number), bytes(-len(content) % (16 * KIB)))]
+    if client == "aria2":
+        write_tree(folder, dict(listed))
+    torrent = make_raw(listed, name=name)
+    publisher = Publisher(tmp_path / "published", request.getfixturevalue(client))
+    expected = write_tree(tmp_path / "expected", files)
+    arrives(torsync, publisher, torrent, folder, expected)
+
+
 def test_names_in_an_old_encoding_have_their_variant_in_utf8(
     tmp_path: Path, torsync: Torsync, qbittorrent: QBittorrent
 ) -> None:

@@ -119,8 +119,10 @@ class ScriptedServer:
         certificate: Path | None = None,
         key: Path | None = None,
         greeting: bool = False,
+        host: str = "127.0.0.1",
     ) -> None:
         self.scripts = list(scripts)
+        self.host = host
         self.greeting = greeting
         self.requests: list[Request] = []
         self.bytes_sent: list[int] = []
@@ -130,13 +132,13 @@ class ScriptedServer:
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate, key)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, name="scripted-http")
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
 
     @property
     def connections(self) -> int:

@@ -164,7 +164,7 @@ def test_when_the_seed_comes_late_the_web_seed_is_left_alone_with_nothing_banned
     wait_until(lambda: uses() == in_use, "nobody else is there again")
     web.reload(extra_server_config="")
     wait_until(lambda: added.wait(0.1), "the rest has arrived")
-    assert added.listening_peers() == ()
+    assert set(added.listening_peers()) <= {(HOST, seeder.port)}  # it may be called just now
     assert (added.news.hash_failures, added.news.web_seeds) == (0, {})
     added.remove()
     assert_same_tree(tmp_path / "target", folder)

@@ -43,8 +43,8 @@ class Terms:
 
     subscribers: int = 8
     size_bytes: int = 100_000_000
-    uplink_mbit: float = 40
-    line_mbit: float = 80
+    uplink_mbit: float = 16
+    line_mbit: float = 32
     deadline_s: float = 400
     settings: tuple[tuple[str, Any], ...] = ()
     tracker: bool = True
@@ -187,7 +187,10 @@ def super_seeder_leaves(folder: Path, terms: Terms) -> Figures:
 
 
 def latecomers(folder: Path, terms: Terms) -> Figures:
-    """Half of them come when the others have half of it; time counts from then on."""
+    """Half of them are started when the publisher has sent half of it to the others.
+
+    What its line can carry beside the others' lines goes to the late ones: it sends more.
+    """
     half = terms.subscribers // 2
     with started(folder, terms, begin=half) as swarm:
         release = swarm.release(content(terms.size_bytes))

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 ALWAYS = ("two-releases", "partition")
 SHORT = Terms(subscribers=3, size_bytes=3_000_000, uplink_mbit=8, line_mbit=16, deadline_s=200)
 LONG = Terms(deadline_s=1200)
-_MOST_COPIES = {"publisher-leaves": 1.3, "latecomers": 1.5}
+# Who comes late, or finds nobody that can be called, begins with the publisher.
+_MOST_COPIES = {"latecomers": 2, "only-call": 1.6}
+_USUALLY = 1.35
 
 
 def run_or_skip(scenario: Callable[[], Figures]) -> Figures:
@@ -62,4 +64,4 @@ def test_eight_subscribers_end_in_the_newest_release_and_the_publisher_sends_lit
     tmp_path: Path, name: str
 ) -> None:
     found = run_or_skip(partial(SCENARIOS[name], tmp_path, LONG))
-    assert found.copies <= _MOST_COPIES.get(name, 2)
+    assert found.copies <= _MOST_COPIES.get(name, _USUALLY)

@@ -26,7 +26,7 @@ def test_what_is_thrown_away_is_no_progress_and_has_to_arrive_again() -> None:
 def test_another_round_is_no_progress() -> None:
     arrivals = Arrivals(0.0)
     arrivals.look(65_536, 1.0)
-    arrivals.begin_round()
+    arrivals.begin_round(1.5)
     assert not arrivals.look(131_072, 2.0)
-    assert arrivals.silent_s(3.0) == 3.0
+    assert (arrivals.silent_s(3.0), arrivals.quiet_s(3.0)) == (3.0, 1.5)
     assert arrivals.look(147_456, 4.0)

@@ -26,6 +26,7 @@ def test_ordinary_names_can_be_published() -> None:
     [
         (".torsync/x", "keeps for itself"),
         (".TORSYNC", "keeps for itself"),
+        ("a/_____padding_file_1", "for padding"),
         ("x" * 256, "longer than 255 bytes"),
         ("/".join("x" * 101), "deep"),
         ("/".join(["x" * 250] * 17), "longer than 4000 bytes"),

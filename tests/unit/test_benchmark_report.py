@@ -116,6 +116,12 @@ def test_a_report_is_read_back_and_a_later_one_replaces_the_cases_that_it_has(
 
     said = [(row["case"], both["sessions"][row["session"]]["date"]) for row in both["rows"]]
     assert said == [("zip", "first"), ("log, b", "later")]
+    told = summary.format_summary(both).splitlines()
+    assert told[0].startswith("first and later, ")
+    assert told[1] == "", "they differ in date alone"
+    both["sessions"][1]["versions"] = {"torsync": "1.2.4"}
+    told = summary.format_summary(both).splitlines()
+    assert [line.partition(",")[0] for line in told[:2]] == ["zip: first", "log: later"]
     again = report.merge_reports(both, report.make_report(_session("again"), [_row("zip", "cp")]))
     assert [session["date"] for session in again["sessions"]] == ["later", "again"]
 

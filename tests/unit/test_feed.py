@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -563,19 +563,40 @@ class TestLimits:
         assert requests.get(url, timeout=DEADLINE_S).status_code == 200
         assert not feed.edited
 
-    def test_there_are_only_so_many_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_for_more_connections_the_one_that_is_idle_longest_is_cut(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("torsync.publish.feed.running._connection_limit", lambda: 3)
-        with running_feed() as feed:
-            clients = [Client(feed) for _ in range(3)]
-            for one in clients:
+        with running_feed() as feed, ExitStack() as stack:
+            clients = [stack.enter_context(closing(Client(feed))) for _ in range(3)]
+            for one in (clients[1], clients[0], clients[2]):
                 one.ask("/")
                 assert one.answer().read()
+            one_more = stack.enter_context(closing(Client(feed)))
+            one_more.ask("/")
+            assert one_more.answer().read()
+            assert clients[1].is_cut()
+            for one in (clients[0], clients[2]):
+                one.ask("/")
+                assert one.answer().read()
+
+    def test_where_none_is_idle_there_are_only_so_many_connections(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path
+    ) -> None:
+        monkeypatch.setattr("torsync.publish.feed.running._connection_limit", lambda: 3)
+        with running_feed() as feed, ExitStack() as stack:
+            feed.show(released(folder, make_packed(folder)))
+            tag = requests.get(feed.torrent_url(), timeout=DEADLINE_S).headers["ETag"]
+            asked = ("Prefer: wait=60", f"If-None-Match: {tag}")
+            holding = [stack.enter_context(closing(Client(feed))) for _ in range(3)]
+            for one in holding:
+                one.ask(f"/{NAME}.torrent", *asked)
+            server = feed._running._server._server.server_state
+            wait_until(lambda: len(server.tasks) == 3, "all are held")
             with closing(Client(feed)) as one_more:
                 assert one_more.is_cut()
-            clients.pop().close()
+            holding[0].close()
             wait_until(lambda: answers(feed), "there is room again")
-            for one in clients:
-                one.close()
 
     def test_slow_clients_hold_up_nobody(self, feed: PublicFeed, tmp_path: Path) -> None:
         folder = write_tree(tmp_path / "huge", {"huge.bin": HUGE, "x": 10})

@@ -10,8 +10,8 @@ from torsync.swarm.held_web_seeds import PATIENCE_S, PeerSeen, Turns, hosts_to_m
 URL = "http://192.0.2.1:8080/content/"
 ADDRESS = "192.0.2.1"
 TRACKERS = (("http://tracker.example/announce",),)
-SEED = PeerSeen((ADDRESS, 6881), unchoked=True, idle_seed=False, received_bytes=100)
-OTHER = PeerSeen(("192.0.2.2", 6881), unchoked=True, idle_seed=False, received_bytes=100)
+SEED = PeerSeen((ADDRESS, 6881), unchoked=True, idle=False, received_bytes=100)
+OTHER = PeerSeen(("192.0.2.2", 6881), unchoked=True, idle=False, received_bytes=100)
 
 
 def nobody(host: str) -> list[str]:
@@ -55,10 +55,12 @@ def test_who_sent_since_the_last_look_sends() -> None:
 
 
 def test_a_seed_that_nothing_is_asked_of_counts_while_others_send() -> None:
-    idle = SEED._replace(idle_seed=True)
+    idle = SEED._replace(idle=True)
     before = {SEED.endpoint: 100, OTHER.endpoint: 99}
     assert sending([idle, OTHER], before) == {ADDRESS, "192.0.2.2"}
-    assert sending([idle._replace(unchoked=False), OTHER], before) == {"192.0.2.2"}
+    assert sending([idle._replace(unchoked=False), OTHER], before) == {ADDRESS, "192.0.2.2"}
+    assert sending([SEED._replace(unchoked=False), OTHER], before) == {ADDRESS, "192.0.2.2"}
+    assert sending([SEED, OTHER], before) == {"192.0.2.2"}, "it was asked, and is silent"
     before[OTHER.endpoint] = 100
     assert sending([idle, OTHER], before) == set(), "nothing arrives: somebody has to be asked"
 

@@ -197,3 +197,21 @@ def test_no_file_of_this_process_is_open_in_it(tmp_path: Path) -> None:
         code = "import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:5])"
         numbers = json.loads(run(*PYTHON, code).last_line)
     assert set(numbers) - {3} == {0, 1, 2}, "3 is that of the folder that is listed"
+
+
+def test_where_the_system_has_no_waitid_one_is_waited_for_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "waitid")
+    assert run(*PYTHON, "print('x'); raise SystemExit(3)").exit_code == 3
+
+
+def test_without_a_pipe_it_says_that_it_could_not_be_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe", none_left)
+    outcome = run("true")
+    assert not outcome.is_good
+    assert "could not be begun" in outcome.problem
+    assert "Too many open files" in outcome.problem

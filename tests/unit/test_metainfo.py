@@ -546,6 +546,16 @@ class TestOuterKeys:
             manifest = outer(announce=url, announce_list=wrong)
             assert manifest.trackers == (("http://t.example/a",),)
 
+    def test_pad_files_of_bitcomet_are_known_by_their_names(self) -> None:
+        pad = "_____padding_file_0_if you see this file, please update to BitComet 0.85"
+        named = [Item("a", 10), Item(pad, 6), Item("d/b", 3), Item(f"d/{pad}", 13), Item("e", 1)]
+        manifest = parse_metainfo(torrent(v1_info(named)))
+        assert [(file.path, file.offset) for file in manifest.files] == [
+            ("a", 0),
+            ("d/b", 16),
+            ("e", 32),
+        ]
+
     def test_utf8_variants_are_ignored_where_names_are_utf8(self) -> None:
         info = v1_info([Item("a", 1)])
         info[b"name.utf-8"] = b"evil"

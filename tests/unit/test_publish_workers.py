@@ -12,7 +12,9 @@ import pytest
 
 from tests.support.torrents import block_hashes, root_of
 from tests.support.trees import random_bytes, write_tree
+from torsync.publish.hashing.jobs import Work
 from torsync.publish.hashing.kernel import CHANGED, ROOT
+from torsync.publish.hashing.pool import WorkerPool
 from torsync.publish.hashing.worker import LENGTH_BYTES, ROOT_FD
 
 if TYPE_CHECKING:
@@ -88,3 +90,18 @@ def test_files_are_cut_by_another_process_as_they_are_here(folder: Path) -> None
 def test_a_worker_whose_job_is_cut_off_ends_quietly(folder: Path, worker: str, kept: int) -> None:
     told = _message((32768, False, [("b/c", 5000, 0, 5000, ROOT)]))
     assert _answers(worker, folder, told[:kept]) == []
+
+
+def test_jobs_that_do_not_fit_into_a_pipe_are_told_piece_by_piece(folder: Path) -> None:
+    many = [("b/c", 5000, 0, 5000, ROOT)] * 20_000  # some hundred KB as it is written
+    works = [Work((32768, False, reads)) for reads in (many, many[:10], many, many)]
+    root = root_of(block_hashes((folder / "b/c").read_bytes()))
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        with WorkerPool(fd, 1) as workers:
+            done = list(workers.run(iter(works), lambda: None))
+    finally:
+        os.close(fd)
+    assert [work for work, _ in done] == works
+    assert [len(files) for _, (files, _) in done] == [len(work.job[2]) for work in works]
+    assert {found[2] for _, (files, _) in done for found in files} == {root}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,9 +16,11 @@ from torsync.model.retention import Tally
 from torsync.model.seal import Seal
 from torsync.model.stored import are_texts, fits, load_json, load_number
 from torsync.model.trust import Order, Vouched
+from torsync.subscribe.state import TreeState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 GOOD: dict[str, tuple[Callable[[str], Any], str]] = {
     "vouched": (Vouched.load, Vouched("0" * 64, "key", Order(1, 2), "http://h/").dump()),
@@ -118,3 +121,25 @@ def test_totals_that_are_damaged_begin_anew() -> None:
         [updates, float("inf"), sums, buckets],
     ):
         assert Totals.load(json.dumps(damaged)) == Totals()
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("INSERT INTO journal VALUES (1, '[')", "journal of an update is damaged"),
+        ("INSERT INTO ledger VALUES ('a', 'x', 1, 1, 1, '')", "row of its ledger is damaged"),
+    ],
+)
+def test_a_state_that_cannot_be_relied_on_is_begun_anew_and_told(
+    tmp_path: Path, statement: str, words: str
+) -> None:
+    told: list[str] = []
+    with closing(TreeState(tmp_path, on_new=lambda message, _hint: told.append(message))) as state:
+        state.put(pinned="x")
+        state._db.run(lambda database: database.execute(statement))
+        assert state.load_journal() is None
+        assert state.load_ledger() == {}
+        assert state.pinned == ""
+    assert len(told) == 1
+    assert words in told[0]
+    assert [file for file in tmp_path.iterdir() if "damaged" in file.name]

@@ -116,17 +116,17 @@ class Tree:
         self.forget_folders()
         for descriptor in (self._lock_fd, self._unnamed_fd):
             if descriptor >= 0:
-                os.close(descriptor)
+                _close(descriptor)
         self._lock_fd = self._unnamed_fd = -1
         if self._root_fd >= 0:
-            os.close(self._root_fd)
+            _close(self._root_fd)
             self._root_fd = -1
 
     def forget_folders(self) -> None:
         """Close remembered folders: after folders were removed or moved, or to look anew."""
         self._seen_s.clear()
         while self._folders:
-            os.close(self._folders.popitem()[1])
+            _close(self._folders.popitem()[1])
 
     def folder_fd(self, folder: str, *, create: bool = False) -> int:
         """Open a folder ("" is the tree itself); the descriptor stays the tree's.
@@ -168,7 +168,7 @@ class Tree:
         for known in [known for known in self._folders if f"{known}/".startswith(f"{at}/")]:
             if known == self._pinned:
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), known)
-            os.close(self._folders.pop(known))
+            _close(self._folders.pop(known))
             del self._seen_s[known]
 
     def _open_folder(self, parent_fd: int, folder: str, *, create: bool) -> int:
@@ -185,7 +185,7 @@ class Tree:
         self._seen_s[folder] = time.monotonic()
         if len(self._folders) > _OPEN_FOLDERS:
             oldest = next(known for known in self._folders if known != self._pinned)
-            os.close(self._folders.pop(oldest))
+            _close(self._folders.pop(oldest))
             del self._seen_s[oldest]
         return fd
 
@@ -360,6 +360,12 @@ class Tree:
             sync_file_system(self._root_fd)
 
 
+def _close(fd: int) -> None:
+    """Close what nothing was written through: that its file system is gone does not matter."""
+    with suppress(OSError):
+        os.close(fd)
+
+
 def _is_own_file(fd: int) -> bool:
     found = os.fstat(fd)
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
@@ -379,5 +385,5 @@ def _closed_on_failure(fd: int) -> Iterator[None]:
     try:
         yield
     except OSError:
-        os.close(fd)
+        _close(fd)
         raise

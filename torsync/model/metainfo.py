@@ -20,7 +20,13 @@ from torsync.model.metainfo_notes import (
     trackers,
     web_seeds,
 )
-from torsync.model.names import NameChecker, resolve_meeting_names, shown_path, shown_value
+from torsync.model.names import (
+    BITCOMET_PAD,
+    NameChecker,
+    resolve_meeting_names,
+    shown_path,
+    shown_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,7 +141,11 @@ def _parse_v1(info: _Dict, checker: NameChecker) -> tuple[list[FileEntry], int]:
             offset += _size(raw, "a pad file")
             continue
         path = _in_utf8(raw, b"path") if b"path.utf-8" in raw else raw.get(b"path")
-        entry = _file_entry(raw, checker.path(path), offset, checker)
+        name = checker.path(path)
+        if BITCOMET_PAD in name:
+            offset += _size(raw, "a pad file")
+            continue
+        entry = _file_entry(raw, name, offset, checker)
         files.append(entry)
         offset += entry.size
     return files, offset

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PRIVATE_FOLDER = ".torsync"
+BITCOMET_PAD = "_____padding_file_"
+"""In the path of a pad file without its attribute (BEP 47), in v1 torrents; libtorrent knows it."""
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 4000
 MAX_DEPTH = 100

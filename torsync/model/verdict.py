@@ -111,14 +111,15 @@ def _sorted(
             report.damaged.append(file.path)
         else:
             report.wrong_size.append(file.path)
+    listed = wanted.by_path
     report.unlisted = [
         path
         for path, entry in index.entries.items()
-        if entry.kind not in {Kind.FOLDER, Kind.MOUNT}
-        and path not in wanted.by_path
+        if path not in listed  # first, as nearly all are
+        and entry.kind not in {Kind.FOLDER, Kind.MOUNT}
         and not keep(path)
     ]
-    report.unreadable += [path for path in index.problems if path not in wanted.by_path]
+    report.unreadable += [path for path in index.problems if path not in listed]
     return report
 
 

@@ -31,7 +31,8 @@ class Limits:
     """What clients may take.
 
     Attributes:
-        connections: at the same time; others are cut.
+        connections: at the same time. For more, those that wait longest for a request are cut; if
+            none does, the new ones.
         headers_bytes: of a request.
         headers_s: from one answer, or the connection, until the next request is complete.
         keep_alive_s: from one answer until the next request begins.
@@ -132,6 +133,7 @@ class WebServer:
 
 def _protocol(app: ASGIApp, log: logging.Logger, limits: Limits) -> type[H11Protocol]:
     """HTTP/1.1 for one connection, which neither idles nor stalls for long."""
+    waiting: dict[Connection, None] = {}  # for a request, longest first; some have it by now
 
     class Connection(H11Protocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -144,7 +146,7 @@ def _protocol(app: ASGIApp, log: logging.Logger, limits: Limits) -> type[H11Prot
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > limits.connections:
+            if len(self.connections) > limits.connections and not _make_room():
                 transport.abort()
             else:
                 transport.set_write_buffer_limits(high=limits.buffered_bytes)
@@ -154,6 +156,7 @@ def _protocol(app: ASGIApp, log: logging.Logger, limits: Limits) -> type[H11Prot
             for timer in (self._patience, self._stalled):
                 if timer is not None:
                     timer.cancel()
+            waiting.pop(self, None)
             super().connection_lost(exc)
 
         def on_response_complete(self) -> None:
@@ -184,10 +187,26 @@ def _protocol(app: ASGIApp, log: logging.Logger, limits: Limits) -> type[H11Prot
             if self._patience is not None:
                 self._patience.cancel()
             self._patience = self.loop.call_later(limits.headers_s, self._give_up)
+            waiting.pop(self, None)
+            waiting[self] = None
 
         def _give_up(self) -> None:
-            if self.cycle is None or self.cycle.response_complete:
+            if self.is_idle:
                 self.transport.abort()
+
+        @property
+        def is_idle(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+    def _make_room() -> bool:
+        """Cut the connection that has waited longest, so that nobody can keep others out."""
+        while waiting:
+            oldest = next(iter(waiting))
+            del waiting[oldest]
+            if oldest.is_idle:
+                oldest.transport.abort()
+                return True
+        return False
 
     return Connection
 

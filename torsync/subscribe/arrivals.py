@@ -12,11 +12,12 @@ class Arrivals:
 
     def __init__(self, now_s: float) -> None:
         """Begin a fetch; ``now_s`` is the time."""
-        self._moved_s = now_s
+        self._moved_s = self._began_s = now_s
         self._known_bytes: int | None = None
 
-    def begin_round(self) -> None:
+    def begin_round(self, now_s: float) -> None:
         """The torrent enters the session again, which is no progress."""
+        self._began_s = now_s
         self._known_bytes = None
 
     def look(self, bytes_done: int, now_s: float) -> bool:
@@ -30,6 +31,10 @@ class Arrivals:
         if is_progress:
             self._moved_s = now_s
         return is_progress
+
+    def quiet_s(self, now_s: float) -> float:
+        """For how long there was no progress in this round."""
+        return now_s - max(self._moved_s, self._began_s)
 
     def silent_s(self, now_s: float) -> float:
         """For how long there was no progress."""

@@ -12,6 +12,7 @@ from torsync.model.secrets import Redactor, mask_tracker, secrets_of_tracker
 from torsync.model.units import format_duration
 from torsync.subscribe.arrivals import Arrivals
 from torsync.subscribe.remote.rules import mask_url
+from torsync.subscribe.rounds import Rounds, Situation, Why
 from torsync.swarm.claims import WrongClaimError
 from torsync.swarm.events import TrackerFailed, WebSeedFailed
 from torsync.swarm.web_seeds import web_seeds_work
@@ -28,8 +29,6 @@ _POLL_S = 0.25
 _QUIET_S = 15.0
 _REMIND_S = 120.0
 _COUNT_S = 2.0
-_FIRST_PARDON_S = 5.0
-_LAST_PARDON_S = 300.0
 
 
 @dataclass
@@ -136,16 +135,21 @@ class Fetcher:
             SwarmError: the torrent cannot go on, or nothing arrived for ``patience_s``.
             InterruptedByUserError: ``stopping`` said so.
         """
-        history = _Rounds(Arrivals(time.monotonic()))
-        while not self._fetch_once(request, goal, outcome, check, history):
+        rounds = Rounds(Arrivals(time.monotonic()))
+        may_use_web_seeds = request.use_web_seeds
+        while True:
+            is_done, why = self._fetch_once(request, goal, outcome, check, rounds)
+            if is_done:
+                return
             have = either(request.have, outcome.have)
-            history.begin_next(brought_pieces=have != request.have)
+            rounds.begin_next(why, time.monotonic(), brought_pieces=have != request.have)
             goal = goal.without_claims(have)
             request = replace(
                 request,
                 have=have,
                 peers=tuple(dict.fromkeys((*request.peers, *outcome.peers))),
                 unfinished={},
+                use_web_seeds=may_use_web_seeds and rounds.use_web_seeds,
             )
 
     def _fetch_once(
@@ -154,19 +158,20 @@ class Fetcher:
         goal: FetchGoal,
         outcome: Fetched,
         check: Callable[[], None],
-        history: _Rounds,
-    ) -> bool:
-        """Have the torrent in the session once; False if it has to be added again."""
+        rounds: Rounds,
+    ) -> tuple[bool, Why | None]:
+        """Have the torrent in the session once; whether all is there, and if not, perhaps why."""
         torrent = self._pool().add(request)
-        torrent.news.hash_failures += history.hash_failures
-        is_done = False
+        torrent.news.hash_failures += rounds.hash_failures
+        is_done, why = False, None
         try:
-            is_done = self._wait(torrent, goal, check, history)
+            why = self._wait(torrent, goal, check, rounds)
+            is_done = why is None
         except WrongClaimError:
             pass
         finally:
             self._take_out(torrent, outcome, is_done=is_done)
-        history.hash_failures = torrent.news.hash_failures
+        rounds.hash_failures = torrent.news.hash_failures
         torrent.raise_failure()
         if torrent.wrong_claim is not None:
             done = outcome.have
@@ -176,7 +181,7 @@ class Fetcher:
                 if piece in torrent.wrong_pieces or not (done and done[piece])
             )
             self._say_wrong(torrent.wrong_claim, 1 if is_done else len(request.unfinished))
-        return is_done
+        return is_done, why
 
     def _say_wrong(self, wrong: WrongClaimError, pieces: int) -> None:
         which = "a piece" if wrong.piece is None else f"piece {wrong.piece}"
@@ -204,12 +209,12 @@ class Fetcher:
         outcome.have = have
 
     def _wait(
-        self, torrent: Torrent, goal: FetchGoal, check: Callable[[], None], history: _Rounds
-    ) -> bool:
-        """Wait until all is there; False if honest peers may have been banned."""
+        self, torrent: Torrent, goal: FetchGoal, check: Callable[[], None], rounds: Rounds
+    ) -> Why | None:
+        """Wait until all is there, or the torrent has to be added again: why."""
         looked = time.monotonic()
         reminded = looked - _REMIND_S + _QUIET_S
-        arrivals = history.arrivals
+        arrivals = rounds.arrivals
         meter = _Meter(self._voice, torrent, goal)
         while not torrent.wait(_POLL_S):
             if self._stopping():
@@ -224,9 +229,9 @@ class Fetcher:
             silent_s = arrivals.silent_s(now)
             if self._patience_s is not None and silent_s > self._patience_s:
                 raise self._no_peers(torrent, silent_s)
-            if silent_s > history.pardon_s and torrent.news.hash_failures > history.hash_failures:
-                self._say_pardon(torrent, silent_s)
-                return False
+            if why := rounds.why_again(_situation(torrent, progress), now):
+                self._voice.notice(Level.WARNING, f"again_{why.name.lower()}", why.value)
+                return why
             if now - reminded > _REMIND_S:
                 reminded = now
                 self._remind(torrent, silent_s)
@@ -234,20 +239,11 @@ class Fetcher:
                 looked = now
                 self._look_out()
         meter.show(torrent.progress(), time.monotonic(), exactly=True)
-        return True
-
-    def _say_pardon(self, torrent: Torrent, silent_s: float) -> None:
-        self._voice.notice(
-            Level.WARNING,
-            "wrong_content",
-            f"{torrent.news.hash_failures} pieces arrived with wrong content and were thrown away, "
-            f"and nothing has arrived for {format_duration(silent_s)}: all peers are asked again, "
-            "as honest ones may have been banned with whoever sent that",
-        )
+        return None
 
     def _remind(self, torrent: Torrent, silent_s: float) -> None:
         peers = torrent.progress().peers
-        reasons = "; ".join(torrent.news.reasons(mask_url))
+        reasons = "; ".join(_reasons(torrent))
         self._voice.notice(
             Level.WARNING,
             "stalled",
@@ -257,33 +253,12 @@ class Fetcher:
         )
 
     def _no_peers(self, torrent: Torrent, silent_s: float) -> NoPeersError:
-        reasons = "; ".join(torrent.news.reasons(mask_url))
+        reasons = "; ".join(_reasons(torrent))
         return NoPeersError(
             f"nothing arrived for {format_duration(silent_s)} from "
             f"{torrent.progress().peers} peers{'; ' + reasons if reasons else ''}",
             hint=_NO_PEERS_HINT + "; what has arrived is kept",
         )
-
-
-@dataclass
-class _Rounds:
-    """The times that one fetch had its torrent in the session.
-
-    Attributes:
-        arrivals: of all rounds.
-        hash_failures: in the rounds before.
-        pardon_s: how long nothing may arrive after a hash failure until the next round.
-    """
-
-    arrivals: Arrivals
-    hash_failures: int = 0
-    pardon_s: float = _FIRST_PARDON_S
-
-    def begin_next(self, *, brought_pieces: bool) -> None:
-        """Another round begins; rounds that bring nothing become longer."""
-        longer_s = min(2 * self.pardon_s, _LAST_PARDON_S)
-        self.pardon_s = _FIRST_PARDON_S if brought_pieces else longer_s
-        self.arrivals.begin_round()
 
 
 class _Meter:
@@ -322,6 +297,23 @@ class _Meter:
                 bytes_sent=now.payload_uploaded,
             )
         )
+
+
+def _reasons(torrent: Torrent) -> list[str]:
+    """Why nothing may be arriving; with the web seeds of which libtorrent says nothing."""
+    silent = [url for url in torrent.web_seeds() if url not in torrent.news.web_seeds]
+    told = [f"the web seed {mask_url(url)} sends nothing that can be used" for url in silent[:3]]
+    return [*torrent.news.reasons(mask_url), *told]
+
+
+def _situation(torrent: Torrent, progress: TorrentProgress) -> Situation:
+    return Situation(
+        hash_failures=torrent.news.hash_failures,
+        peers=progress.peers,
+        web_seeds=bool(torrent.web_seeds()),
+        payload_bytes=progress.payload_downloaded,
+        overhead_bytes=progress.overhead_downloaded,
+    )
 
 
 def use_web_seeds_of(manifest: Manifest, configured: Sequence[str], voice: Voice) -> bool:

@@ -87,7 +87,8 @@ class Verifying:
 
     def _remember(self, release: Release, look: Look) -> None:
         """Vouch from now on for what was found right, and no longer for what was not."""
-        rows = look.rows_to_carry() | look.assessment.rows_of_right()
+        right = look.assessment.rows_of_right()
+        rows = look.rows_to_carry(right) | right
         if rows != look.ledger:
             self._syncing.state.record_sync(
                 rows, synced=release.digest, history=None, before=look.ledger

@@ -50,6 +50,8 @@ def translate(alert: lt.alert) -> SwarmEvent | None:
             return TrackerReplied(_text(alert.tracker_url), alert.num_peers)
         case lt.url_seed_alert():
             reason = _text(alert.error_message) or _said(alert.error)
+            if reason == "peer banned":
+                reason = "what it sent has wrong content"
             return WebSeedFailed(_text(alert.server_url), reason)
         case lt.hash_failed_alert():
             return HashFailed(alert.piece_index)

@@ -38,13 +38,14 @@ class PeerSeen(NamedTuple):
     Attributes:
         endpoint: address and port.
         unchoked: it is ready to send.
-        idle_seed: it has everything, and nothing is being asked of it.
+        idle: nothing is being asked of it, as the others are asked for what it has, or as it shows
+            nothing that is wanted: super-seeding (BEP 16), it shows little at a time.
         received_bytes: payload from it so far.
     """
 
     endpoint: tuple[str, int]
     unchoked: bool
-    idle_seed: bool
+    idle: bool
     received_bytes: int
 
 
@@ -91,7 +92,8 @@ def host_of(url: str) -> str:
 def sending(peers: Collection[PeerSeen], before: Mapping[tuple[str, int], int]) -> set[str]:
     """Decide from which addresses a peer sends what there is to ask it for.
 
-    A seed that nothing is asked of leaves nothing to be desired while the others send.
+    While others send, only one that was asked and is silent leaves something to be desired. One
+    that chokes or has nothing to be asked for does not: what its line carries goes to others.
 
     Args:
         peers: as they are now.
@@ -101,7 +103,8 @@ def sending(peers: Collection[PeerSeen], before: Mapping[tuple[str, int], int]) 
     return {
         _address(peer.endpoint[0])
         for peer in peers
-        if peer.unchoked and (peer in growing or (growing and peer.idle_seed))
+        if (peer.unchoked and peer in growing)
+        or (growing - {peer} and (peer.idle or not peer.unchoked))
     }
 
 
@@ -210,7 +213,8 @@ def _seen(peer: lt.peer_info) -> PeerSeen:
     return PeerSeen(
         endpoint=peer.ip,
         unchoked=not peer.flags & lt.peer_info.remote_choked,
-        idle_seed=bool(peer.flags & lt.peer_info.seed) and not peer.download_queue_length,
+        idle=not peer.download_queue_length
+        and (bool(peer.flags & lt.peer_info.seed) or not peer.flags & lt.peer_info.interesting),
         received_bytes=peer.total_download,
     )
 

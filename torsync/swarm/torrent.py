@@ -91,6 +91,7 @@ class TorrentProgress:
     download_rate: int
     upload_rate: int
     peers: int
+    overhead_downloaded: int = 0
 
 
 @dataclass
@@ -270,6 +271,7 @@ class Torrent:
             download_rate=status.download_payload_rate,
             upload_rate=status.upload_payload_rate,
             peers=status.num_peers,
+            overhead_downloaded=status.total_download - status.total_payload_download,
         )
 
     def pieces(self) -> bytes:
@@ -320,6 +322,10 @@ class Torrent:
         """The trackers and web seeds in use."""
         trackers = {str(entry["url"]) for entry in self._handle.trackers()}
         return trackers, set(self._handle.url_seeds())
+
+    def web_seeds(self) -> list[str]:
+        """The web seeds that libtorrent has now."""
+        return sorted(self._handle.url_seeds())
 
     def halt(self) -> None:
         """Leave all peers, so that all they sent is counted: that is done once a second."""

@@ -13,6 +13,7 @@ _WRONG: tuple[Any, ...] = (
     *("é".encode(), "e\u0301".encode(), b"CON", b"r" * 32, b"h" * 20, b"attr", b"length"),
     *([], {}, [b"a"], [b"a", b"b"], {b"": {b"length": 0}}, {b"length": 1, b"path": [b"a"]}),
 )
+_KEYS = (b"a", b"A", b"attr", b"length", b"path.utf-8", b"name.utf-8", b"zz", b"")
 
 
 def mutated(data: bytes, most_bytes: int, seed: int) -> bytes | None:
@@ -56,7 +57,7 @@ def _change(value: Any, rng: random.Random) -> None:
     elif way == 1 and isinstance(holder, list):
         holder.insert(rng.randrange(len(holder) + 1), inner)
     elif way == 1:
-        holder[rng.choice([b"a", b"A", b"attr", b"length", b"zz", b""])] = inner
+        holder[rng.choice(_KEYS)] = inner
     elif way == 2:
         other = rng.choice(keys)
         holder[key], holder[other] = holder[other], inner

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torsync.model.authoring.layout import tree_order
 from torsync.model.errors import ManifestError
 from torsync.model.metainfo import MAX_FILE_BYTES
-from torsync.model.names import NameChecker, resolve_meeting_names
+from torsync.model.names import BITCOMET_PAD, NameChecker, resolve_meeting_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +37,8 @@ def find_unpublishable(files: Iterable[PublishedFile]) -> dict[str, str]:
                 checker.path(file.link_target.encode().split(b"/"), of="the target of the link: ")
         except ManifestError as error:
             found[file.path] = error.problem
+        if BITCOMET_PAD in file.path:
+            found[file.path] = f"clients take what has {BITCOMET_PAD!r} in its path for padding"
         if file.size > MAX_FILE_BYTES:
             found[file.path] = f"{file.size} bytes are more than the {MAX_FILE_BYTES} of a torrent"
     paths = [file.path for file in ordered if file.path not in found]

@@ -15,6 +15,11 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import urllib3
 
 from torsync import __version__
+from torsync.subscribe.remote.addresses import (
+    PrivateAddressError,
+    has_public_address,
+    is_public_address,
+)
 from torsync.subscribe.remote.failures import request_failure
 from torsync.subscribe.remote.rules import (
     MAX_REDIRECTS,
@@ -101,7 +106,9 @@ class Exchange:
         self._own = _merged(_basic_auth(origin), headers)
         self._timeouts = timeouts
         self._deadline = deadline
-        self._session = deadline_session(timeouts.read_s, deadline, on_socket)
+        self._asked = origin
+        self._is_origin_public: bool | None = None
+        self._session = deadline_session(timeouts.read_s, deadline, on_socket, self._check_address)
 
     def __enter__(self) -> Exchange:  # noqa: PYI034  Self needs Python 3.11
         return self
@@ -131,6 +138,7 @@ class Exchange:
             RemoteUnreachableError: no answer, or a refused redirect.
         """
         for _ in range(MAX_REDIRECTS + 1):
+            self._asked = place.url
             is_own = may_send_headers(self._origin, place.url)
             sent = _merged(
                 {"User-Agent": f"torsync/{__version__}", "Accept": "*/*"},
@@ -152,6 +160,21 @@ class Exchange:
             location = location.encode("latin-1", "replace").decode("utf-8", "replace")
             place = place.redirected(redirect_target(place.url, location))
         raise redirect_error(place.asked, f"more than {MAX_REDIRECTS} of them in a row")
+
+    def _check_address(self, address: str) -> None:
+        """Refuse to be led from a server on the internet into this network, or this machine.
+
+        Whoever answers the subscription's URL could else have this machine send requests to those
+        that are not to be reached from outside.
+        """
+        is_public = is_public_address(address)
+        if urlsplit(self._asked).hostname == urlsplit(self._origin).hostname:
+            self._is_origin_public = is_public
+        elif not is_public:
+            if self._is_origin_public is None:
+                self._is_origin_public = has_public_address(urlsplit(self._origin).hostname or "")
+            if self._is_origin_public:
+                raise PrivateAddressError(address)
 
     def _send(self, method: str, url: str, headers: Mapping[str, str]) -> requests.Response:
         return self._session.request(

@@ -12,6 +12,7 @@ import requests
 import urllib3
 
 from torsync.model.errors import RemoteUnreachableError
+from torsync.subscribe.remote.addresses import PrivateAddressError
 from torsync.subscribe.remote.rules import ConnectionLostError, TransientError
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ def _explain(
     def first(*kinds: type[BaseException]) -> Any:
         return next((cause for cause in causes if isinstance(cause, kinds)), None)
 
+    if private := first(PrivateAddressError):
+        return (
+            f"a server on the internet that leads to {private.address}, which is in this network",
+            "it is not followed; if that is meant to be, use the URL there itself",
+            False,
+        )
     if refusal := next(filter(None, map(_certificate_refusal, causes)), ""):
         return f"a certificate that is not accepted: {refusal}", _CERTIFICATE, False
     if time.monotonic() >= deadline:

@@ -247,7 +247,8 @@ def usable_last_modified(last_modified: str, now: datetime) -> str:
     Nothing that is published later would be newer than a date to come (RFC 9110, section 8.8.2.1).
     """
     date = _parse_date(last_modified)
-    is_usable = date is not None and date <= now and last_modified.isprintable()
+    is_plain = last_modified.isascii() and last_modified.isprintable()
+    is_usable = date is not None and date <= now and is_plain
     return last_modified if is_usable else ""
 
 

@@ -23,6 +23,7 @@ def deadline_session(
     read_s: float,
     deadline: Callable[[], float],
     on_socket: Callable[[socket.socket], None],
+    on_address: Callable[[str], None],
 ) -> requests.Session:
     """Make a session whose reads end after ``read_s`` of silence, and at the deadline.
 
@@ -30,11 +31,13 @@ def deadline_session(
         read_s: the longest silence of the server.
         deadline: the one in force, on ``time.monotonic``'s clock.
         on_socket: given the socket that an answer is about to be read from.
+        on_address: given the IP address of a server that is connected to, before anything is sent;
+            not called where a proxy connects. It may raise an ``OSError``.
     """
     session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for prefix in ("https://", "http://"):
-        session.mount(prefix, _DeadlineAdapter(read_s, deadline, on_socket))
+        session.mount(prefix, _DeadlineAdapter(read_s, deadline, on_socket, on_address))
     return session
 
 
@@ -57,7 +60,9 @@ class _DeadlineAdapter(HTTPAdapter):
         read_s: float,
         deadline: Callable[[], float],
         on_socket: Callable[[socket.socket], None],
+        on_address: Callable[[str], None],
     ) -> None:
+        self._on_address = on_address
         self._response_class = partial(
             _DeadlineResponse, read_s=read_s, deadline=deadline, on_socket=on_socket
         )
@@ -65,13 +70,13 @@ class _DeadlineAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self._limit(self.poolmanager)
+        self._limit(self.poolmanager, self._on_address)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         known = proxy in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         if not known:
-            self._limit(manager)
+            self._limit(manager, None)
         return manager
 
     def close(self) -> None:
@@ -81,22 +86,40 @@ class _DeadlineAdapter(HTTPAdapter):
                 manager.pools[key].close()
         super().close()
 
-    def _limit(self, manager: Any) -> None:
+    def _limit(self, manager: Any, on_address: Callable[[str], None] | None) -> None:
         # Derived from the classes found there, as those of a SOCKS proxy are others.
         manager.pool_classes_by_scheme = {
             scheme: type(
                 pool.__name__,
                 (pool,),
                 {
-                    "ConnectionCls": type(
-                        pool.ConnectionCls.__name__,
-                        (pool.ConnectionCls,),
-                        {"response_class": staticmethod(self._response_class)},
+                    "ConnectionCls": _connection_class(
+                        pool.ConnectionCls, staticmethod(self._response_class), on_address
                     )
                 },
             )
             for scheme, pool in manager.pool_classes_by_scheme.items()
         }
+
+
+def _connection_class(
+    base: type[Any], response_class: object, on_address: Callable[[str], None] | None
+) -> type[Any]:
+    """A class of connections that answer with ``response_class`` and tell where they lead."""
+
+    def new_connection(self: Any) -> socket.socket:
+        connected: socket.socket = base._new_conn(self)  # noqa: SLF001 - before TLS, as urllib3 has it
+        if on_address is not None:
+            try:
+                on_address(connected.getpeername()[0])
+            except BaseException:
+                connected.close()
+                raise
+        return connected
+
+    return type(
+        base.__name__, (base,), {"response_class": response_class, "_new_conn": new_connection}
+    )
 
 
 class _DeadlineResponse(http.client.HTTPResponse):

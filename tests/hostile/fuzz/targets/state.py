@@ -5,6 +5,7 @@ A disk that fails, or a person with an editor, can put anything there.
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import sqlite3
@@ -54,6 +55,7 @@ def _template() -> tuple[Path, bytes]:
     """A folder for states, and a database that has something of everything."""
     memory = Path("/dev/shm")
     root = Path(tempfile.mkdtemp(prefix="torsync-state-", dir=memory if memory.is_dir() else None))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     with closing(TreeState(root / "template")) as state:
         state.store_poll(PollState("http://h/a.torrent", "0" * 64, '"e"', ""))
         row = LedgerRow(1, 2, 3, 4, "v1:aa")
