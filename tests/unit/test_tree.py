@@ -463,6 +463,20 @@ def test_more_folders_than_are_kept_open_can_be_used_in_any_order(tree: Tree, ro
     assert len(os.listdir("/proc/self/fd")) < 150
 
 
+def test_folders_above_one_that_is_open_need_not_be_open_any_more(
+    tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_module, "LOOK_AGAIN_S", 0.0)
+    for number in range(100):
+        write_tree(root, {f"a/b/{number}/x": b"1", f"c/d/{number}/x": b"2"})
+    for number in range(100):
+        source, target = f"a/b/{number}/x", f"c/d/{number}/x"
+        for one, other in ((source, target), (target, source), (source, "c/d/0/x")):
+            (one_fd, name), (other_fd, _name) = tree.locate_both(one, other)
+            assert os.stat(name, dir_fd=one_fd).st_ino == (root / one).stat().st_ino
+            assert os.stat(name, dir_fd=other_fd).st_ino == (root / other).stat().st_ino
+
+
 def test_files_are_opened_from_several_threads(tree: Tree, root: Path) -> None:
     paths = [f"{number % 100}/{number}/file" for number in range(400)]
     write_tree(root, {path: path.encode() for path in paths})
