@@ -463,6 +463,19 @@ def test_more_folders_than_are_kept_open_can_be_used_in_any_order(tree: Tree, ro
     assert len(os.listdir("/proc/self/fd")) < 150
 
 
+def test_folders_above_one_that_is_open_need_not_be_open_any_more(
+    tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_module, "LOOK_AGAIN_S", 1e6)
+    for number in range(100):
+        write_tree(root, {f"a/b/{number}/x": b"1"})
+        tree.folder_fd(f"a/b/{number}")
+    tree._seen_s["a/b/98"] = -math.inf
+    for one, other in (("a/b/99/x", "a/b/98/x"), ("a/b/98/x", "a/b/99/x")):
+        for (fd, name), path in zip(tree.locate_both(one, other), (one, other), strict=True):
+            assert os.stat(name, dir_fd=fd).st_ino == (root / path).stat().st_ino
+
+
 def test_files_are_opened_from_several_threads(tree: Tree, root: Path) -> None:
     paths = [f"{number % 100}/{number}/file" for number in range(400)]
     write_tree(root, {path: path.encode() for path in paths})

@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 from collections import OrderedDict
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from torsync.disk.scan import NO_ROWS, disk_entry, mounts_in, scan_tree
@@ -139,7 +139,8 @@ class Tree:
             OSError: it is not there, or a component is a link or no folder.
         """
         now_s = time.monotonic()
-        if folder and now_s - self._seen_s.get(folder, now_s) >= LOOK_AGAIN_S:
+        seen_s = self._seen_s.get(folder)
+        if seen_s is not None and now_s - seen_s >= LOOK_AGAIN_S and folder != self._pinned:
             self._forget_moved(folder, now_s)
         missing: list[str] = []
         at = folder
@@ -156,15 +157,23 @@ class Tree:
     def _forget_moved(self, folder: str, now_s: float) -> None:
         """Close the first folder on the way that is no more at its path, and all in it."""
         above_fd, at = self._root_fd, ""
-        for name in folder.split("/"):
-            at = f"{at}/{name}" if at else name
-            fd = self._folders.get(at)
-            if fd is None or not _is_at(fd, name, above_fd):
-                break
-            self._seen_s[at] = now_s
-            above_fd = fd
-        else:
-            return
+        with ExitStack() as opened:  # those that were closed since
+            for name in folder.split("/"):
+                at = f"{at}/{name}" if at else name
+                fd = self._folders.get(at)
+                if fd is None:
+                    try:
+                        fd = os.open(name, FOLDER_FLAGS, dir_fd=above_fd)
+                    except OSError:
+                        break
+                    opened.callback(_close, fd)
+                elif _is_at(fd, name, above_fd):
+                    self._seen_s[at] = now_s
+                else:
+                    break
+                above_fd = fd
+            else:
+                return
         for known in [known for known in self._folders if f"{known}/".startswith(f"{at}/")]:
             if known == self._pinned:
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), known)

@@ -232,12 +232,12 @@ class Stage:
             False if it has names elsewhere, whose content has to stay, or can have none here.
         """
         with doing("prepare to patch", path):
+            self.check_untouched(path, plan, but_names=True)
             (folder_fd, name), (target_fd, target) = self._tree.locate_both(
                 path, staged_path(self.info_hash, index)
             )
             if os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_nlink > 1:
                 return False
-            self.check_untouched(path, plan, but_names=True)
             try:
                 os.link(
                     name, target, src_dir_fd=folder_fd, dst_dir_fd=target_fd, follow_symlinks=False
