@@ -51,7 +51,7 @@ def take_turns(turns: Sequence[tuple[Row, Turn]], rounds: int, options: Options)
             except BenchmarkError as error:
                 if row.contestant.startswith("torsync"):
                     raise
-                row.takes_part, row.note = False, f"failed: {error}"
+                row.takes_part, row.note = False, f"failed: {str(error).splitlines()[-1]}"
                 row.runs.clear()
                 sys.stderr.write(f"{row.case}: {row.contestant}: {row.note}\n")
                 continue
