@@ -6,18 +6,18 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.benchmarks import caches, machine, report, summary, table
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.cases import CASES, TOGETHER, Options, default_cases, run_cases
 from tests.benchmarks.cases.turns import take_turns
 from tests.benchmarks.losses import WHY, find_losses
-from tests.benchmarks.measure import REPOSITORY, Run, read_tree
+from tests.benchmarks.measure import REPOSITORY, BenchmarkError, Run, read_tree
 from tests.support.trees import write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 _README = REPOSITORY / "README.md"
 _RESULTS = REPOSITORY / report.RESULTS
@@ -140,6 +140,18 @@ def test_whoever_has_taken_long_in_a_case_has_no_further_turn_but_everybody_has_
     take_turns(turns, 3, Options(patience_s=3))
 
     assert {name: len(row.runs) for name, row in rows.items()} == {"slow": 1, "fast": 2}
+
+
+def test_a_peer_that_fails_takes_part_no_longer_but_torsync_may_not_fail() -> None:
+    peer, own = table.Row("case", "peer"), table.Row("case", "torsync")
+
+    def fail(_: bool) -> None:
+        raise BenchmarkError("too many files")
+
+    take_turns([(peer, fail)], 3, Options())
+    assert (peer.takes_part, peer.note, peer.runs) == (False, "failed: too many files", [])
+    with pytest.raises(BenchmarkError, match="too many files"):
+        take_turns([(own, fail)], 3, Options())
 
 
 def test_no_case_is_begun_when_it_is_late() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.measure import BenchmarkError
 from tests.benchmarks.table import Row
 
 if TYPE_CHECKING:
@@ -31,14 +32,29 @@ def start_row(case: str, contestant: Contestant, published: Published, note: str
 
 
 def take_turns(turns: Sequence[tuple[Row, Turn]], rounds: int, options: Options) -> None:
-    """Let each that takes part have a turn, and more of them while it is quick."""
+    """Let each that takes part have a turn, and more of them while it is quick.
+
+    A peer that fails takes part no longer, and its row says so.
+
+    Raises:
+        BenchmarkError: torsync has failed.
+    """
     able = [(row, turn) for row, turn in turns if row.takes_part]
     for number in range(rounds):
         first = number % len(able) if able else 0  # nobody always follows the same one
         for row, turn in (*able[first:], *able[:first]):
-            if number and sum(run.seconds for run in row.runs) >= options.patience_s:
+            late = number and sum(run.seconds for run in row.runs) >= options.patience_s
+            if late or not row.takes_part:
                 continue
-            turn(number == 0)
+            try:
+                turn(number == 0)
+            except BenchmarkError as error:
+                if row.contestant.startswith("torsync"):
+                    raise
+                row.takes_part, row.note = False, f"failed: {str(error).splitlines()[-1]}"
+                row.runs.clear()
+                sys.stderr.write(f"{row.case}: {row.contestant}: {row.note}\n")
+                continue
             tell(row)
 
 
