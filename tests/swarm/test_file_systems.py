@@ -30,7 +30,7 @@ def used(folder: Path) -> int:
 def test_a_patched_file_and_its_old_version_in_the_trash_share_what_is_the_same(
     updates: Updates, tmp_path: Path, kind: str
 ) -> None:
-    huge = random_bytes(MIB, "huge") * 64
+    huge = random_bytes(64 * MIB, "huge")
     patched = overwritten(huge, 20 * MIB + 77, random_bytes(100_000, "patch"))
     updates.torsync.subscribe(trash_size="1 GB")
     with disk(kind, tmp_path / "image", updates.tree):
