@@ -117,7 +117,7 @@ def test_an_empty_folder_becomes_release_1_then_release_2(
     assert report["bytes_total"] == sum(map(len, old.values()))
     fetched = report["bytes_fetched"]
     assert fetched == publisher.seeder.uploaded(one, at_least=fetched)
-    assert report["bytes_fetched"] >= report["bytes_total"]
+    assert fetched >= report["bytes_to_fetch"] > 0
     assert staged(torsync.tree) == []
 
     write_tree(torsync.tree, {"half dropped/mine.txt": b"mine", "notes/mine.txt": b"mine too"})
