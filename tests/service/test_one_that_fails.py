@@ -12,7 +12,7 @@ from tests.support.processes import HOST, wait_until
 from tests.support.publishers import PIECE
 from tests.support.running import codes, end, wait_for_notice
 from tests.support.scripted_http import ScriptedServer, reply
-from tests.support.trees import assert_same_tree
+from tests.support.trees import assert_same_tree, tree_bytes
 from tests.support.updates import make
 
 if TYPE_CHECKING:
@@ -124,6 +124,10 @@ def damage_the_state(folder: Path) -> None:
         file.write_bytes(os.urandom(8192))
 
 
+def drop(found: dict[str, Content], paths: set[str]) -> dict[str, Content]:
+    return {path: content for path, content in found.items() if path not in paths}
+
+
 def leave(_folder: Path) -> None:
     """It mends itself."""
 
@@ -155,8 +159,11 @@ def test_a_state_that_is_spoilt_while_the_service_runs_stops_no_other(
     goes_on(torsync, publisher, service, tmp_path)
     other.write_bytes(publisher.file.read_bytes())
     mend(folder)
-    wait_until((tmp_path / "bad/c").exists, "it goes on", deadline_s=60)
-    wait_until(lambda: not (tmp_path / "bad/b").exists(), "it is cleaned", deadline_s=60)
-    assert_same_tree(tmp_path / "bad", tmp_path / "two")
+    # If the damage is found only now, nobody knows any more that "b" is an old release's: it stays.
+    old = {"b"} if mend is leave else set()
+    wanted = tree_bytes(tmp_path / "two")
+    wait_until(
+        lambda: drop(tree_bytes(tmp_path / "bad"), old) == wanted, "it goes on", deadline_s=60
+    )
     assert "crashed" not in codes(service, "bad")
     end(service)

@@ -32,6 +32,13 @@ _TIMEOUTS = Timeouts(connect_s=5.0, read_s=5.0, total_s=20.0, attempts=2)
 _SEPARATOR = b"\n--\n"  # between the answers of one connection after the other
 
 
+class _Connected(socket.socket):
+    """One end of a pair that says it leads to the internet."""
+
+    def getpeername(self) -> tuple[str, int]:
+        return "93.184.216.34", 80
+
+
 class _Connections:
     """Gives a socket for each connection that is made; the last answer is given again."""
 
@@ -49,7 +56,7 @@ class _Connections:
         sent = theirs.send(answer) if answer else 0
         assert sent == len(answer)
         theirs.shutdown(socket.SHUT_WR)
-        return ours
+        return _Connected(fileno=ours.detach())
 
     def close(self) -> None:
         self._open.close()
