@@ -418,8 +418,11 @@ def _fail_at(
 @pytest.mark.parametrize(
     ("error", "apply"),
     [
-        *((error, ApplyMode.STAGED) for error in (errno.ENOSPC, errno.EIO, errno.EACCES)),
-        (errno.ENOSPC, ApplyMode.IN_PLACE),
+        (errno.ENOSPC, ApplyMode.STAGED),
+        (errno.EIO, ApplyMode.IN_PLACE),
+        pytest.param(errno.EIO, ApplyMode.STAGED, marks=pytest.mark.long),
+        pytest.param(errno.EACCES, ApplyMode.STAGED, marks=pytest.mark.long),
+        pytest.param(errno.ENOSPC, ApplyMode.IN_PLACE, marks=pytest.mark.long),
     ],
 )
 def test_wherever_a_call_fails_nothing_is_lost_and_the_next_run_ends_in_the_new_release(

@@ -148,8 +148,9 @@ def _check_in_sync(scene: Scene, new: Files) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("cut_off", [killed_at, failing_at])
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
 def test_wherever_it_is_cut_off_no_content_is_lost_and_what_was_moved_is_not_fetched(
-    cut_off: Callable[[int], Any],
+    cut_off: Callable[[int], Any], step: int
 ) -> None:
     number, struck = 0, True
     while struck:
@@ -171,7 +172,7 @@ def test_wherever_it_is_cut_off_no_content_is_lost_and_what_was_moved_is_not_fet
             assert contents <= _everything(scene.tree), f"call {number}, {calls}: lost after all"
             assert tree_bytes(scene.tree) == found(NEW), f"call {number}, {calls}"
             _check_in_sync(scene, NEW)
-        number += 1
+        number += step
     assert number > 150
 
 

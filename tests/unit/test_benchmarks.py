@@ -134,6 +134,7 @@ def test_services_with_many_trees_are_measured_at_rest(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.programs
+@pytest.mark.long
 def test_an_update_is_measured_with_every_contestant_and_at_two_sizes(tmp_path: Path) -> None:
     cases = _run_cases(("update-large", "update-8g"), tmp_path)
 
@@ -148,6 +149,7 @@ def test_an_update_is_measured_with_every_contestant_and_at_two_sizes(tmp_path: 
 
 @pytest.mark.timeout(600)
 @pytest.mark.programs
+@pytest.mark.long
 def test_an_update_is_measured_on_file_systems_of_its_own_with_what_it_takes_of_them(
     tmp_path: Path,
 ) -> None:
@@ -217,6 +219,7 @@ def test_releases_are_measured_with_every_author(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.programs
+@pytest.mark.long
 def test_shifted_content_is_measured_with_hints_counted_by_the_server(tmp_path: Path) -> None:
     require("nginx")
     only = ("rsync", "torsync", "torsync, no hints")
