@@ -19,7 +19,9 @@ OWN_THREADS, OWN_DESCRIPTORS = 30, 60
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
-@pytest.mark.parametrize(("kind", "threads_each"), [("plain", 1), ("feed", 2)])
+@pytest.mark.parametrize(
+    ("kind", "threads_each"), [pytest.param("plain", 1, marks=pytest.mark.long), ("feed", 2)]
+)
 @pytest.mark.timeout(600)
 def test_two_hundred_subscriptions_take_little(
     tmp_path: Path, record_property: pytest.RecordProperty, kind: str, threads_each: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,12 @@ from tests.support.netns import NoNetworkError, network
 from tests.support.packed import make_packed
 from tests.support.processes import HOST
 from tests.support.scripted_http import Request, ScriptedServer, reply
+from tests.support.signing import signer
 from tests.support.trees import tree_bytes, write_tree
+from torsync.model.hints.format import Range
 from torsync.subscribe.remote.addresses import has_public_address, is_public_address
+from torsync.subscribe.remote.ranges import open_hints
+from torsync.subscribe.shifts.source import HintsUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +95,41 @@ def test_no_public_server_leads_a_poll_to_this_machine_or_network(
             assert secret.requests == []
             assert len(server.requests) == 1, "that is not tried again"
             assert tree_bytes(torsync.tree) == {}
+
+
+def test_no_public_server_leads_to_this_machine_by_the_signature_s_url(
+    internet: Machine, torsync: Torsync, tmp_path: Path
+) -> None:
+    torrent = make_packed(write_tree(tmp_path / "pack", {"a": 10}))
+    with (
+        internet.entered(),
+        ScriptedServer([reply(body=b"x")]) as secret,
+        ScriptedServer([reply(body=torrent), led_to(f"{secret.url}/admin")], host=PUBLIC) as server,
+    ):
+        torsync.subscribe(url=f"{server.url}/newest.torrent", public_keys=[signer().public_key])
+        outcome = torsync.start("check-now").wait(60)
+        assert outcome.exit_code == 3
+        assert outcome.error["code"] == "remote_unreachable"
+        assert "newest.torrent.minisig" in outcome.error["message"]
+        assert "on the internet" in outcome.error["message"]
+        assert [request.path for request in server.requests] == [
+            "/newest.torrent",
+            "/newest.torrent.minisig",
+        ]
+        assert secret.requests == []
+
+
+def test_no_public_server_leads_to_this_machine_by_the_hints(internet: Machine) -> None:
+    with (
+        internet.entered(),
+        ScriptedServer([reply(body=b"x")]) as secret,
+        ScriptedServer([led_to(f"{secret.url}/admin")], host=PUBLIC) as server,
+        closing(open_hints(f"{server.url}/newest.hints", origin=server.url)) as hints,
+    ):
+        with pytest.raises(HintsUnavailableError, match="on the internet"):
+            hints.read([Range(0, 5)])
+        assert len(server.requests) == 1
+        assert secret.requests == []
 
 
 def test_a_server_of_this_network_may_lead_to_another_one(

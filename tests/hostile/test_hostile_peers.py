@@ -115,7 +115,7 @@ def test_who_sends_wrong_blocks_is_banned(prey: Prey) -> None:
     assert 0 < len(liar.requests) < BLOCKS // 2
 
 
-@pytest.mark.parametrize("format_", ["packed", "v2"])
+@pytest.mark.parametrize("format_", [pytest.param("packed", marks=pytest.mark.long), "v2"])
 def test_a_publisher_that_was_banned_for_what_others_sent_is_asked_again(
     prey: Prey, format_: str
 ) -> None:

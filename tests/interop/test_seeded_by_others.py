@@ -62,8 +62,8 @@ PAIRS = [
     pytest.param("torf", "qbittorrent", marks=pytest.mark.long),
     pytest.param("libtorrent v1", "qbittorrent", marks=pytest.mark.long),
     ("libtorrent v2", "qbittorrent"),
-    ("libtorrent hybrid", "qbittorrent"),
-    pytest.param("libtorrent hybrid", "rqbit", marks=pytest.mark.long),
+    pytest.param("libtorrent hybrid", "qbittorrent", marks=pytest.mark.long),
+    ("libtorrent hybrid", "rqbit"),
 ]
 
 

@@ -138,7 +138,7 @@ def test_when_the_seed_goes_away_the_web_seed_takes_over(
     assert 0 < sum(access.body_bytes for access in web.access_log(at_least=1)) < SIZE
 
 
-@pytest.mark.parametrize("format_", ["v1", "v2"])
+@pytest.mark.parametrize("format_", [pytest.param("v1", marks=pytest.mark.long), "v2"])
 def test_when_the_seed_comes_late_the_web_seed_is_left_alone_with_nothing_banned(
     tmp_path: Path,
     swarm: Swarm,

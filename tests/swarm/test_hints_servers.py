@@ -260,7 +260,7 @@ QUICK = [
     faults.bomb,
     faults.redirected_in_a_circle,
 ]
-SLOW = [faults.silent, faults.silent_in_the_middle]
+SLOW = [pytest.param(faults.silent, marks=pytest.mark.long), faults.silent_in_the_middle]
 
 
 SECRETS = ("opensesame", "hunter2", "swordfish")

@@ -60,7 +60,7 @@ def wait_for_the_alarm(service: Running, since: int) -> None:
 # --- edits ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format_", ["v1", "v2"])
+@pytest.mark.parametrize("format_", [pytest.param("v1", marks=pytest.mark.long), "v2"])
 def test_an_edited_keep_file_is_no_longer_offered_and_the_rest_is(
     tmp_path: Path, torsync: Torsync, publisher: Publisher, port: int, format_: str
 ) -> None:
@@ -87,7 +87,7 @@ def test_an_edited_keep_file_is_no_longer_offered_and_the_rest_is(
     assert service.stop(signal.SIGTERM, within_s=2).exit_code == 0
 
 
-@pytest.mark.parametrize("format_", ["v1", "v2"])
+@pytest.mark.parametrize("format_", [pytest.param("v1", marks=pytest.mark.long), "v2"])
 def test_an_edited_file_is_noticed_between_polls_restored_and_seeded_again(
     tmp_path: Path, torsync: Torsync, publisher: Publisher, port: int, format_: str
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +36,8 @@ def main() -> None:
     unknown = set(given.names) - set(SCENARIOS)
     if unknown:
         parser.error(f"there is no scenario {min(unknown)!r}; there are {', '.join(SCENARIOS)}")
+    # Networks and processes end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     terms = replace(
         Terms(),
         subscribers=given.subscribers,
