@@ -802,6 +802,8 @@ def test_no_message_shows_secrets(waits: Waits, monkeypatch: pytest.MonkeyPatch)
         ("http://host/\x1b[2J", "http://host/\ufffd[2J"),
         ("file:///srv/a?b.torrent", "file:///srv/a?b.torrent"),
         ("http://[::1", "(a malformed URL)"),
+        (f"https://host/{'x' * 487}", f"https://host/{'x' * 487}"),
+        (f"https://host/{'x' * 488}", f"https://host/{'x' * 487}…"),
     ],
 )
 def test_urls_are_shown_without_what_may_be_secret(url: str, shown: str) -> None:

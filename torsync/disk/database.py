@@ -111,7 +111,7 @@ class Database:
         with self._in_words():
             try:
                 return operation(self._opened())
-            except (sqlite3.DatabaseError, _UselessError) as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError, _UselessError) as error:
                 if self._read_only or not _is_useless(error):
                     raise
                 self._begin_anew(error)
@@ -215,7 +215,7 @@ class Database:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, _UselessError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, OSError, _UselessError) as error:
             hint = "check the disk and the permissions of the state directory"
             if _is_useless(error):
                 hint = f"the next check moves it aside and begins a new one: {self._schema.anew}"
@@ -228,9 +228,12 @@ def _is_useless(error: Exception) -> bool:
     """Whether the file itself is to blame: damaged, or not one that this torsync knows.
 
     Python has a class of its own for damage only: the base of the others. SQLite tells a table
-    that is missing or another one as it tells a mistake in a statement; here, all are right.
+    that is missing or another one as it tells a mistake in a statement; here, all are right. That
+    text is not UTF-8, Python tells in one way or another.
     """
-    if isinstance(error, _UselessError) or type(error) is sqlite3.DatabaseError:
+    if isinstance(error, (_UselessError, UnicodeDecodeError)):
+        return True
+    if type(error) is sqlite3.DatabaseError:
         return True
     if not isinstance(error, sqlite3.OperationalError):
         return False

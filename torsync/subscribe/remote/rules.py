@@ -25,6 +25,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _SETTLED_S = 2.0
+_MOST_SHOWN = 500  # characters of a URL; a redirect may have any number
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1: a token
 # One tag, as RFC 9110, section 8.8.3 has it, or without the quotes, as some servers do.
@@ -74,19 +75,20 @@ class RemoteMissingError(RemoteUnreachableError):
 def mask_url(url: str) -> str:
     """Show a URL without what may be secret in it: password, query and fragment.
 
-    A name without a password is hidden as well, for it is often a token.
+    A name without a password is hidden as well, for it is often a token. Of a long one, such as a
+    redirect to anything, only the beginning is shown.
     """
     try:
         parts = urlsplit(url)
     except ValueError:
         return "(a malformed URL)"
     if parts.scheme == "file":
-        return _printable(url)
+        return _shown(url)
     userinfo, at, host = parts.netloc.rpartition("@")
     user, colon, _ = userinfo.partition(":")
     shown = f"{user}:***@" if colon else "***@" if at else ""
     query = "?…" if parts.query else ""
-    return _printable(f"{parts.scheme}://{shown}{host}{parts.path}{query}")
+    return _shown(f"{parts.scheme}://{shown}{host}{parts.path}{query}")
 
 
 def check_url(url: str) -> SplitResult:
@@ -300,6 +302,10 @@ def _phrase(status: int) -> str:
         return f" ({HTTPStatus(status).phrase})"
     except ValueError:
         return ""
+
+
+def _shown(url: str) -> str:
+    return _printable(url if len(url) <= _MOST_SHOWN else f"{url[:_MOST_SHOWN]}…")
 
 
 def _printable(text: str) -> str:
