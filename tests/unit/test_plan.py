@@ -300,6 +300,12 @@ class TestInTheWay:
             assert plan.in_the_way == (("x", "the release has a folder there"),)
             assert actions(plan) == {"x/new": Action.FETCH}
 
+    def test_folders_that_are_there_do_not_hide_what_is_in_the_way_of_others(self) -> None:
+        release = make_release({"a/new": b"1", "missing/new": b"2", "x/new": b"3"})
+        disk = with_folders({"a/old": Item(), "x": Item(content=b"old")})
+        plan = Situation(release, disk, managing(disk, "x")).plan()
+        assert plan.in_the_way == (("x", "the release has a folder there"),)
+
     def test_a_link_of_an_older_release_gives_way_to_a_folder(self) -> None:
         disk = {"x": Item(Kind.LINK, target="y")}
         plan = Situation(self.TO_FOLDER, disk, managing(disk, "x")).plan()
@@ -310,7 +316,8 @@ class TestInTheWay:
         disk = with_folders({"x/a": Item(content=b"a"), "x/deep/b": Item(content=b"b")})
         ledger = managing(disk, "x/a", "x/deep/b")
         plan = Situation(release, disk, ledger, clean=CleanMode.OFF).plan()
-        assert sorted(removal.path for removal in plan.in_the_way) == ["x/a", "x/deep/b"]
+        reason = "the release has a file there"
+        assert sorted(plan.in_the_way) == [("x/a", reason), ("x/deep/b", reason)]
 
     def test_an_empty_folder_gives_way_to_a_file(self) -> None:
         disk = with_folders({"x/empty": Item(Kind.FOLDER)})
