@@ -96,6 +96,19 @@ class TestFiles:
         assert set(plan.files) == {FilePlan(Action.KEEP, "unchanged")}
         assert plan.good == b"\1\1\1"
 
+    def test_the_ledger_has_to_learn_of_what_it_did_not_vouch_for_or_what_changes(self) -> None:
+        assert self.plan(self.full()).settled == b"\0\0\0"
+        disk = self.full(b=None)
+        plan = self.plan(disk, ledger=rows(self.RELEASE, disk, "a"))
+        assert (plan.settled, plan.right) == (b"\1\0\0", b"\1\1\1")
+
+    def test_what_is_not_selected_is_right_only_if_the_ledger_vouches_for_it(self) -> None:
+        disk = self.full()
+        for vouched, right in [("abc", b"\1\1\1"), ("ac", b"\1\0\1")]:
+            ledger = rows(self.RELEASE, disk, *vouched)
+            plan = self.plan(disk, ledger=ledger, unselected=frozenset("b"))
+            assert (plan.settled, plan.right) == (b"\1\0\1", right)
+
     @pytest.mark.parametrize(
         ("contents", "expected", "needed"),
         [
@@ -434,12 +447,33 @@ class TestWithoutMending:
         assert actions(less) == {"a": Action.LOCAL}
         assert [removal.path for removal in less.removals] == ["renamed"]
 
+    def test_what_would_have_been_moved_from_a_file_of_the_release_stays(self) -> None:
+        old, new = {"a": b"12345678", "b": b"87654321"}, {"a": b"87654321", "b": b"12345678"}
+        before, release = (make_release(contents, digests="root") for contents in (old, new))
+        disk = {path: Item(content=content) for path, content in old.items()}
+        situation = Situation(release, disk, rows(before, disk, *disk), before=before)
+        plan = situation.plan()
+        assert set(actions(plan).values()) == {Action.MOVE}
+        assert plan.without_mending().removals == ()
+
+    def test_what_would_have_been_taken_out_of_the_trash_stays_there(self) -> None:
+        release = make_release({"a": b"12345678"}, digests="root")
+        disk = with_folders({".torsync/trash/then/a": Item(content=b"12345678")})
+        (path,) = (path for path, item in disk.items() if item.kind is Kind.FILE)
+        ledger = {path: ledger_row(disk[path].entry(), release.manifest.digest(0))}
+        plan = Situation(release, disk, ledger, clean=CleanMode.MIRROR).plan()
+        assert plan.files[0][::2] == (Action.MOVE, path)
+        assert plan.without_mending().removals == ()
+
     def test_nothing_is_in_the_way_of_what_is_not_placed(self) -> None:
-        disk = {"x": Item(content=b"old")}
-        situation = Situation(make_release({"x/new": b"1"}), disk, managing(disk, "x"))
-        plan = situation.plan().without_mending()
-        assert plan.in_the_way == ()
-        assert actions(plan) == {"x/new": Action.LOCAL}
+        release = make_release({"x/new": b"1"}, digests="root")
+        for content, action in [(b"old", Action.FETCH), (b"1", Action.MOVE)]:
+            disk = {"x": Item(content=content)}
+            plan = Situation(release, disk, managing(disk, "x"), clean=CleanMode.OFF).plan()
+            assert actions(plan) == {"x/new": action}
+            less = plan.without_mending()
+            assert (less.in_the_way, less.removals) == ((), ())
+            assert actions(less) == {"x/new": Action.LOCAL}
 
     @patient
     @given(situations())
