@@ -156,6 +156,23 @@ class TestFiles:
         reasons = [file_plan.reason for file_plan in self.plan(disk).files]
         assert reasons == ["1 of 2 pieces are right", "its content differs", "unchanged"]
 
+    def test_pieces_that_are_elsewhere_are_told_and_copied(self) -> None:
+        content = b"AAAAaaaaBBBBbbbbCCCCccccDDDDdddd"
+        before = make_release({"old": content}, layout="v2")
+        release = make_release({"new": content[:16] + b"-" * 20, "old": b"-"}, layout="v2")
+        disk = {"old": Item(content=content)}
+        plan = Situation(release, disk, rows(before, disk, "old"), before=before).plan()
+        told = "2 of 5 pieces are in other places of the tree"
+        assert plan.files[0] == FilePlan(Action.PATCH, told)
+        assert plan.copies.keys() == {0, 1}
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_content_that_several_files_have_is_fetched_once(self, layout: str) -> None:
+        release = make_release({"a": b"12345678", "b": b"12345678"}, layout=layout)
+        plan = Situation(release).plan()
+        assert (plan.needed, plan.doubles) == ((0, 1), {1: 0})
+        assert plan.bytes_to_fetch == 8
+
     @pytest.mark.parametrize("kind", [Kind.FOLDER, Kind.LINK, Kind.OTHER])
     def test_something_else_in_its_place_is_replaced(self, kind: Kind) -> None:
         plan = self.plan({**self.full(), "b": Item(kind, target="x")})

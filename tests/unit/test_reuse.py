@@ -278,6 +278,20 @@ class TestByHand:
         segments = [Segment(0, 0, 8)]
         assert [run.offset for run in matched_runs(segments, claim.stretches)] == [4]
 
+    def test_in_place_nothing_is_claimed_from_what_is_being_patched(self) -> None:
+        old = {"a": b"abcdefghABCDEFGH", "b": b"12345678!@#$%^&*", "z": b"z" * 8}
+        new = {"a": b"abcdefgh--------", "b": b"12345678++++++++", "n": b"n" * 16, "z": b"z" * 8}
+        before, release = (make_release(each, layout="padded") for each in (old, new))
+        there = Situation(before)
+        there = there.after(there.plan())
+        plan = Situation(release, there.disk, there.ledger, before=before).plan()
+        runs = (Run(0, 4, "a", 8), Run(8, 4, "z", 0))
+        found = plan_reuse(plan, Shifts({plan.wanted.by_path["n"]: runs}))
+        assert found.claims.keys() == {4, 5}
+        in_place = found.patching_in_place()
+        assert {plan.wanted.files[index].path for index in in_place.in_place} == {"a", "b"}
+        assert in_place.claims == {5: found.claims[5]}
+
     def test_what_was_found_of_a_patched_file_is_said_too(self, situation: Situation) -> None:
         new = make_release({"a": b"abcdefgh-ijklmno", "z": b"z" * 8}, layout="padded")
         plan = Situation(new, situation.disk, situation.ledger, before=self.OLD).plan()
