@@ -254,6 +254,18 @@ class TestTheSyncedReleaseIsParsedOnlyIfItCanTellSomething:
         assert self.places(counted, self.OLD, wanted, range(3))
         assert counted.loads == 1
 
+    @pytest.mark.parametrize(("size", "told"), [(1023, None), (1024, False)])
+    def test_pieces_that_are_sooner_hashed_are_not_compared(
+        self, size: int, told: bool | None
+    ) -> None:
+        """Parsing is taken to cost as much as to hash 1 KiB for each file of the release."""
+        old, wanted = (release({"a": byte * size}, "v2", size) for byte in (b"o", b"n"))
+        counted = Counted(old, b"none of its hashes")
+        found = PieceFinder(wanted, known(old, counted.synced))
+        assert found.places(range(1)) == {}
+        assert found.is_same(0, list(wanted.segments(0)), ["a"]) is told
+        assert counted.loads == (told is not None)
+
     def test_nothing_is_asked(self) -> None:
         counted = Counted(self.OLD)
         assert not self.places(counted, self.OLD, self.OLD, range(0))

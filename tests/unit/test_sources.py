@@ -295,6 +295,9 @@ class TestSameSize:
         found = situation.assess()
         assert found.sources == {}
         assert list(found.doubtful_pieces()) == []
+        changes = {"left": stray(A), "stray": stray(A)}
+        situation = scene({}, wanted, changes=changes, unselected=frozenset({"left"}))
+        assert sources(situation) == {"new": "stray"}
 
     def test_what_cannot_be_looked_at_is_left_out(self) -> None:
         problems = {"stray": "Permission denied"}
@@ -348,6 +351,9 @@ class TestSameSize:
         situation = scene(old, {**old, "new": OTHER[:size]}, digests=PLAIN)
         assert here(situation)["a"] is Here.RIGHT
         assert sources(situation) == found
+        more = {"stray": stray(A[:size])}
+        situation = scene(old, {**old, "new": OTHER[:size]}, digests=PLAIN, changes=more)
+        assert sources(situation) == {"new": "stray"}
 
 
 class Counted(str):
