@@ -228,6 +228,17 @@ class TestPlaces:
         found = self.places(old, release({"b": bytes(8)}, "v2"), touched="012345678")
         assert found == {0: [(Extent("z", 0, 8),)]}
 
+    @pytest.mark.parametrize("layout", ["v1", "v2"])
+    @pytest.mark.parametrize("synced", [{"b": A}, {"a": A[8:16] + A[:8] + A[16:]}])
+    def test_a_file_of_which_the_ledger_says_otherwise_is_not_what_the_synced_release_says(
+        self, synced: Mapping[str, bytes], layout: str
+    ) -> None:
+        wanted = release({"a": A}, layout)
+        told = Counted(release(synced, layout)).synced
+        found = PieceFinder(wanted, known(wanted, told))
+        assert found.places(range(3)) == {}
+        assert found.is_same(0, list(wanted.segments(0)), ["a"]) is None
+
     def test_other_piece_sizes_have_nothing_in_common(self) -> None:
         assert self.places(release({"a": A}, "v2", 16), release({"a": A}, "v2")) == {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,7 +92,7 @@ class TestSameContent:
         assert sources(situation) == {"1": "x/b", "z/a": "x/a"}
 
     def test_each_file_is_given_once_before_one_is_shared(self) -> None:
-        situation = scene({"one": A, "two": A}, {"p": A, "q": A, "r": A, "s": A})
+        situation = scene({"two": A, "one": A}, {"p": A, "q": A, "r": A, "s": A})
         assert sources(situation) == {"p": "one", "q": "two", "r": "one", "s": "one"}
 
     def test_what_stays_is_only_shared(self) -> None:
@@ -156,6 +157,13 @@ class TestSameContent:
         )
         assert here(situation) == {"a": Here.RIGHT, "c": Here.ELSEWHERE}
 
+    def test_after_a_change_of_format_without_the_synced_release_files_have_to_be_hashed(
+        self,
+    ) -> None:
+        situation = scene({"a": A}, {"a": A}, layouts=("padded", "hybrid"), digests=("sha1", ""))
+        assert here(situation) == {"a": Here.RIGHT}
+        assert here(replace(situation, before=None)) == {"a": Here.DOUBTFUL}
+
     def test_formats_with_nothing_in_common_have_to_be_hashed(self) -> None:
         situation = scene({"a": A}, {"a": A}, layouts=("v2", "padded"), digests=("", ""))
         assert here(situation) == {"a": Here.DOUBTFUL}
@@ -180,6 +188,17 @@ class TestSameContent:
         found = scene({"a": A, "b": OTHER}, {"a": OTHER, "b": A}).assess()
         assert (by_path(found, found.sources), found.spares) == ({"a": "b", "b": "a"}, {})
         assert list(found.doubtful_pieces()) == []
+
+    @pytest.mark.parametrize("digests", ["root", "sha1"])
+    def test_a_file_of_a_piece_that_has_another_digest_is_not_hashed(self, digests: str) -> None:
+        """Also where the pieces of the two releases cannot be compared."""
+        situation = scene(
+            {"a": b"1234"}, {"a": b"4321"}, digests=(digests,) * 2, piece_lengths=(8, 16)
+        )
+        assert here(situation) == {"a": Here.DOUBTFUL}
+        assert list(situation.assess().doubtful_pieces()) == []
+        touched = replace(situation, disk={"a": stray(b"1234")})
+        assert list(touched.assess().doubtful_pieces()) == [0]
 
     def test_links_and_empty_files_ask_for_nothing(self) -> None:
         assert sources(scene({"a": A}, {"a": A, "l": Link("a"), "e": b""})) == {}
