@@ -86,9 +86,10 @@ def shared(situation: Situation) -> Assessment:
 class TestSameContent:
     def test_a_file_that_is_right_in_its_place_gives_its_content_to_another(self) -> None:
         """The new file shares a piece with others, which would be fetched for it."""
-        plan = updated({**EDGES, "a": C[:7]}, {**EDGES, "a": C[:7], "b": b"first"}).plan()
-        assert plan.needed == ()
-        assert actions(plan)["b"] == (Action.COPY, "0")
+        for path, content in EDGES.items():
+            plan = updated({**EDGES, "a": C[:7]}, {**EDGES, "a": C[:7], "b": content}).plan()
+            assert plan.needed == ()
+            assert actions(plan)["b"] == (Action.COPY, path)
 
     def test_a_file_that_moves_gives_its_content_to_two(self) -> None:
         old = {"c/d": A, "a/y": B, "c/f": C, "z": C, "a/x": C}
@@ -125,6 +126,12 @@ class TestSameContent:
         situation = replace(situation, disk={**situation.disk, "a": Item(content=C[:8], stamp=99)})
         assert actions(situation.plan()) == {"a": (Action.COPY, "b"), "b": (Action.KEEP, "")}
 
+    def test_a_touched_file_that_is_wrong_is_replaced_by_one_that_goes(self) -> None:
+        digests, layouts = ("root", "root"), ("packed", "packed")
+        situation = updated({"a": A, "old": A}, {"a": A}, digests=digests, layouts=layouts)
+        situation = replace(situation, disk={**situation.disk, "a": Item(content=C[:8], stamp=99)})
+        assert actions(situation.plan()) == {"a": (Action.MOVE, "old")}
+
     def test_an_empty_tree_has_nothing_to_share(self) -> None:
         situation = found_in({"a": A}, {})
         assert sharing(situation).lacking == []
@@ -152,6 +159,16 @@ class TestByDigest:
         situation = found_in({"a": SMALL, "b": b"1234"}, {"a": SMALL, "b": b"wrong"})
         assert to_read(situation) == ["a"]
         assert actions(situation.plan()) == {"a": (Action.KEEP, ""), "b": (Action.FETCH, "")}
+
+    def test_a_file_that_is_perhaps_right_is_read_though_another_has_its_content(self) -> None:
+        new = {"a": SMALL, "b": b"12345", "c": SMALL}
+        situation = found_in(new, {**new, "b": b"wrong"})
+        assert to_read(situation) == ["a", "b"]
+        assert actions(situation.plan()) == {
+            "a": (Action.KEEP, ""),
+            "b": (Action.FETCH, ""),
+            "c": (Action.KEEP, ""),
+        }
 
     def test_a_file_that_looked_somewhere_else_may_be_right_where_it_is(self) -> None:
         """What is at its path seemed to be of the old release, but was told wrongly."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 A = b"AAAAaaaaBBBBbbbbCCCCccccDDDDdddd"  # four pieces
 OTHER = b"11112222333344445555666677778888"
 DIGESTS = ["root", "sha1", ""]
+PLAIN = ("", "")
 
 
 def scene(
@@ -162,7 +163,8 @@ class TestSameContent:
     ) -> None:
         situation = scene({"a": A}, {"a": A}, layouts=("padded", "hybrid"), digests=("sha1", ""))
         assert here(situation) == {"a": Here.RIGHT}
-        assert here(replace(situation, before=None)) == {"a": Here.DOUBTFUL}
+        for before in (None, make_release({"b": A}, layout="padded", digests="sha1")):
+            assert here(replace(situation, before=before)) == {"a": Here.DOUBTFUL}
 
     def test_formats_with_nothing_in_common_have_to_be_hashed(self) -> None:
         situation = scene({"a": A}, {"a": A}, layouts=("v2", "padded"), digests=("", ""))
@@ -199,6 +201,17 @@ class TestSameContent:
         assert list(situation.assess().doubtful_pieces()) == []
         touched = replace(situation, disk={"a": stray(b"1234")})
         assert list(touched.assess().doubtful_pieces()) == [0]
+
+    def test_a_file_of_a_piece_that_has_a_digest_of_another_kind_is_hashed(self) -> None:
+        situation = scene(
+            {"a": b"1234"}, {"a": b"1234"}, digests=("sha1", "root"), piece_lengths=(8, 16)
+        )
+        assert list(situation.assess().doubtful_pieces()) == [0]
+
+    def test_a_file_that_lies_elsewhere_in_its_piece_is_hashed(self) -> None:
+        old, new = {"0": b"12", "a": b"1234"}, {"0": b"1", "a": b"1234"}
+        situation = scene(old, new, digests=PLAIN, layouts=("v1", "v1"))
+        assert list(situation.assess().doubtful_pieces()) == [0]
 
     def test_links_and_empty_files_ask_for_nothing(self) -> None:
         assert sources(scene({"a": A}, {"a": A, "l": Link("a"), "e": b""})) == {}
@@ -280,9 +293,6 @@ class TestSimilar:
         right = {**places, 2: [(Extent("y", 12, 8),)], 3: [(Extent("y", 20, 7),)]}
         assert find_similar(manifest, [1], right) == {}
         assert find_similar(manifest, [1], {**right, 3: [(Extent("y", 20, 8),)]}) == {1: "y"}
-
-
-PLAIN = ("", "")
 
 
 class TestSameSize:
