@@ -100,10 +100,11 @@ class TestSameContent:
 
     @pytest.mark.parametrize("digests", ["root", "sha1", ""])
     def test_a_file_found_under_another_path_serves_all_that_lack_it(self, digests: str) -> None:
-        strays = {"1": A, "2": A[::-1]}
-        plan = found_in({"p": A, "q": A, "r": A}, strays, digests=digests).plan()
+        right, strays = {"0": C[:16]}, {"1": A, "2": A[::-1]}
+        new = {**right, "p": A, "q": A, "r": A}
+        plan = found_in(new, {**right, **strays}, digests=digests).plan()
         assert plan.needed == ()
-        assert {source for _action, source in actions(plan).values()} == {"1"}
+        assert {source for _action, source in actions(plan).values()} == {"", "1"}
 
     def test_a_longer_file_that_begins_with_the_content_is_not_shared(self) -> None:
         plan = found_in({"a": A, "b": A}, {"a": A + b"more"}, digests="").plan()
