@@ -99,6 +99,7 @@ def content_pieces(situation: Situation, piece: int) -> bytes:
 def test_what_is_assembled_is_the_piece(found: tuple[Situation, Plan, Plan, Shifts]) -> None:
     situation, before, after, _shifts = found
     for piece in after.copies.keys() - before.copies.keys():
+        assert all(extent.length > 0 for extent in after.copies[piece])
         assert situation.at(after.copies[piece]) == content_pieces(situation, piece)
 
 
@@ -319,6 +320,16 @@ class TestByHand:
     def test_runs_that_cover_no_block_change_nothing(self, situation: Situation) -> None:
         plan = situation.plan()
         assert plan_reuse(plan, Shifts({0: (Run(1, 3, "a", 0), Run(9, 3, "a", 8))})) is plan
+
+    def test_each_piece_is_assembled_from_the_runs_that_it_has_bytes_of(
+        self, situation: Situation
+    ) -> None:
+        runs = (Run(0, 8, "a", 1), Run(8, 5, "a", 8), Run(13, 3, "z", 5))
+        found = plan_reuse(situation.plan(), Shifts({0: runs}))
+        assert found.copies == {
+            0: (Extent("a", 1, 8),),
+            1: (Extent("a", 8, 5), Extent("z", 5, 3)),
+        }
 
     def test_of_what_is_found_only_whole_blocks_are_claimed(self, situation: Situation) -> None:
         runs = (Run(0, 4, "a", 0), Run(4, 2, "z", 0))
