@@ -43,6 +43,7 @@ def content(manifest: Manifest, contents: dict[str, bytes], piece: int) -> bytes
 def test_each_content_is_fetched_once(tmp_path: Path, format_: str) -> None:
     contents = {
         "a": LONG,
+        "a's end": LONG[3 * PIECE :],
         "b": LONG,
         "c": LONG[PIECE : 2 * PIECE] + TAIL,
         "d": bytes(4 * PIECE),

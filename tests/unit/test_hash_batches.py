@@ -96,7 +96,15 @@ def test_pieces_that_are_all_padding_hold_no_file() -> None:
     batches = walk.batches(range(5), 1)
     assert [list(batch.pieces) for batch in batches] == [[0], [1, 2, 3, 4]]
     (padding,) = walk.batches([1, 2], 1)
-    assert (padding.content_bytes, padding.files) == (0, 0)
+    assert padding == ([1, 2], 0, 0, 0, -1)
+    assert walk.batches([0, 1, 2], 1)[1] == padding
     files_done = FilesDone([padding])
     files_done.add(padding)
     assert (files_done.done, files_done.total) == (0, 0)
+
+
+def test_pieces_of_padding_behind_all_files_hold_no_file() -> None:
+    files = {"a": b"1" * 10, ".pad/70": pad_file(70)}
+    manifest = parse_metainfo(make_raw(files, piece_size=20), windows=False)
+    found = list(Walk(manifest).pieces(range(4)))
+    assert found == [(0, 0, 1), (1, 1, 1), (2, 1, 1), (3, 1, 1)]

@@ -53,6 +53,7 @@ def test_what_is_patched_from_its_own_path_is_patched_in_place(
     plan = staged.patching_in_place()
     assert staged.in_place == frozenset()
     assert chosen(plan) == in_place
+    assert plan.to_save == frozenset()
     assert len(plan.copies) == copies
     assert {*plan.needed} | {*plan.copies} == {*staged.needed} | {*staged.copies}
     assert plan.files == staged.files

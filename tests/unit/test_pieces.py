@@ -228,6 +228,17 @@ class TestPlaces:
         found = self.places(old, release({"b": bytes(8)}, "v2"), touched="012345678")
         assert found == {0: [(Extent("z", 0, 8),)]}
 
+    @pytest.mark.parametrize("layout", ["v1", "v2"])
+    @pytest.mark.parametrize("synced", [{"b": A}, {"a": A[8:16] + A[:8] + A[16:]}])
+    def test_a_file_of_which_the_ledger_says_otherwise_is_not_what_the_synced_release_says(
+        self, synced: Mapping[str, bytes], layout: str
+    ) -> None:
+        wanted = release({"a": A}, layout)
+        told = Counted(release(synced, layout)).synced
+        found = PieceFinder(wanted, known(wanted, told))
+        assert found.places(range(3)) == {}
+        assert found.is_same(0, list(wanted.segments(0)), ["a"]) is None
+
     def test_other_piece_sizes_have_nothing_in_common(self) -> None:
         assert self.places(release({"a": A}, "v2", 16), release({"a": A}, "v2")) == {}
 
@@ -253,6 +264,18 @@ class TestTheSyncedReleaseIsParsedOnlyIfItCanTellSomething:
         wanted = release({"b": A[::-1][:16] + A[:8]}, layout)
         assert self.places(counted, self.OLD, wanted, range(3))
         assert counted.loads == 1
+
+    @pytest.mark.parametrize(("size", "told"), [(1023, None), (1024, False)])
+    def test_pieces_that_are_sooner_hashed_are_not_compared(
+        self, size: int, told: bool | None
+    ) -> None:
+        """Parsing is taken to cost as much as to hash 1 KiB for each file of the release."""
+        old, wanted = (release({"a": byte * size}, "v2", size) for byte in (b"o", b"n"))
+        counted = Counted(old, b"none of its hashes")
+        found = PieceFinder(wanted, known(old, counted.synced))
+        assert found.places(range(1)) == {}
+        assert found.is_same(0, list(wanted.segments(0)), ["a"]) is told
+        assert counted.loads == (told is not None)
 
     def test_nothing_is_asked(self) -> None:
         counted = Counted(self.OLD)

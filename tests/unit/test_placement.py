@@ -194,7 +194,9 @@ class TestFetching:
     @given(situations())
     def test_each_action_has_its_place(self, situation: Situation) -> None:
         plan = planned(situation)
-        for file_plan, place in zip(plan.files, place_for_fetch(plan).places, strict=True):
+        placement = place_for_fetch(plan)
+        assert set(placement.paths.values()) == plan.moved
+        for file_plan, place in zip(plan.files, placement.places, strict=True):
             event(f"{file_plan.action.value}: {place.name}")
             staged = file_plan.action in {Action.PATCH, Action.FETCH, Action.COPY}
             assert (place is Place.STAGE) == staged

@@ -96,6 +96,19 @@ class TestFiles:
         assert set(plan.files) == {FilePlan(Action.KEEP, "unchanged")}
         assert plan.good == b"\1\1\1"
 
+    def test_the_ledger_has_to_learn_of_what_it_did_not_vouch_for_or_what_changes(self) -> None:
+        assert self.plan(self.full()).settled == b"\0\0\0"
+        disk = self.full(b=None)
+        plan = self.plan(disk, ledger=rows(self.RELEASE, disk, "a"))
+        assert (plan.settled, plan.right) == (b"\1\0\0", b"\1\1\1")
+
+    def test_what_is_not_selected_is_right_only_if_the_ledger_vouches_for_it(self) -> None:
+        disk = self.full()
+        for vouched, right in [("abc", b"\1\1\1"), ("ac", b"\1\0\1")]:
+            ledger = rows(self.RELEASE, disk, *vouched)
+            plan = self.plan(disk, ledger=ledger, unselected=frozenset("b"))
+            assert (plan.settled, plan.right) == (b"\1\0\1", right)
+
     @pytest.mark.parametrize(
         ("contents", "expected", "needed"),
         [
@@ -142,6 +155,23 @@ class TestFiles:
         disk = self.full(a=b"aaaaaaaaaaaX", b=b"BBB")
         reasons = [file_plan.reason for file_plan in self.plan(disk).files]
         assert reasons == ["1 of 2 pieces are right", "its content differs", "unchanged"]
+
+    def test_pieces_that_are_elsewhere_are_told_and_copied(self) -> None:
+        content = b"AAAAaaaaBBBBbbbbCCCCccccDDDDdddd"
+        before = make_release({"old": content}, layout="v2")
+        release = make_release({"new": content[:16] + b"-" * 20, "old": b"-"}, layout="v2")
+        disk = {"old": Item(content=content)}
+        plan = Situation(release, disk, rows(before, disk, "old"), before=before).plan()
+        told = "2 of 5 pieces are in other places of the tree"
+        assert plan.files[0] == FilePlan(Action.PATCH, told)
+        assert plan.copies.keys() == {0, 1}
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_content_that_several_files_have_is_fetched_once(self, layout: str) -> None:
+        release = make_release({"a": b"12345678", "b": b"12345678"}, layout=layout)
+        plan = Situation(release).plan()
+        assert (plan.needed, plan.doubles) == ((0, 1), {1: 0})
+        assert plan.bytes_to_fetch == 8
 
     @pytest.mark.parametrize("kind", [Kind.FOLDER, Kind.LINK, Kind.OTHER])
     def test_something_else_in_its_place_is_replaced(self, kind: Kind) -> None:
@@ -300,6 +330,12 @@ class TestInTheWay:
             assert plan.in_the_way == (("x", "the release has a folder there"),)
             assert actions(plan) == {"x/new": Action.FETCH}
 
+    def test_folders_that_are_there_do_not_hide_what_is_in_the_way_of_others(self) -> None:
+        release = make_release({"a/new": b"1", "missing/new": b"2", "x/new": b"3"})
+        disk = with_folders({"a/old": Item(), "x": Item(content=b"old")})
+        plan = Situation(release, disk, managing(disk, "x")).plan()
+        assert plan.in_the_way == (("x", "the release has a folder there"),)
+
     def test_a_link_of_an_older_release_gives_way_to_a_folder(self) -> None:
         disk = {"x": Item(Kind.LINK, target="y")}
         plan = Situation(self.TO_FOLDER, disk, managing(disk, "x")).plan()
@@ -310,7 +346,8 @@ class TestInTheWay:
         disk = with_folders({"x/a": Item(content=b"a"), "x/deep/b": Item(content=b"b")})
         ledger = managing(disk, "x/a", "x/deep/b")
         plan = Situation(release, disk, ledger, clean=CleanMode.OFF).plan()
-        assert sorted(removal.path for removal in plan.in_the_way) == ["x/a", "x/deep/b"]
+        reason = "the release has a file there"
+        assert sorted(plan.in_the_way) == [("x/a", reason), ("x/deep/b", reason)]
 
     def test_an_empty_folder_gives_way_to_a_file(self) -> None:
         disk = with_folders({"x/empty": Item(Kind.FOLDER)})
@@ -427,12 +464,33 @@ class TestWithoutMending:
         assert actions(less) == {"a": Action.LOCAL}
         assert [removal.path for removal in less.removals] == ["renamed"]
 
+    def test_what_would_have_been_moved_from_a_file_of_the_release_stays(self) -> None:
+        old, new = {"a": b"12345678", "b": b"87654321"}, {"a": b"87654321", "b": b"12345678"}
+        before, release = (make_release(contents, digests="root") for contents in (old, new))
+        disk = {path: Item(content=content) for path, content in old.items()}
+        situation = Situation(release, disk, rows(before, disk, *disk), before=before)
+        plan = situation.plan()
+        assert set(actions(plan).values()) == {Action.MOVE}
+        assert plan.without_mending().removals == ()
+
+    def test_what_would_have_been_taken_out_of_the_trash_stays_there(self) -> None:
+        release = make_release({"a": b"12345678"}, digests="root")
+        disk = with_folders({".torsync/trash/then/a": Item(content=b"12345678")})
+        (path,) = (path for path, item in disk.items() if item.kind is Kind.FILE)
+        ledger = {path: ledger_row(disk[path].entry(), release.manifest.digest(0))}
+        plan = Situation(release, disk, ledger, clean=CleanMode.MIRROR).plan()
+        assert plan.files[0][::2] == (Action.MOVE, path)
+        assert plan.without_mending().removals == ()
+
     def test_nothing_is_in_the_way_of_what_is_not_placed(self) -> None:
-        disk = {"x": Item(content=b"old")}
-        situation = Situation(make_release({"x/new": b"1"}), disk, managing(disk, "x"))
-        plan = situation.plan().without_mending()
-        assert plan.in_the_way == ()
-        assert actions(plan) == {"x/new": Action.LOCAL}
+        release = make_release({"x/new": b"1"}, digests="root")
+        for content, action in [(b"old", Action.FETCH), (b"1", Action.MOVE)]:
+            disk = {"x": Item(content=content)}
+            plan = Situation(release, disk, managing(disk, "x"), clean=CleanMode.OFF).plan()
+            assert actions(plan) == {"x/new": action}
+            less = plan.without_mending()
+            assert (less.in_the_way, less.removals) == ((), ())
+            assert actions(less) == {"x/new": Action.LOCAL}
 
     @patient
     @given(situations())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.releases import make_release
 from tests.support.situations import Situation, situations
 from torsync.model import reuse
+from torsync.model.assessment import Extent
 from torsync.model.errors import TreeError
 from torsync.model.manifest import Segment
 from torsync.model.placement import matched_runs
@@ -98,6 +99,7 @@ def content_pieces(situation: Situation, piece: int) -> bytes:
 def test_what_is_assembled_is_the_piece(found: tuple[Situation, Plan, Plan, Shifts]) -> None:
     situation, before, after, _shifts = found
     for piece in after.copies.keys() - before.copies.keys():
+        assert all(extent.length > 0 for extent in after.copies[piece])
         assert situation.at(after.copies[piece]) == content_pieces(situation, piece)
 
 
@@ -119,6 +121,7 @@ def test_what_is_claimed_are_blocks_of_content(
                 assert bytes(copied[position] for position in at) == right[at.start : at.stop]
                 assert not all(is_padding(situation, piece, position) for position in at)
         assert claim.length == len(copied)
+        assert all(extent.length > 0 for extent in claim.extents)
 
 
 def read(situation: Situation, stretches: tuple[reuse.Stretch, ...]) -> Iterator[tuple[int, int]]:
@@ -278,6 +281,34 @@ class TestByHand:
         segments = [Segment(0, 0, 8)]
         assert [run.offset for run in matched_runs(segments, claim.stretches)] == [4]
 
+    def test_what_a_file_that_moves_has_of_a_piece_is_claimed_for_its_neighbours_sake(self) -> None:
+        old, new = {"old": b"abcd", "z": b"z" * 8}, {"m": b"abcd", "n": b"new.", "z": b"z" * 8}
+        before, release = (
+            make_release(each, layout="packed", digests="root") for each in (old, new)
+        )
+        there = Situation(before)
+        there = there.after(there.plan())
+        plan = Situation(release, there.disk, there.ledger, before=before).plan()
+        assert [file.action for file in plan.files] == [Action.MOVE, Action.FETCH, Action.KEEP]
+        found = plan_reuse(plan)
+        assert {piece: claim.blocks for piece, claim in found.claims.items()} == {0: b"\1\0"}
+        assert list(found.claims[0].extents) == [Extent("old", 0, 4)]
+        assert bytes_found(found, [0]) == 0, "none of them are of a file that is built"
+
+    def test_in_place_nothing_is_claimed_from_what_is_being_patched(self) -> None:
+        old = {"a": b"abcdefghABCDEFGH", "b": b"12345678!@#$%^&*", "z": b"z" * 8}
+        new = {"a": b"abcdefgh--------", "b": b"12345678++++++++", "n": b"n" * 16, "z": b"z" * 8}
+        before, release = (make_release(each, layout="padded") for each in (old, new))
+        there = Situation(before)
+        there = there.after(there.plan())
+        plan = Situation(release, there.disk, there.ledger, before=before).plan()
+        runs = (Run(0, 4, "a", 8), Run(8, 4, "z", 0))
+        found = plan_reuse(plan, Shifts({plan.wanted.by_path["n"]: runs}))
+        assert found.claims.keys() == {4, 5}
+        in_place = found.patching_in_place()
+        assert {plan.wanted.files[index].path for index in in_place.in_place} == {"a", "b"}
+        assert in_place.claims == {5: found.claims[5]}
+
     def test_what_was_found_of_a_patched_file_is_said_too(self, situation: Situation) -> None:
         new = make_release({"a": b"abcdefgh-ijklmno", "z": b"z" * 8}, layout="padded")
         plan = Situation(new, situation.disk, situation.ledger, before=self.OLD).plan()
@@ -289,6 +320,22 @@ class TestByHand:
     def test_runs_that_cover_no_block_change_nothing(self, situation: Situation) -> None:
         plan = situation.plan()
         assert plan_reuse(plan, Shifts({0: (Run(1, 3, "a", 0), Run(9, 3, "a", 8))})) is plan
+
+    def test_each_piece_is_assembled_from_the_runs_that_it_has_bytes_of(
+        self, situation: Situation
+    ) -> None:
+        runs = (Run(0, 8, "a", 1), Run(8, 5, "a", 8), Run(13, 3, "z", 5))
+        found = plan_reuse(situation.plan(), Shifts({0: runs}))
+        assert found.copies == {
+            0: (Extent("a", 1, 8),),
+            1: (Extent("a", 8, 5), Extent("z", 5, 3)),
+        }
+
+    def test_of_what_is_found_only_whole_blocks_are_claimed(self, situation: Situation) -> None:
+        runs = (Run(0, 4, "a", 0), Run(4, 2, "z", 0))
+        found = plan_reuse(situation.plan(), Shifts({0: runs}))
+        assert found.claims[0].blocks == b"\1\0"
+        assert list(found.claims[0].extents) == [Extent("a", 0, 4)]
 
     @pytest.mark.parametrize(("most", "made"), [(1, {1: b"\1\0"}), (2, {1: b"\1\0", 2: b"\1\0"})])
     def test_of_too_many_claims_those_are_made_that_save_the_most(

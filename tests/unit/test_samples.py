@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.releases import LAYOUTS, Link, make_release
-from tests.support.torrents import make_libtorrent
+from tests.support.torrents import make_libtorrent, make_raw, pad_file
 from tests.support.trees import random_bytes, write_tree
 from torsync.model.metainfo import parse_metainfo
 from torsync.model.samples import (
@@ -51,7 +51,9 @@ def test_chosen_pieces_are_right_as_peers_send_them_and_only_so(
     assert bool(chosen) == bool(manifest.num_pieces)
     assert len(chosen) == len(set(chosen)) <= 9
     for piece in chosen:
-        content = release.piece(piece)[: piece_content_size(manifest, piece)]
+        size = piece_content_size(manifest, piece)
+        content = release.piece(piece)[:size]
+        assert len(content) == size > 0
         assert is_piece_right(manifest, piece, content)
         wrong = bytes([content[0] ^ 1]) + content[1:]
         assert not is_piece_right(manifest, piece, wrong)
@@ -83,6 +85,8 @@ def test_every_changed_file_of_a_publication_has_a_range(layout: str) -> None:
     for index in range(3):
         parts = choose_ranges(manifest, [index], lambda _count: 0)
         assert parts[0].file_index == index
+    last, *_ = choose_ranges(manifest, [0], lambda count: count - 1)
+    assert last[:3] == (0, 3 * PIECE, 5)
 
 
 def test_of_many_changed_files_the_first_the_last_and_one_more_are_looked_at() -> None:
@@ -90,6 +94,8 @@ def test_of_many_changed_files_the_first_the_last_and_one_more_are_looked_at() -
     manifest = release_of(sizes, "padded").manifest
     chosen = choose_pieces(manifest, range(2, 18), lambda _count: 0)
     assert chosen == [2, 17, 3, 0, 19]
+    assert choose_pieces(manifest, range(2, 6), lambda _count: 0) == [2, 5, 3, 0, 19]
+    assert choose_pieces(manifest, range(2, 5), lambda _count: 0) == [2, 3, 4, 0, 19]
     parts = choose_ranges(manifest, range(2, 18), lambda _count: 0)
     assert [part.file_index for part in parts] == [2, 17, 3, 0]
 
@@ -106,8 +112,18 @@ def test_there_is_nothing_to_look_at_in_files_without_bytes() -> None:
 
 
 def test_a_piece_of_padding_is_not_asked_for() -> None:
-    manifest = release_of({"a": PIECE + 1}, "v1").manifest
-    assert choose_pieces(manifest, [], lambda _count: 0) == [0, 1]
+    files = {"a": bytes(PIECE), ".pad/1": pad_file(2 * PIECE)}
+    manifest = parse_metainfo(make_raw(files, piece_size=PIECE), windows=False)
+    assert manifest.num_pieces == 3
+    assert choose_pieces(manifest, [], lambda _count: 1) == [0]
+
+
+def test_any_file_is_tried_until_one_has_a_range_of_its_own() -> None:
+    manifest = release_of({"a": 100, "b": 3 * PIECE}, "v1", "").manifest
+    choices = iter([0, 0, 1, 0])  # files, and then a piece of the one that has some
+    parts = choose_ranges(manifest, [], lambda _count: next(choices))
+    assert parts == [FileRange(1, PIECE - 100, PIECE, 1)]
+    assert choose_ranges(manifest, [], lambda _count: 0) == []
 
 
 @pytest.mark.parametrize("format_", ["v2", "hybrid"])

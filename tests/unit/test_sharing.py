@@ -86,9 +86,10 @@ def shared(situation: Situation) -> Assessment:
 class TestSameContent:
     def test_a_file_that_is_right_in_its_place_gives_its_content_to_another(self) -> None:
         """The new file shares a piece with others, which would be fetched for it."""
-        plan = updated({**EDGES, "a": C[:7]}, {**EDGES, "a": C[:7], "b": b"first"}).plan()
-        assert plan.needed == ()
-        assert actions(plan)["b"] == (Action.COPY, "0")
+        for path, content in EDGES.items():
+            plan = updated({**EDGES, "a": C[:7]}, {**EDGES, "a": C[:7], "b": content}).plan()
+            assert plan.needed == ()
+            assert actions(plan)["b"] == (Action.COPY, path)
 
     def test_a_file_that_moves_gives_its_content_to_two(self) -> None:
         old = {"c/d": A, "a/y": B, "c/f": C, "z": C, "a/x": C}
@@ -99,10 +100,11 @@ class TestSameContent:
 
     @pytest.mark.parametrize("digests", ["root", "sha1", ""])
     def test_a_file_found_under_another_path_serves_all_that_lack_it(self, digests: str) -> None:
-        strays = {"1": A, "2": A[::-1]}
-        plan = found_in({"p": A, "q": A, "r": A}, strays, digests=digests).plan()
+        right, strays = {"0": C[:16]}, {"1": A, "2": A[::-1]}
+        new = {**right, "p": A, "q": A, "r": A}
+        plan = found_in(new, {**right, **strays}, digests=digests).plan()
         assert plan.needed == ()
-        assert {source for _action, source in actions(plan).values()} == {"1"}
+        assert {source for _action, source in actions(plan).values()} == {"", "1"}
 
     def test_a_longer_file_that_begins_with_the_content_is_not_shared(self) -> None:
         plan = found_in({"a": A, "b": A}, {"a": A + b"more"}, digests="").plan()
@@ -124,6 +126,12 @@ class TestSameContent:
         situation = updated({"a": A, "b": A}, {"a": A, "b": A}, digests=digests, layouts=layouts)
         situation = replace(situation, disk={**situation.disk, "a": Item(content=C[:8], stamp=99)})
         assert actions(situation.plan()) == {"a": (Action.COPY, "b"), "b": (Action.KEEP, "")}
+
+    def test_a_touched_file_that_is_wrong_is_replaced_by_one_that_goes(self) -> None:
+        digests, layouts = ("root", "root"), ("packed", "packed")
+        situation = updated({"a": A, "old": A}, {"a": A}, digests=digests, layouts=layouts)
+        situation = replace(situation, disk={**situation.disk, "a": Item(content=C[:8], stamp=99)})
+        assert actions(situation.plan()) == {"a": (Action.MOVE, "old")}
 
     def test_an_empty_tree_has_nothing_to_share(self) -> None:
         situation = found_in({"a": A}, {})
@@ -152,6 +160,16 @@ class TestByDigest:
         situation = found_in({"a": SMALL, "b": b"1234"}, {"a": SMALL, "b": b"wrong"})
         assert to_read(situation) == ["a"]
         assert actions(situation.plan()) == {"a": (Action.KEEP, ""), "b": (Action.FETCH, "")}
+
+    def test_a_file_that_is_perhaps_right_is_read_though_another_has_its_content(self) -> None:
+        new = {"a": SMALL, "b": b"12345", "c": SMALL}
+        situation = found_in(new, {**new, "b": b"wrong"})
+        assert to_read(situation) == ["a", "b"]
+        assert actions(situation.plan()) == {
+            "a": (Action.KEEP, ""),
+            "b": (Action.FETCH, ""),
+            "c": (Action.KEEP, ""),
+        }
 
     def test_a_file_that_looked_somewhere_else_may_be_right_where_it_is(self) -> None:
         """What is at its path seemed to be of the old release, but was told wrongly."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 A = b"AAAAaaaaBBBBbbbbCCCCccccDDDDdddd"  # four pieces
 OTHER = b"11112222333344445555666677778888"
 DIGESTS = ["root", "sha1", ""]
+PLAIN = ("", "")
 
 
 def scene(
@@ -91,7 +93,7 @@ class TestSameContent:
         assert sources(situation) == {"1": "x/b", "z/a": "x/a"}
 
     def test_each_file_is_given_once_before_one_is_shared(self) -> None:
-        situation = scene({"one": A, "two": A}, {"p": A, "q": A, "r": A, "s": A})
+        situation = scene({"two": A, "one": A}, {"p": A, "q": A, "r": A, "s": A})
         assert sources(situation) == {"p": "one", "q": "two", "r": "one", "s": "one"}
 
     def test_what_stays_is_only_shared(self) -> None:
@@ -156,6 +158,14 @@ class TestSameContent:
         )
         assert here(situation) == {"a": Here.RIGHT, "c": Here.ELSEWHERE}
 
+    def test_after_a_change_of_format_without_the_synced_release_files_have_to_be_hashed(
+        self,
+    ) -> None:
+        situation = scene({"a": A}, {"a": A}, layouts=("padded", "hybrid"), digests=("sha1", ""))
+        assert here(situation) == {"a": Here.RIGHT}
+        for before in (None, make_release({"b": A}, layout="padded", digests="sha1")):
+            assert here(replace(situation, before=before)) == {"a": Here.DOUBTFUL}
+
     def test_formats_with_nothing_in_common_have_to_be_hashed(self) -> None:
         situation = scene({"a": A}, {"a": A}, layouts=("v2", "padded"), digests=("", ""))
         assert here(situation) == {"a": Here.DOUBTFUL}
@@ -180,6 +190,28 @@ class TestSameContent:
         found = scene({"a": A, "b": OTHER}, {"a": OTHER, "b": A}).assess()
         assert (by_path(found, found.sources), found.spares) == ({"a": "b", "b": "a"}, {})
         assert list(found.doubtful_pieces()) == []
+
+    @pytest.mark.parametrize("digests", ["root", "sha1"])
+    def test_a_file_of_a_piece_that_has_another_digest_is_not_hashed(self, digests: str) -> None:
+        """Also where the pieces of the two releases cannot be compared."""
+        situation = scene(
+            {"a": b"1234"}, {"a": b"4321"}, digests=(digests,) * 2, piece_lengths=(8, 16)
+        )
+        assert here(situation) == {"a": Here.DOUBTFUL}
+        assert list(situation.assess().doubtful_pieces()) == []
+        touched = replace(situation, disk={"a": stray(b"1234")})
+        assert list(touched.assess().doubtful_pieces()) == [0]
+
+    def test_a_file_of_a_piece_that_has_a_digest_of_another_kind_is_hashed(self) -> None:
+        situation = scene(
+            {"a": b"1234"}, {"a": b"1234"}, digests=("sha1", "root"), piece_lengths=(8, 16)
+        )
+        assert list(situation.assess().doubtful_pieces()) == [0]
+
+    def test_a_file_that_lies_elsewhere_in_its_piece_is_hashed(self) -> None:
+        old, new = {"0": b"12", "a": b"1234"}, {"0": b"1", "a": b"1234"}
+        situation = scene(old, new, digests=PLAIN, layouts=("v1", "v1"))
+        assert list(situation.assess().doubtful_pieces()) == [0]
 
     def test_links_and_empty_files_ask_for_nothing(self) -> None:
         assert sources(scene({"a": A}, {"a": A, "l": Link("a"), "e": b""})) == {}
@@ -263,9 +295,6 @@ class TestSimilar:
         assert find_similar(manifest, [1], {**right, 3: [(Extent("y", 20, 8),)]}) == {1: "y"}
 
 
-PLAIN = ("", "")
-
-
 class TestSameSize:
     def test_a_file_that_nobody_knows_is_looked_into(self) -> None:
         situation = scene({}, {"new": A}, changes={"stray": stray(A)})
@@ -295,6 +324,9 @@ class TestSameSize:
         found = situation.assess()
         assert found.sources == {}
         assert list(found.doubtful_pieces()) == []
+        changes = {"left": stray(A), "stray": stray(A)}
+        situation = scene({}, wanted, changes=changes, unselected=frozenset({"left"}))
+        assert sources(situation) == {"new": "stray"}
 
     def test_what_cannot_be_looked_at_is_left_out(self) -> None:
         problems = {"stray": "Permission denied"}
@@ -348,6 +380,9 @@ class TestSameSize:
         situation = scene(old, {**old, "new": OTHER[:size]}, digests=PLAIN)
         assert here(situation)["a"] is Here.RIGHT
         assert sources(situation) == found
+        more = {"stray": stray(A[:size])}
+        situation = scene(old, {**old, "new": OTHER[:size]}, digests=PLAIN, changes=more)
+        assert sources(situation) == {"new": "stray"}
 
 
 class Counted(str):

@@ -19,7 +19,7 @@ from torsync.subscribe.hashing import HashedPieces
 from torsync.subscribe.look import Look
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torsync.model.assessment import Assessment
     from torsync.model.reports import VerifyReport
@@ -143,6 +143,14 @@ class TestOneFile:
         assert self.found(None, problems={"d/a": "EIO"}) == {"unreadable": ["d/a"]}
         both = self.found(None, problems={"d/a": "EIO", "other": "EACCES"})
         assert both == {"unreadable": ["d/a", "other"]}
+
+    @pytest.mark.parametrize("judge_it", [judged, quickly_judged])
+    def test_a_missing_file_that_is_in_the_trash_is_missing_and_the_trash_not_unlisted(
+        self, judge_it: Callable[[Situation], VerifyReport]
+    ) -> None:
+        gone = {".torsync/trash/then/d/a": Item(content=self.RELEASE.contents[0])}
+        report = judge_it(Situation(self.RELEASE, with_folders(gone)))
+        assert listed(report) == {"missing": ["d/a"]}
 
     def test_an_empty_file_is_right_or_has_the_wrong_size(self) -> None:
         release = make_release({"empty": b""})

@@ -84,12 +84,9 @@ class Known:
         return index if index is not None and self.synced.digest(index) == digest else None
 
     def digests(self, path: str) -> tuple[str, ...]:
-        """All that is known to identify the content at ``path``."""
-        digest = self.digest(path)
+        """All by which the synced release identifies the content at ``path``, if it has it."""
         old = self.old_file(path)
-        if old is None or self.synced is None:
-            return (digest,) if digest else ()
-        return tuple(self.synced.digests(old))
+        return () if old is None or self.synced is None else tuple(self.synced.digests(old))
 
     def differs(self, path: str, wanted: Manifest, file_index: int) -> bool:
         """Whether the content at ``path`` is known not to be that of a wanted file."""
@@ -139,7 +136,7 @@ class Known:
                     paths[row.digest].append(path)
             elif not all_comparable and _kind(row.digest) not in strongest:
                 for digest in self.digests(path):
-                    if digest in paths and self.digest(path):
+                    if digest in paths:
                         paths[digest].append(path)
         found = {
             index: next((paths[name] for name in digests if paths[name]), [])

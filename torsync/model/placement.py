@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from torsync.model.assessment import Extent
@@ -100,9 +101,7 @@ def matched_runs(segments: Iterable[Segment], stretches: Iterable[Stretch]) -> I
         segments: of the piece.
         stretches: of it, in order.
     """
-    found = (
-        (start, extent) for stretch in stretches for start, extent in _placed(stretch) if extent[2]
-    )
+    found = chain.from_iterable(map(_placed, stretches))
     start, (path, source_offset, length) = next(found, _NOTHING)
     position = 0
     for file_index, offset, size in segments:

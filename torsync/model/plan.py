@@ -229,7 +229,7 @@ class Plan:
             for planned in self.files
         )
         needed = self.wanted.by_path.keys() | {removal.path for removal in self.in_the_way}
-        unmoved = sorted(self.moved - needed)
+        unmoved = sorted(path for path in self.moved - needed if not in_private(path))
         removals = (*self.removals, *(Removal(path, "not in the release") for path in unmoved))
         return replace(self, files=files, removals=removals, in_the_way=(), copies={}, claims={})
 

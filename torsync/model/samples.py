@@ -127,7 +127,7 @@ def _range_in(manifest: Manifest, index: int, choose: Choose) -> FileRange | Non
     if not alone:
         return None
     piece = alone[choose(len(alone))]
-    run = next(run for run in manifest.segments(piece) if run.file_index is not None)
+    run = next(manifest.segments(piece))
     return FileRange(index, run.file_offset, run.length, piece)
 
 

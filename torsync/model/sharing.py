@@ -69,7 +69,7 @@ class Sharing:
         sizes = {wanted.files[index].size for index in self.lacking}
         for index, path in self._places_of(sizes):
             paths = holders.get(wanted.digest(index))
-            if paths is not None and path not in paths[-1:]:
+            if paths is not None:
                 paths.append(path)
         for index in self.lacking:
             if index in self._found.spares:

@@ -107,7 +107,10 @@ def give_out(
 
 
 class _Pool:
-    """Files of the same content: those that may be moved are taken once, then one is shared."""
+    """Files of the same content: those that may be moved are taken once, then one is shared.
+
+    All that are to be taken by their name are taken first.
+    """
 
     def __init__(self, paths: Sequence[str], movable: Iterable[str]) -> None:
         self._shared = paths[0]
@@ -130,7 +133,6 @@ class _Pool:
         path = next((path for path in self._free if path != but), "")
         if path:
             del self._free[path]
-            self._named[_name(path)].remove(path)
         elif share and self._shared != but:
             path = self._shared
         return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torsync.model.assessment import Assessment, Here
+from torsync.model.names import in_private
 from torsync.model.reports import VerifyReport
 from torsync.model.selection import selected_bytes
 from torsync.model.tree_index import Kind, LedgerRow
@@ -117,6 +118,7 @@ def _sorted(
         for path, entry in index.entries.items()
         if path not in listed  # first, as nearly all are
         and entry.kind not in {Kind.FOLDER, Kind.MOUNT}
+        and not in_private(path)  # a look takes in what the trash has of the missing
         and not keep(path)
     ]
     report.unreadable += [path for path in index.problems if path not in listed]
