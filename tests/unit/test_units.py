@@ -57,6 +57,7 @@ def test_what_is_no_duration_is_refused_by_naming_it(text: str) -> None:
         ("1.5 KiB", 1536),
         ("3.3kB", 3300),
         ("1 GiB", 2**30),
+        ("3 TiB", 3 * 2**40),
         ("2tb", 2 * 10**12),
         ("0", 0),
         ("999999999999999", 999999999999999),
