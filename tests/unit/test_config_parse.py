@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from torsync.model.config import (
     Config,
     LockedMode,
     MaxDelete,
+    NotifyConfig,
+    ServiceConfig,
     SessionConfig,
     SubscriptionConfig,
     UpdateMode,
@@ -23,6 +26,7 @@ from torsync.model.config_parse import parse_config
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import parse_toml
 from torsync.model.units import SizeLimit
+from torsync.model.window import DailyWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,6 +122,18 @@ def test_every_key_is_read() -> None:
         max_delete = "75 %"
         trash = "0s"
         trash_size = "20 GB"
+        public_keys = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
+        before_update = ["may-i"]
+        on_update = ["tell", "update"]
+        on_error = ["tell", "error"]
+        hook_timeout = "5m"
+        update_window = "02:00-05:00"
+
+        [service]
+        control = "127.0.0.1:8081"
+
+        [notify]
+        urls = ["mailto://anna@mail.example"]
         """,
         environ={"GAME": "Sky rim"},
         setting_types=SETTING_TYPES,
@@ -152,9 +168,20 @@ def test_every_key_is_read() -> None:
                 max_delete=MaxDelete(75, is_percentage=True),
                 trash_age_s=0,
                 trash_limit=SizeLimit(size_bytes=20 * 10**9),
+                public_keys=("RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3",),
+                before_update=("may-i",),
+                on_update=("tell", "update"),
+                on_error=("tell", "error"),
+                hook_timeout_s=300,
+                update_window=DailyWindow(2 * 3600, 5 * 3600),
             )
         },
+        service=ServiceConfig(control=("127.0.0.1", 8081)),
+        notify=NotifyConfig(urls=("mailto://anna@mail.example",)),
     )
+    given = config.subscriptions["Sky-rim_1.2"]
+    default = SubscriptionConfig("", "", Path())
+    assert all(getattr(given, key.name) != getattr(default, key.name) for key in fields(given))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +262,7 @@ def test_syntax_error_is_the_only_problem() -> None:
 def test_missing_key_has_the_line_of_its_table(text: str, line: int, key: str) -> None:
     problem = only_problem(text)
     assert problem.startswith(f"c.toml:{line}: {key}: ")
-    assert 'add url = "https://' in problem
+    assert problem.endswith('found none; add url = "https://HOST/NAME.torrent"')
 
 
 @pytest.mark.parametrize(
@@ -253,7 +280,15 @@ def test_unknown_key_is_reported_with_what_was_meant(text: str, key: str, meant:
     assert problem.endswith(f'; did you mean "{meant}"?')
 
 
-@pytest.mark.parametrize("text", ["[feed]\nx = 1", "http.a.b = 1", "[[hooks]]\n[[hooks]]"])
+def test_subscription_without_a_path_is_told_how_to_write_one() -> None:
+    problem = only_problem(f"[subscriptions.a]\nurl = '{URL}'")
+    assert problem.endswith('found none; add path = "/PATH/OF/A/FOLDER"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[feed]\nx = 1", "[service]\nx = 1", "notify.x = 1", "http.a.b = 1", "[[hooks]]\n[[hooks]]"],
+)
 def test_section_that_does_not_exist_is_one_unknown_key(text: str) -> None:
     assert only_problem(text).endswith("found an unknown key; remove it")
 
@@ -308,7 +343,11 @@ def test_names_may_hold_letters_digits_dots_dashes_and_underscores(name: str) ->
 def test_other_names_are_refused(name: str) -> None:
     problem = only_problem(f'[subscriptions."{name}"]\nurl = "{URL}"\npath = "/srv"')
     assert problem.startswith("c.toml:1: subscriptions.")
-    assert "expected a name of at most 64 letters" in problem
+    assert (
+        "expected a name of at most 64 letters, digits, dots, dashes and underscores that begins "
+        "with a letter or digit, found "
+    ) in problem
+    assert problem.endswith('"; rename it')
 
 
 @pytest.mark.parametrize(
@@ -523,13 +562,14 @@ def test_settings_are_not_checked_by_name_where_the_library_was_not_asked() -> N
 @pytest.mark.parametrize("tree", ["/", "//", "/./", "/srv/.."])
 def test_tree_that_is_the_root_of_the_file_system_is_refused(tree: str) -> None:
     problem = only_problem(with_trees(tree), resolve=os.path.normpath, protected=("/etc/x",))
-    assert problem.startswith("c.toml:3: subscriptions.t0.path: ")
-    assert "the root of the file system" in problem
+    assert problem.startswith("c.toml:3: subscriptions.t0.path: expected a folder for ")
+    assert problem.endswith(", the root of the file system; choose a folder in it")
 
 
 @pytest.mark.parametrize("tree", ["~", HOME, "/home", "/home/anna/", "//home"])
 def test_tree_that_is_or_contains_the_home_folder_is_refused(tree: str) -> None:
-    assert f'home folder "{HOME}"' in only_problem(with_trees(tree))
+    expected = f', which is or contains the home folder "{HOME}"; choose one inside'
+    assert only_problem(with_trees(tree)).endswith(expected)
 
 
 @pytest.mark.parametrize("tree", ["~/x", "/home/ann", "/home/anna2", "/home2"])
@@ -540,8 +580,10 @@ def test_tree_beside_or_inside_the_home_folder_is_accepted(tree: str) -> None:
 def test_tree_that_contains_torsyncs_own_files_is_refused_for_each() -> None:
     own = ("/data/state", "/data/conf/c.toml", "/data2/x")
     found = problems(with_trees("/data", "/data2/y"), protected=own)
-    assert ['"/data/state"' in found[0], '"/data/conf/c.toml"' in found[1]] == [True, True]
-    assert len(found) == 2
+    assert [problem.partition('found "/data", ')[2] for problem in found] == [
+        'which contains torsync\'s own "/data/state"; choose another folder',
+        'which contains torsync\'s own "/data/conf/c.toml"; choose another folder',
+    ]
     parse(with_trees("/data/stat", "/data/state/x"), protected=own)
 
 

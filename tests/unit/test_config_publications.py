@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_path_and_a_feed_are_enough() -> None:
 
 
 def test_every_key_has_its_value() -> None:
-    assert publication(
+    given = publication(
         """
         torrent = "~/www/maps.torrent"
         trackers = ["udp://t.example:6969/announce", "https://t.example/announce"]
@@ -51,8 +52,12 @@ def test_every_key_has_its_value() -> None:
         super_seeding = true
         snapshot = true
         skip_unreadable = true
+        on_release = ["tell", "release"]
+        on_error = ["tell", "error"]
+        hook_timeout = "5m"
         """
-    ) == PublicationConfig(
+    )
+    assert given == PublicationConfig(
         "maps",
         Path("/srv/maps"),
         Path("/home/user/www/maps.torrent"),
@@ -71,7 +76,13 @@ def test_every_key_has_its_value() -> None:
         super_seeding=True,
         snapshot=True,
         skip_unreadable=True,
+        on_release=("tell", "release"),
+        on_error=("tell", "error"),
+        hook_timeout_s=300,
     )
+    default = PublicationConfig("", Path())
+    keys = {key.name for key in fields(given)} - {"is_one_off"}
+    assert all(getattr(given, key) != getattr(default, key) for key in keys)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +117,7 @@ def test_its_torrent_has_to_be_somewhere() -> None:
 def test_a_path_is_required() -> None:
     (problem,) = problems(f"[publications.maps]\n{FEED}")
     assert "publications.maps.path: expected this key" in problem
+    assert problem.endswith('add path = "/PATH/OF/A/FOLDER"')
 
 
 def test_trees_may_not_meet() -> None:
@@ -121,6 +133,8 @@ def test_trees_may_not_meet() -> None:
         {FEED}"""
     )
     assert len(found) == 2
+    expected = "expected a folder for this publication alone"
+    assert found[0].startswith(f"c.toml:6: publications.b.path: {expected}, found ")
     assert 'inside the tree "/srv/both" of subscription "a"' in found[0]
     assert "contains the home folder" in found[1]
 
@@ -207,4 +221,69 @@ def test_publications_whose_torrents_lead_to_releases_of_each_other_are_refused(
         """
     )
     assert len(found) == 3
-    assert 'found "/srv/b/a.torrent", which is published by "b"' in found[0]
+    assert found[0] == (
+        "c.toml:4: publications.a.torrent: expected a file outside the folders that are published, "
+        'found "/srv/b/a.torrent", which is published by "b", whose own .torrent leads to a '
+        'release of "a", and so on; move one elsewhere'
+    )
+
+
+ONE, OTHER = (f'[publications.{name}]\npath = "/srv/{name}"\ntorrent = ' for name in "ab")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            '[publications.a]\npath = "/srv/a"',
+            (
+                "1: publications.a: expected a place for its .torrent, found neither; "
+                'add torrent = "/srv/www/NAME.torrent", or [feed] listen'
+            ),
+        ),
+        (
+            f'{ONE}"/srv/a/x/a.torrent"',
+            (
+                "3: publications.a.torrent: expected a file outside the folder that is published, "
+                'found "/srv/a/x/a.torrent", which is inside "/srv/a"; move it elsewhere'
+            ),
+        ),
+        (
+            f'{ONE}"/www/a.torrent"\nsecret_key = "/srv/a/key"',
+            (
+                "4: publications.a.secret_key: expected a file outside the folder that is published, "
+                'found "/srv/a/key", which is inside "/srv/a"; move it elsewhere'
+            ),
+        ),
+        (
+            f'{ONE}"/www/x.torrent"\n{OTHER}"/www/x.torrent"',
+            (
+                "6: publications.b.torrent: expected a file for this publication alone, "
+                'found that of publication "a"; choose another'
+            ),
+        ),
+        (
+            (
+                '[subscriptions.a]\nurl = "http://a.example/a"\npath = "/srv/x"\n'
+                f'{ONE}"/www/a.torrent"'
+            ),
+            (
+                "4: publications.a: expected a name of its own, found that of a subscription; "
+                "rename it"
+            ),
+        ),
+        (
+            (
+                '[subscriptions.x]\nurl = "http://a.example/a"\npath = "/srv/a/in"\n'
+                f'{ONE}"/www/a.torrent"'
+            ),
+            (
+                "3: subscriptions.x.path: expected a folder for this subscription alone, "
+                'found "/srv/a/in", which is inside the tree "/srv/a" of publication "a"; '
+                "choose another folder"
+            ),
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_whole_is_said_with_what_to_do(text: str, expected: str) -> None:
+    assert problems(text) == (f"c.toml:{expected}",)

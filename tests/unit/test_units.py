@@ -128,6 +128,7 @@ def test_any_text_is_a_number_of_units_or_named_in_the_error(
     [
         (0, "0 B"),
         (999, "999 B"),
+        (999.5, "1 kB"),
         (999.6, "1 kB"),
         (1000, "1 kB"),
         (3_250_000, "3.25 MB"),
