@@ -91,9 +91,15 @@ def test_every_key_has_its_value() -> None:
         ('piece_size = "24 KiB"', "a power of two"),
         ('piece_size = "8 KiB"', "a power of two"),
         ('piece_size = "256 MiB"', "a power of two"),
-        ("piece_size = 65536", "found a number"),
+        (
+            "piece_size = 65536",
+            'expected "auto", or a power of two from "16 KiB" to "128 MiB", found a number',
+        ),
         ('format = "v3"', 'expected "v1" or "v2" or "hybrid"'),
-        ('settle = "2h"', "at most 1h"),
+        ('settle = "1h 1s"', "at most 1h"),
+        ("settle = 2", 'expected a duration such as "2s", found a number'),
+        ("torrent = 1", "expected a file, found a number"),
+        ("secret_key = 1", "expected a file, found a number"),
         ('trackers = ["ftp://t.example/"]', "http, https or udp"),
         ('web_seeds = ["udp://t.example/"]', "http or https"),
         ('torrent = "www/maps.torrent"', "an absolute file"),
@@ -106,6 +112,17 @@ def test_a_wrong_value_is_named_with_its_line(line: str, expected: str) -> None:
     (problem,) = problems(f'[publications.maps]\npath = "/srv/maps"\n{line}\n{FEED}')
     assert problem.startswith("c.toml:3: publications.maps.")
     assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("auto", 0), ("16 KiB", 2**14), ("128 MiB", 2**27), ("65536", 2**16)]
+)
+def test_a_piece_is_at_least_a_block_and_at_most_what_programs_take(text: str, size: int) -> None:
+    assert publication(f'piece_size = "{text}"').piece_size == size
+
+
+def test_it_may_wait_for_an_hour_until_edits_end() -> None:
+    assert publication('settle = "1h"').settle_s == 3600
 
 
 def test_its_torrent_has_to_be_somewhere() -> None:
@@ -182,6 +199,12 @@ def test_the_feed(text: str, expected: FeedConfig) -> None:
     assert parse(text).feed == expected
 
 
+def test_an_address_of_the_feed_is_shown_as_it_should_be_written() -> None:
+    (problem,) = problems("[feed]\nlisten = 8080")
+    expected = 'expected an address such as "0.0.0.0:8080" or "[::]:8080"'
+    assert problem == f"c.toml:2: feed.listen: {expected}, found a number; put it in quotes"
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -200,7 +223,7 @@ def test_public_keys_of_a_subscription() -> None:
     text = '[subscriptions.a]\nurl = "https://a.example/a"\npath = "/srv/a"\npublic_keys = '
     assert parse(f'{text}["{KEY}"]').subscriptions["a"].public_keys == (KEY,)
     (problem,) = problems(f'{text}["{KEY[:-1]}"]')
-    assert "a minisign public key" in problem
+    assert "expected a minisign public key, 56 characters that begin with RW, found " in problem
 
 
 def test_publications_whose_torrents_lead_to_releases_of_each_other_are_refused() -> None:
@@ -251,8 +274,8 @@ ONE, OTHER = (f'[publications.{name}]\npath = "/srv/{name}"\ntorrent = ' for nam
         (
             f'{ONE}"/www/a.torrent"\nsecret_key = "/srv/a/key"',
             (
-                "4: publications.a.secret_key: expected a file outside the folder that is published, "
-                'found "/srv/a/key", which is inside "/srv/a"; move it elsewhere'
+                "4: publications.a.secret_key: expected a file outside the folder that is "
+                'published, found "/srv/a/key", which is inside "/srv/a"; move it elsewhere'
             ),
         ),
         (
