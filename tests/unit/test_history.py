@@ -95,6 +95,7 @@ def test_what_is_not_remembered_is_nothing() -> None:
     found = read_stored(1.0, "ab", "pack", "{}").as_json()
     told = {name: value for name, value in found.items() if value}
     assert told == {"at_s": 1.0, "info_hash": "ab", "release": "pack"}
+    assert UpdateRecord.from_json({}) == UpdateRecord(0.0)
 
 
 def test_a_release_is_recorded_like_an_update() -> None:
@@ -141,10 +142,13 @@ def test_it_is_bounded_and_the_totals_go_on(database: sqlite3.Connection) -> Non
 def test_histories_of_older_versions_are_read_and_lose_their_paths(
     database: sqlite3.Connection,
 ) -> None:
-    row = (1.0, "ab" * 20, "pack-2", json.dumps(report().as_json()))
+    stored = json.dumps(report().as_json())
+    row = (1.0, "ab" * 20, "pack-2", stored)
     database.execute("INSERT INTO history VALUES (?, ?, ?, ?)", row)
     (old,), _ = read_history(database, 5)
     assert old == record_of_update(report(), 1.0)
+    exact = record_of_update(report(), 1.23456)
+    assert read_stored(1.23456, "ab" * 20, "pack-2", stored) == exact
     for at_s in range(KEPT_PATHS_OF):
         add(database, UpdateRecord(2.0 + at_s))
     assert read_history(database, 100)[0][-1] == without_paths(old)
