@@ -459,7 +459,8 @@ class TestOuterKeys:
         assert manifest.creation_date_s is None
 
     def test_announce(self) -> None:
-        assert outer(announce=b"http://t.example/a").trackers == (("http://t.example/a",),)
+        for url in ("http://t.example/a", "https://t.example/a", "udp://t.example:80"):
+            assert outer(announce=url.encode()).trackers == ((url,),)
 
     def test_announce_list_in_tiers(self) -> None:
         tiers = [[b"http://a.example/", b"udp://b.example:80"], [b"https://c.example/x"]]
@@ -484,7 +485,10 @@ class TestOuterKeys:
         assert outer(url_list=b"http://w.example/d/").web_seeds == ("http://w.example/d/",)
 
     def test_url_list_of_several(self) -> None:
-        seeds = [b"http://w.example/d/", b"https://x.example/e", b"ftp://y.example/", b"", 5]
+        seeds = [
+            *(b"\xff", b"http://y.example:99999/", b"http://w.example/d/", b"https://x.example/e"),
+            *(b"ftp://y.example/", b"", 5),
+        ]
         assert outer(url_list=seeds).web_seeds == ("http://w.example/d/", "https://x.example/e")
 
     @pytest.mark.parametrize("seed", [b"udp://a.example/", b"file:///etc/", b"", b"\xff"])
@@ -514,6 +518,26 @@ class TestOuterKeys:
         assert manifest.comment == "Grüße"
         assert manifest.created_by == "torsync"
         assert manifest.creation_date_s == 1234567890
+
+    @pytest.mark.parametrize("time_s", [1, 253_402_300_799])
+    def test_times_end_with_the_year_9999(self, time_s: int) -> None:
+        assert outer(creation_date=time_s).creation_date_s == time_s
+
+    @pytest.mark.parametrize("time_s", [0, -1, 253_402_300_800])
+    def test_other_times_are_as_good_as_none(self, time_s: int) -> None:
+        assert outer(creation_date=time_s).creation_date_s is None
+
+    @pytest.mark.parametrize("reference", [b"x.hints", b"!~", b"x" * 2048])
+    def test_hints(self, reference: bytes) -> None:
+        assert outer(torsync={b"hints": reference}).hints == reference.decode()
+
+    @pytest.mark.parametrize("wrong", [b"x" * 2049, b"a b", b"a\x7f", b"\xc3\xa9", 5, [], {}])
+    def test_hints_that_are_no_reference_are_none(self, wrong: Any) -> None:
+        assert outer(torsync={b"hints": wrong}).hints == ""
+
+    def test_what_cannot_be_seen_in_the_root_name_is_replaced(self) -> None:
+        manifest = parse_metainfo(v1([Item("a", 1), Item("b", 1)], name=b"pack\n\xff\x1b1"))
+        assert manifest.name == "pack\ufffd\ufffd\ufffd1"
 
     def test_undecodable_texts_are_no_reason_to_refuse(self) -> None:
         manifest = outer(comment=b"ok \xff", created_by=b"\xfe")

@@ -6,7 +6,7 @@ import pytest
 
 from torsync.model import names
 from torsync.model.errors import ManifestError
-from torsync.model.names import NameChecker, resolve_meeting_names
+from torsync.model.names import NameChecker, resolve_meeting_names, shown_path, shown_value
 
 
 def test_folders_whose_paths_are_too_much_to_remember_are_refused(
@@ -27,3 +27,27 @@ def test_names_are_checked_also_after_more_than_are_remembered() -> None:
         assert [checker.path([b"f", name]) for name in many] == [f"f/{n.decode()}" for n in many]
     with pytest.raises(ManifestError, match="is not UTF-8"):
         checker.path([b"f", b"\xff"])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (5, "5"),
+        (1.5, "1.5"),
+        (b"a\n", "b'a\\n'"),
+        (None, "nothing"),
+        ([], "an empty list"),
+        ([[]], "a list"),
+        ({}, "a dict"),
+        ("x" * 158, f"'{'x' * 158}'"),
+        ("x" * 159, f"'{'x' * 116}…{'x' * 39}'"),
+        (10**200, f"1{'0' * 116}…{'0' * 40}"),
+    ],
+)
+def test_what_was_found_is_shown_in_few_characters(value: object, shown: str) -> None:
+    assert shown_value(value) == shown
+
+
+def test_a_path_is_shown_whatever_its_names_are() -> None:
+    assert shown_path([b"a", b"\xff", 5, []]) == r"'a/\\xff/5/an empty list'"
+    assert shown_path("d/é") == "'d/é'"
