@@ -194,3 +194,55 @@ def test_files_of_one_name_are_found_for_each_that_asks() -> None:
     relatives = Relatives(made)
     found = [set(relatives.of(made.wanted.by_path[path])) for path in wanted]
     assert found == [{"a/f.bin", "b/f.bin"}] * 2
+
+
+def test_of_one_name_the_most_similar_folder_is_first_counted_from_both_ends() -> None:
+    tree = {
+        "f.bin": 290 * KIB,
+        "x/d/f.bin": 290 * KIB,
+        "a/f.bin": 300 * KIB,
+        "a/b/f.bin": 300 * KIB,
+        "a/b/x/d/f.bin": 300 * KIB,
+    }
+    found = sources(plan(tree, {"a/b/c/d/f.bin": NEW}), "a/b/c/d/f.bin")
+    assert found == ("a/b/x/d/f.bin", "a/b/f.bin", "a/f.bin", "x/d/f.bin", "f.bin")
+
+
+def test_a_name_counts_more_than_folders_and_all_folders_more_than_some() -> None:
+    tree = {"x/f-1.bin": 300 * KIB, "a/b/f-2.bin": 300 * KIB, "a/a/f-3.bin": 300 * KIB}
+    found = sources(plan(tree, {"a/b/f-1.bin": NEW}), "a/b/f-1.bin")
+    assert found == ("x/f-1.bin", "a/b/f-2.bin", "a/a/f-3.bin")
+
+
+def test_of_similar_files_the_nearest_in_size_is_first_and_a_quarter_is_far() -> None:
+    tree = {
+        "a/fifth.bin": 60 * KIB,
+        "z/quarter.bin": 75 * KIB,
+        "z/second.bin": 250 * KIB,
+        "z/first.bin": 330 * KIB,
+        "z/third.bin": 600 * KIB,
+    }
+    found = sources(plan(tree, {"a/f.bin": NEW}))
+    assert found == ("z/first.bin", "z/second.bin", "z/third.bin", "z/quarter.bin", "a/fifth.bin")
+
+
+def test_no_more_relatives_are_taken_than_the_most() -> None:
+    tree = {f"old/{number}.bin": number * KIB for number in range(290, 310)}
+    tree |= {f"old/{number}.txt": number * KIB + 1 for number in range(290, 310)}
+    found = sources(plan(tree, {"a/f.bin": NEW}))
+    assert len(found) == MOST_RELATIVES
+    assert all(path.endswith(".bin") for path in found)
+
+
+@pytest.mark.parametrize(("size", "is_enough"), [(256 * KIB - 1, True), (256 * KIB, False)])
+def test_beside_an_old_version_of_a_small_file_only_names_count(size: int, is_enough: bool) -> None:
+    tree = {"a/f-1.bin": size, "b/f-2.bin": size, "b/other.bin": size}
+    found = sources(plan(tree, {"a/f-1.bin": NEW[:size]}), "a/f-1.bin")
+    assert found == ("a/f-1.bin", "b/f-2.bin", *(() if is_enough else ("b/other.bin",)))
+
+
+@pytest.mark.parametrize(("size", "found"), [(4095, ()), (4096, ("b.bin",))])
+def test_a_source_has_a_quarter_of_a_block(size: int, found: tuple[str, ...]) -> None:
+    made = plan({"b.bin": size}, {"a/f.bin": NEW})
+    assert sources(made) == found
+    assert worth_asking(made) == bool(found)

@@ -1184,6 +1184,112 @@ class TestNamesThatMeet:
         assert paths_of(data) == theirs
 
 
+class TestMessages:
+    """Each names the entry, what was expected and what was found."""
+
+    @pytest.mark.parametrize(
+        ("data", "problem"),
+        [
+            (b"i5e", "expected a dictionary, found a int"),
+            (
+                torrent(with_key(v1_info([Item("a", 1)]), b"piece length", None)),
+                "the info dictionary has no number as its piece length",
+            ),
+            (
+                v1([Item("a", 1)], HUGE_PIECE + 1),
+                "the piece length must be 1 to 268435456, found 268435457",
+            ),
+            (
+                v2([Item("a", 1)], 20000),
+                (
+                    "the piece length of a v2 torrent must be a power of two of at least 16384, "
+                    "found 20000"
+                ),
+            ),
+            (
+                torrent(v2_info([Item("a", 1)], meta_version=3)),
+                "its meta version is 3; versions 1 and 2 are known",
+            ),
+            (v1([Item("a", 1)], files=5), "its files must be a list"),
+            (v1([Item("a", 1)], files=[5]), "a file entry must be a dictionary, found a int"),
+            (
+                v1([Item("a", 1)], files=[{b"path": [b"a"]}]),
+                "'a' has no number as its length",
+            ),
+            (
+                v1([Item("a", 1)], files=[{b"path": [b"a"], b"length": -1}]),
+                "the length of 'a' must be 0 to 281474976710656, found -1",
+            ),
+            (
+                v1([Item("a", 1), pad(-1)], pieces=b""),
+                "the length of a pad file must be 0 to 281474976710656, found -1",
+            ),
+            (
+                v1([Item("l", 5, target="a")]),
+                "the symbolic link 'l' has a length",
+            ),
+            (
+                v1([Item("l", target="..")]),
+                (
+                    "the target of the link 'l': in '..' the name '..' is no name for a file: "
+                    "it could leave the tree"
+                ),
+            ),
+            (
+                v1([Item("a", PIECE + 1)], pieces=b"h" * 20),
+                "32769 bytes in pieces of 32768 need 40 bytes of hashes, found 20",
+            ),
+            (
+                v1([Item(str(index), LARGEST_FILE) for index in range(5)], HUGE_PIECE, pieces=b""),
+                "it describes 1407374883553280 bytes; at most 1125899906842624 are accepted",
+            ),
+            (
+                torrent(v1_single(size=MOST_PIECES + 1, piece_length=1, pieces=b"")),
+                "it has 4194305 pieces; at most 4194304 are accepted",
+            ),
+            (torrent(v2_info([Item("a", 1)], file_tree=None)), "a v2 torrent needs a file tree"),
+            (torrent(v2_info([], file_tree={b"a": {}})), "the file tree is broken at 'a'"),
+            (
+                torrent(v2_info([], file_tree={b"a": {b"": {}, b"b": {}}})),
+                "'a' is both a file and a folder in the file tree",
+            ),
+            (
+                torrent(v2_info([Item("a", PIECE + 1)])),
+                "'a' needs a piece layer of 64 bytes, found nothing",
+            ),
+            (
+                torrent(
+                    v2_info([Item("a", PIECE + 1)]),
+                    {tree_hashes("a", PIECE + 1, PIECE).root: bytes(32)},
+                ),
+                "'a' needs a piece layer of 64 bytes, found 32 bytes",
+            ),
+            (
+                torrent(
+                    v2_info([Item("a", PIECE + 1)]),
+                    {tree_hashes("a", PIECE + 1, PIECE).root: bytes(64)},
+                ),
+                "the piece layer of 'a' does not lead to its pieces root",
+            ),
+            (
+                torrent(
+                    hybrid_info([Item("a", 1)], files=v1_info([Item("a", 1), Item("b")])[b"files"]),
+                    {},
+                ),
+                "its v1 half lists 2 files, its v2 half 1",
+            ),
+            (
+                torrent(hybrid_info([Item("a", 1)], files=v1_info([Item("b", 1)])[b"files"]), {}),
+                "its v1 and v2 halves disagree: 'b' of 1 bytes at 0 against 'a' of 1 bytes at 0",
+            ),
+        ],
+    )
+    def test_messages(self, data: bytes, problem: str) -> None:
+        with pytest.raises(ManifestError) as caught:
+            parse_metainfo(data)
+        assert caught.value.problem == problem
+
+
 # --- size ---------------------------------------------------------------------------------
 
 
