@@ -178,6 +178,18 @@ def test_what_is_read_for_a_file_is_bounded() -> None:
     made = plan({"a": huge, "b": 60 * KIB**2, "c": 60 * KIB**2}, {"a": NEW})
     (sought,) = files_to_search(made)
     assert sought.sources == ("b",)
+    most = 64 * KIB**2 + 4 * len(NEW)
+    for size, expected in ((most, [("b",)]), (most + 1, [])):
+        found = files_to_search(plan({"b": size}, {"a": NEW}))
+        assert [sought.sources for sought in found] == expected
+
+
+@pytest.mark.parametrize(("count", "is_worth"), [(3, False), (4, True)])
+def test_a_cell_of_each_of_four_files_is_worth_asking(count: int, is_worth: bool) -> None:
+    wanted = {f"{number}.bin": NEW[number : number + 80 * KIB] for number in range(count)}
+    tree = dict.fromkeys(wanted, 80 * KIB)
+    made = plan(tree, wanted, good=tuple(range(0, 2 * count, 2)))
+    assert worth_asking(made) is is_worth
 
 
 def test_a_file_that_nothing_leaves_the_tree_for_is_not_looked_for() -> None:
