@@ -81,8 +81,8 @@ def test_a_region_is_divided_at_the_seeds_in_it() -> None:
 
 
 def test_of_one_shift_seeds_that_are_close_tell_nothing_more() -> None:
-    seeds = [Seed(0, ONE), Seed(8 * MIB - 1, ONE), Seed(8 * MIB, ONE)]
-    assert divide(Region(0, 20), seeds, 0, MIB) == [Region(0, 8, ONE, ONE), Region(8, 20, ONE)]
+    seeds = [Seed(at, ONE) for at in (5 * MIB, 6 * MIB, 13 * MIB - 1, 13 * MIB)]
+    assert divide(Region(5, 20), seeds, 0, MIB) == [Region(5, 13, ONE, ONE), Region(13, 20, ONE)]
 
 
 def test_a_region_without_a_seed_is_halved() -> None:
@@ -177,3 +177,5 @@ def test_gaps_that_are_close_are_cut_in_one_go() -> None:
     gaps = [Span(MIB, MIB + 1000), Span(MIB + 2000, MIB + 3000)]
     (part,) = parts_for(gaps, Cover(), 0, [50 * MIB])
     assert part == Part(0, MIB - MARGIN, 3000 + 2 * MARGIN)
+    gaps = [Span(MIB, MIB + 1000), Span(MIB + 1000 + 2 * MARGIN, 2 * MIB)]
+    assert parts_for(gaps, Cover(), 0, [50 * MIB]) == [Part(0, MIB - MARGIN, MIB + 2 * MARGIN)]
