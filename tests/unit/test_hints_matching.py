@@ -90,6 +90,11 @@ def test_what_is_everywhere_is_remembered_in_a_few_places_only() -> None:
     assert list(cover) == [Found(0, 10, 0, 0)]
 
 
+def test_what_is_everywhere_in_one_file_leaves_room_for_another() -> None:
+    olds = Stretch(0, 1000, chunks("a" * 100)), Stretch(1, 0, chunks("a"))
+    assert settled("a", *olds, own=1) == [Found(0, 10, 1, 0)]
+
+
 def test_groups_are_where_their_first_chunk_is() -> None:
     letters = "".join(map(chr, range(0x100, 0x200)))
     groups = list(groups_in(Stretch(3, 500, chunks(letters))))
@@ -151,6 +156,7 @@ def test_a_cell_is_tried_at_the_shifts_around_it_and_where_it_is() -> None:
     old = Content((20, 0), (10, 5), (30, -5))
     try_cells(wanted("abcd"), cover, 0, old.sees)
     assert shifts(cover) == [(0, 20, 5), (20, 30, 0), (30, 40, -5)]
+    assert (0, 10, 0) not in old.asked, "it was found by then"
 
 
 def test_a_cell_is_tried_again_when_its_neighbour_has_been_found() -> None:

@@ -82,7 +82,11 @@ def test_a_region_is_divided_at_the_seeds_in_it() -> None:
 
 def test_of_one_shift_seeds_that_are_close_tell_nothing_more() -> None:
     seeds = [Seed(at, ONE) for at in (5 * MIB, 6 * MIB, 13 * MIB - 1, 13 * MIB)]
-    assert divide(Region(5, 20), seeds, 0, MIB) == [Region(5, 13, ONE, ONE), Region(13, 20, ONE)]
+    assert divide(Region(5, 20), [*seeds, Seed(16 * MIB, TWO)], 0, MIB) == [
+        Region(5, 13, ONE, ONE),
+        Region(13, 16, ONE, TWO),
+        Region(16, 20, TWO),
+    ]
 
 
 def test_a_region_without_a_seed_is_halved() -> None:
@@ -155,6 +159,10 @@ def test_neighbours_that_touch_a_gap_tell_more_than_the_file_at_the_path() -> No
     assert parts(10, 11, own=-1) == [part(1, 10 * MIB + 100, 11 * MIB + 300)]
     assert parts(4, 5) == [part(0, 4 * MIB, 5 * MIB), part(1, 4 * MIB + 100, 5 * MIB + 100)]
     assert parts(19, 20) == [part(0, 19 * MIB, 20 * MIB), part(1, 19 * MIB + 300, 20 * MIB + 300)]
+
+
+def test_the_margin_ends_where_an_old_file_begins() -> None:
+    assert parts_for([Span(0, 1000)], Cover(), 0, [MIB]) == [Part(0, 0, 1000 + MARGIN)]
 
 
 def test_behind_the_end_of_an_old_file_is_nothing_to_cut() -> None:

@@ -113,10 +113,10 @@ def test_a_first_sync_is_not_gone_through_for_hints(monkeypatch: pytest.MonkeyPa
 
 
 def test_files_without_a_pieces_root_have_no_hints() -> None:
-    made = plan({"a": 300 * KIB}, {"a": NEW})
-    bare = made.wanted.files[0]._replace(pieces_root=None)
-    object.__setattr__(made.wanted, "files", (bare,))
-    assert not worth_asking(made)
+    made = plan({"a": 300 * KIB, "b": 300 * KIB}, {"a": NEW, "b": NEW[::-1]})
+    bare, other = made.wanted.files
+    object.__setattr__(made.wanted, "files", (bare._replace(pieces_root=None), other))
+    assert [sought.file_index for sought in files_to_search(made)] == [1]
 
 
 def test_the_file_at_the_path_comes_first_and_then_the_same_name() -> None:
@@ -218,6 +218,17 @@ def test_of_one_name_the_most_similar_folder_is_first_counted_from_both_ends() -
     }
     found = sources(plan(tree, {"a/b/c/d/f.bin": NEW}), "a/b/c/d/f.bin")
     assert found == ("a/b/x/d/f.bin", "a/b/f.bin", "a/f.bin", "x/d/f.bin", "f.bin")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tree"),
+    [
+        ("a/a/f.bin", {"b/a/f.bin": 300 * KIB, "a/f.bin": 290 * KIB}),
+        ("q/c/d/f.bin", {"z/c/d/f.bin": 290 * KIB, "q/f.bin": 300 * KIB}),
+    ],
+)
+def test_each_folder_counts_once(wanted: str, tree: dict[str, int]) -> None:
+    assert sources(plan(tree, {wanted: NEW}), wanted) == tuple(tree)
 
 
 def test_a_name_counts_more_than_folders_and_all_folders_more_than_some() -> None:

@@ -539,6 +539,15 @@ class TestOuterKeys:
         manifest = parse_metainfo(v1([Item("a", 1), Item("b", 1)], name=b"pack\n\xff\x1b1"))
         assert manifest.name == "pack\ufffd\ufffd\ufffd1"
 
+    @pytest.mark.parametrize(
+        ("name", "label"), [(None, "unnamed"), (b"", "unnamed"), (b"x" * 1025, "x" * 1024)]
+    )
+    def test_a_root_name_that_is_none_or_absurd_has_a_label(
+        self, name: bytes | None, label: str
+    ) -> None:
+        info = with_key(v1_info([Item("a", 1), Item("b", 1)]), b"name", name)
+        assert parse_metainfo(torrent(info)).name == label
+
     def test_undecodable_texts_are_no_reason_to_refuse(self) -> None:
         manifest = outer(comment=b"ok \xff", created_by=b"\xfe")
         assert manifest.comment.startswith("ok ")
