@@ -1200,6 +1200,13 @@ class TestMessages:
         ("data", "problem"),
         [
             (b"i5e", "expected a dictionary, found a int"),
+            (b"de", "it has no info dictionary"),
+            (v1([]), "it lists no files"),
+            (v1([Item("a", 1)], pieces=5), "its pieces must be a string of SHA-1 hashes"),
+            (
+                bencode2.bencode({b"info": v2_info([Item("a", 1)]), b"piece layers": 5}),
+                "its piece layers must be a dictionary",
+            ),
             (
                 torrent(with_key(v1_info([Item("a", 1)]), b"piece length", None)),
                 "the info dictionary has no number as its piece length",
@@ -1257,6 +1264,14 @@ class TestMessages:
                 "it has 4194305 pieces; at most 4194304 are accepted",
             ),
             (torrent(v2_info([Item("a", 1)], file_tree=None)), "a v2 torrent needs a file tree"),
+            (
+                v1([Item("_____padding_file_0", -1)], pieces=b""),
+                "the length of a pad file must be 0 to 281474976710656, found -1",
+            ),
+            (
+                torrent(v2_info([], file_tree={b"a": {b"": {b"length": 1}}}), {}),
+                "'a' has no pieces root",
+            ),
             (torrent(v2_info([], file_tree={b"a": {}})), "the file tree is broken at 'a'"),
             (
                 torrent(v2_info([], file_tree={b"a": {b"": {}, b"b": {}}})),

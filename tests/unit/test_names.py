@@ -87,10 +87,11 @@ def test_a_suffix_may_fill_a_name_and_no_more() -> None:
         ([b"nul.txt"], "the name 'nul.txt' is a device on Windows"),
         ([b"a "], "the name 'a ' ends in a dot or a space, which Windows drops"),
         ([b"a:"], "the name 'a:' holds a character that Windows does not allow"),
+        (5, "a path must be a list of names, found 5"),
         ([b"aX"], ""),
     ],
 )
-def test_what_is_wrong_with_a_name_is_said_in_full(path: list[object], problem: str) -> None:
+def test_what_is_wrong_with_a_name_is_said_in_full(path: object, problem: str) -> None:
     checker = NameChecker(windows=True)
     if problem:
         with pytest.raises(ManifestError) as caught:
@@ -98,3 +99,12 @@ def test_what_is_wrong_with_a_name_is_said_in_full(path: list[object], problem: 
         assert caught.value.problem.endswith(problem)
     else:
         assert checker.path(path) == "aX"
+
+
+def test_windows_devices_are_found_in_a_folder_that_was_passed() -> None:
+    checker = NameChecker(windows=True)
+    assert checker.path([b"d", b"fine"]) == "d/fine"
+    for device in ("CON", "PRN", "AUX", "NUL", "COM1", "COM9", "LPT1", "LPT9"):
+        with pytest.raises(ManifestError, match="is a device on Windows"):
+            checker.path([b"d", device.encode()])
+    assert checker.path([b"d", b"COM0"]) == "d/COM0"
