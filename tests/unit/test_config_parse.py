@@ -574,6 +574,7 @@ def test_every_wrong_item_of_an_array_is_a_problem() -> None:
         ("settings.enable_dht = 1", "expected true or false, found a number"),
         ("settings.connections_limit = true", "expected a number, found true or false"),
         ("settings.connections_limit = 2147483648", "expected a number of 32 bits"),
+        ("settings.connections_limit = -2147483649", "expected a number of 32 bits"),
         (f"settings.connections_limit = 0x{'f' * 5000}", "expected a number of 32 bits"),
         ("settings.connections_limit = 1.0", "expected true, false, a number or text"),
         ("settings.connections_limit = []", "expected true, false, a number or text"),
