@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.authored import author, of_contents
+from torsync.model.authoring import difference
 from torsync.model.authoring.content import PublishedFile
 from torsync.model.authoring.difference import Difference, bytes_to_fetch, find_difference
 from torsync.model.config import TorrentFormat
@@ -125,6 +126,27 @@ def test_a_move_is_found_by_any_digest_that_both_releases_have() -> None:
     files = tuple(file._replace(pieces_root=None) for file in before.files)
     found = find_difference(replace(before, files=files), release({"b": large}))
     assert (found.moved, found.removed, found.bytes_to_fetch) == (("b",), (), 0)
+
+
+def test_of_what_stays_only_neighbours_of_a_change_and_large_files_are_planned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A plan of all of a large release, for a file of it, takes seconds."""
+    planned: list[tuple[Manifest, Manifest]] = []
+
+    def spy(old: Manifest, new: Manifest) -> int:
+        planned.append((old, new))
+        return bytes_to_fetch(old, new)
+
+    monkeypatch.setattr(difference, "bytes_to_fetch", spy)
+    before, after = release(SOME), release({**SOME, "small/003": content("other", 3000)})
+    find_difference(before, after)
+    ((old, new),) = planned
+    pieces = after.pieces_of(after.by_path["small/003"])
+    beside = {after.files[index].path for piece in pieces for index in after.files_in(piece)}
+    assert {file.path for file in new.files} == beside
+    assert len(beside) < 30
+    assert {file.path for file in old.files} == beside | {"large/a", "large/b"}
 
 
 names = st.sampled_from([f"{folder}/{name}" for folder in "abc" for name in "12345678"])

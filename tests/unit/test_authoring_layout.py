@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torsync.model.authoring.content import PublishedFile
-from torsync.model.authoring.layout import MEAN_PACK_PIECES, Layout, is_aligned, lay_out
+from torsync.model.authoring.layout import (
+    MEAN_PACK_PIECES,
+    Layout,
+    PackedPiece,
+    Part,
+    is_aligned,
+    lay_out,
+)
 from torsync.model.config import TorrentFormat
 
 if TYPE_CHECKING:
@@ -203,3 +210,5 @@ class TestKeysOfPackedPieces:
         first, second = self.layout(PIECE - 1, PIECE - 1).packed_pieces
         roots = [b"a" * 32, b"a" * 32]
         assert first.key(roots) != second.key(roots)
+        halves = [PackedPiece(0, (Part(0, offset, 5),), 0) for offset in (0, 5)]
+        assert halves[0].key(roots) != halves[1].key(roots)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from torsync.model.config import (
     Config,
     LockedMode,
     MaxDelete,
+    NotifyConfig,
+    ServiceConfig,
     SessionConfig,
     SubscriptionConfig,
     UpdateMode,
@@ -23,6 +26,7 @@ from torsync.model.config_parse import parse_config
 from torsync.model.errors import ConfigError
 from torsync.model.toml_lines import parse_toml
 from torsync.model.units import SizeLimit
+from torsync.model.window import DailyWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +114,7 @@ def test_every_key_is_read() -> None:
         clean = "mirror"
         keep = ["*.ini", "saves/", "!x.ini"]
         select = ["textures/", "!textures/4k/"]
-        peers = ["peer.example:6881", "[2001:db8::1]:51413", "10.0.0.1:1"]
+        peers = ["peer.example:65535", "[2001:db8::1]:51413", "10.0.0.1:1"]
         web_seeds = ["http://seed.example:8080/a%20b/"]
         headers = { Authorization = "env:TOKEN", "X-Empty" = "" }
         seed = false
@@ -118,6 +122,18 @@ def test_every_key_is_read() -> None:
         max_delete = "75 %"
         trash = "0s"
         trash_size = "20 GB"
+        public_keys = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
+        before_update = ["may-i"]
+        on_update = ["tell", "update"]
+        on_error = ["tell", "error"]
+        hook_timeout = "5m"
+        update_window = "02:00-05:00"
+
+        [service]
+        control = "127.0.0.1:8081"
+
+        [notify]
+        urls = ["mailto://anna@mail.example"]
         """,
         environ={"GAME": "Sky rim"},
         setting_types=SETTING_TYPES,
@@ -144,7 +160,7 @@ def test_every_key_is_read() -> None:
                 clean=CleanMode.MIRROR,
                 keep=("*.ini", "saves/", "!x.ini"),
                 select=("textures/", "!textures/4k/"),
-                peers=(("peer.example", 6881), ("2001:db8::1", 51413), ("10.0.0.1", 1)),
+                peers=(("peer.example", 65535), ("2001:db8::1", 51413), ("10.0.0.1", 1)),
                 web_seeds=("http://seed.example:8080/a%20b/",),
                 headers={"Authorization": "env:TOKEN", "X-Empty": ""},
                 seed=False,
@@ -152,9 +168,20 @@ def test_every_key_is_read() -> None:
                 max_delete=MaxDelete(75, is_percentage=True),
                 trash_age_s=0,
                 trash_limit=SizeLimit(size_bytes=20 * 10**9),
+                public_keys=("RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3",),
+                before_update=("may-i",),
+                on_update=("tell", "update"),
+                on_error=("tell", "error"),
+                hook_timeout_s=300,
+                update_window=DailyWindow(2 * 3600, 5 * 3600),
             )
         },
+        service=ServiceConfig(control=("127.0.0.1", 8081)),
+        notify=NotifyConfig(urls=("mailto://anna@mail.example",)),
     )
+    given = config.subscriptions["Sky-rim_1.2"]
+    default = SubscriptionConfig("", "", Path())
+    assert all(getattr(given, key.name) != getattr(default, key.name) for key in fields(given))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +262,7 @@ def test_syntax_error_is_the_only_problem() -> None:
 def test_missing_key_has_the_line_of_its_table(text: str, line: int, key: str) -> None:
     problem = only_problem(text)
     assert problem.startswith(f"c.toml:{line}: {key}: ")
-    assert 'add url = "https://' in problem
+    assert problem.endswith('found none; add url = "https://HOST/NAME.torrent"')
 
 
 @pytest.mark.parametrize(
@@ -253,7 +280,15 @@ def test_unknown_key_is_reported_with_what_was_meant(text: str, key: str, meant:
     assert problem.endswith(f'; did you mean "{meant}"?')
 
 
-@pytest.mark.parametrize("text", ["[feed]\nx = 1", "http.a.b = 1", "[[hooks]]\n[[hooks]]"])
+def test_subscription_without_a_path_is_told_how_to_write_one() -> None:
+    problem = only_problem(f"[subscriptions.a]\nurl = '{URL}'")
+    assert problem.endswith('found none; add path = "/PATH/OF/A/FOLDER"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[feed]\nx = 1", "[service]\nx = 1", "notify.x = 1", "http.a.b = 1", "[[hooks]]\n[[hooks]]"],
+)
 def test_section_that_does_not_exist_is_one_unknown_key(text: str) -> None:
     assert only_problem(text).endswith("found an unknown key; remove it")
 
@@ -293,7 +328,8 @@ def test_messages_are_single_lines_without_control_characters() -> None:
 
 
 def test_long_values_are_shortened_in_messages() -> None:
-    assert len(only_problem(with_subscription(f"clean = '{'x' * 5000}'"))) < 300
+    assert f'found "{"x" * 80}…"' in only_problem(with_subscription(f"clean = '{'x' * 5000}'"))
+    assert f'found "{"x" * 80}"' in only_problem(with_subscription(f"clean = '{'x' * 80}'"))
 
 
 # --- values ---
@@ -308,7 +344,11 @@ def test_names_may_hold_letters_digits_dots_dashes_and_underscores(name: str) ->
 def test_other_names_are_refused(name: str) -> None:
     problem = only_problem(f'[subscriptions."{name}"]\nurl = "{URL}"\npath = "/srv"')
     assert problem.startswith("c.toml:1: subscriptions.")
-    assert "expected a name of at most 64 letters" in problem
+    assert (
+        "expected a name of at most 64 letters, digits, dots, dashes and underscores that begins "
+        "with a letter or digit, found "
+    ) in problem
+    assert problem.endswith('"; rename it')
 
 
 @pytest.mark.parametrize(
@@ -343,7 +383,10 @@ def test_full_urls_are_accepted(url: str) -> None:
 )
 def test_other_urls_are_refused(url: str) -> None:
     problem = only_problem(with_subscription(f'url = "{url}"'))
-    assert problem.startswith("c.toml:3: subscriptions.a.url: expected a full http, https or file")
+    expected = "expected a full http, https or file URL, found "
+    assert problem.startswith(f"c.toml:3: subscriptions.a.url: {expected}")
+    advice = 'as in "https://example.org/a.torrent"', "write %20 for a space"
+    assert problem.endswith(advice)
 
 
 def test_passwords_and_tokens_in_urls_are_not_shown() -> None:
@@ -414,14 +457,20 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
     assert subscription(f"interval = '{written}'").interval_s == seconds
 
 
+@pytest.mark.parametrize(("written", "seconds"), [("0s", 0), ("36500d", 3153600000)])
+def test_the_trash_may_keep_nothing_or_everything(written: str, seconds: float) -> None:
+    assert subscription(f"trash = '{written}'").trash_age_s == seconds
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("interval = '999ms'", "expected at least 1s"),
-        ("interval = '36501d'", "expected at least 1s and at most 36500d"),
+        ("interval = '36500d 1s'", "expected at least 1s and at most 36500d"),
         ("interval = 'often'", "expected a duration such as"),
         (f"interval = 0x{'f' * 5000}", "found a number"),
         ("interval = 600", 'expected a duration such as "10m", found a number'),
+        ("path = 1", "expected a folder, found a number; put it in quotes"),
         ("clean = 'Mirror'", 'did you mean "mirror"?'),
         ("clean = 'x'", 'expected "managed" or "mirror" or "off", found "x"; write one of these'),
         ("update = 'Ask'", 'did you mean "ask"?'),
@@ -440,11 +489,11 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ),
         ("max_delete = 'many'", 'found "many"; write one of these'),
         ("max_delete = -1", 'found "-1"; write one of these'),
-        ("max_delete = true", "found true or false"),
+        ("max_delete = true", "or a number of files such as 25, found true or false; put it in"),
         ("max_delete = 0.5", "found a number"),
         ("trash = 'off'", "expected a duration such as"),
         ("trash = 14", 'expected a duration such as "14d", found a number'),
-        ("trash = '36501d'", "expected at most 36500d"),
+        ("trash = '36500d 1s'", "expected at most 36500d"),
         ("trash_size = '101%'", 'a percentage up to "100%", found "101%"'),
         ("trash_size = 10", 'expected a size such as "20 GB", or "10%", found a number'),
         ("keep = '*.ini'", "expected an array, found text; put it in [brackets]"),
@@ -461,8 +510,10 @@ def test_intervals_from_a_second_on_are_accepted(written: str, seconds: float) -
         ("peers = ['h:0']", "expected a port from 1 to 65535"),
         ("peers = ['h:65536']", "expected a port from 1 to 65535"),
         ("peers = ['[h]:1']", "only IPv6 addresses are in brackets"),
-        ("peers = [['h', 1]]", "found an array"),
-        ("peers = [{}]", "found a table"),
+        (
+            "peers = [6881]",
+            'expected a peer such as "host:6881" or "[2001:db8::1]:6881", found a number; put',
+        ),
         ("headers.A = 1", "expected text, found a number"),
         ("headers.A = 'x\u20ac'", "expected one line of Latin-1 text"),
         ('headers.A = "x\\r\\nB: y"', "expected one line of Latin-1 text"),
@@ -476,6 +527,22 @@ def test_wrong_value_is_one_problem_that_says_what_was_expected(line: str, expec
     key = line.partition(" = ")[0].replace("''", '""').replace("'", '"')
     assert problem.startswith(f"c.toml:3: subscriptions.a.{key}: ")
     assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("true", "true or false"),
+        ("1", "a number"),
+        ("1.5", "a number"),
+        ("['mirror']", "an array"),
+        ("{ mirror = 1 }", "a table"),
+        ("1979-05-27", "a date or time"),
+    ],
+)
+def test_what_is_found_is_named_by_its_kind(written: str, kind: str) -> None:
+    problem = only_problem(with_subscription(f"clean = {written}"))
+    assert problem.endswith(f", found {kind}; put it in quotes")
 
 
 def test_header_values_are_not_shown_as_they_may_be_secret() -> None:
@@ -493,7 +560,13 @@ def test_every_wrong_item_of_an_array_is_a_problem() -> None:
         ("download_limit = 10", 'expected a rate such as "10 MB/s", found a number'),
         ("upload_limit = 'slow'", "expected a rate such as"),
         ("upload_limit = '2 GiB/s'", 'expected less than 2 GiB/s, found "2 GiB/s"; write ""'),
-        ("listen = ['0.0.0.0']", "write both host and port"),
+        (
+            "listen = ['0.0.0.0']",
+            (
+                'expected an address such as "0.0.0.0:6881" or "[::]:6881", found "0.0.0.0"; '
+                "write both host and port"
+            ),
+        ),
         ("listen = ['[::]:65536']", "expected a port from 0 to 65535"),
         ("listen = ['0.0.0.0:6881,[::]:6881']", "expected an address such as"),
         ("listen = '0.0.0.0:6881'", "expected an array"),
@@ -501,6 +574,7 @@ def test_every_wrong_item_of_an_array_is_a_problem() -> None:
         ("settings.enable_dht = 1", "expected true or false, found a number"),
         ("settings.connections_limit = true", "expected a number, found true or false"),
         ("settings.connections_limit = 2147483648", "expected a number of 32 bits"),
+        ("settings.connections_limit = -2147483649", "expected a number of 32 bits"),
         (f"settings.connections_limit = 0x{'f' * 5000}", "expected a number of 32 bits"),
         ("settings.connections_limit = 1.0", "expected true, false, a number or text"),
         ("settings.connections_limit = []", "expected true, false, a number or text"),
@@ -510,6 +584,16 @@ def test_wrong_session_value_is_one_problem(line: str, expected: str) -> None:
     problem = only_problem(f"[session]\n{line}", setting_types=SETTING_TYPES)
     assert problem.startswith(f"c.toml:2: session.{line.partition(' = ')[0]}: ")
     assert expected in problem
+
+
+def test_limits_are_what_libtorrent_takes() -> None:
+    assert parse("session.upload_limit = '2147483647'").session.upload_limit == 2**31 - 1
+
+
+@pytest.mark.parametrize("number", [-(2**31), 0, 2**31 - 1])
+def test_settings_are_numbers_of_32_bits(number: int) -> None:
+    config = parse(f"session.settings.connections_limit = {number}", setting_types=SETTING_TYPES)
+    assert config.session.settings == {"connections_limit": number}
 
 
 def test_settings_are_not_checked_by_name_where_the_library_was_not_asked() -> None:
@@ -523,13 +607,14 @@ def test_settings_are_not_checked_by_name_where_the_library_was_not_asked() -> N
 @pytest.mark.parametrize("tree", ["/", "//", "/./", "/srv/.."])
 def test_tree_that_is_the_root_of_the_file_system_is_refused(tree: str) -> None:
     problem = only_problem(with_trees(tree), resolve=os.path.normpath, protected=("/etc/x",))
-    assert problem.startswith("c.toml:3: subscriptions.t0.path: ")
-    assert "the root of the file system" in problem
+    assert problem.startswith("c.toml:3: subscriptions.t0.path: expected a folder for ")
+    assert problem.endswith(", the root of the file system; choose a folder in it")
 
 
 @pytest.mark.parametrize("tree", ["~", HOME, "/home", "/home/anna/", "//home"])
 def test_tree_that_is_or_contains_the_home_folder_is_refused(tree: str) -> None:
-    assert f'home folder "{HOME}"' in only_problem(with_trees(tree))
+    expected = f', which is or contains the home folder "{HOME}"; choose one inside'
+    assert only_problem(with_trees(tree)).endswith(expected)
 
 
 @pytest.mark.parametrize("tree", ["~/x", "/home/ann", "/home/anna2", "/home2"])
@@ -540,8 +625,10 @@ def test_tree_beside_or_inside_the_home_folder_is_accepted(tree: str) -> None:
 def test_tree_that_contains_torsyncs_own_files_is_refused_for_each() -> None:
     own = ("/data/state", "/data/conf/c.toml", "/data2/x")
     found = problems(with_trees("/data", "/data2/y"), protected=own)
-    assert ['"/data/state"' in found[0], '"/data/conf/c.toml"' in found[1]] == [True, True]
-    assert len(found) == 2
+    assert [problem.partition('found "/data", ')[2] for problem in found] == [
+        'which contains torsync\'s own "/data/state"; choose another folder',
+        'which contains torsync\'s own "/data/conf/c.toml"; choose another folder',
+    ]
     parse(with_trees("/data/stat", "/data/state/x"), protected=own)
 
 

@@ -62,7 +62,7 @@ def test_a_command_may_run_neither_shorter_nor_longer(text: str) -> None:
         ("", None),
         ("02:00-05:30", DailyWindow(7200, 19_800)),
         (" 2:00 - 05:30 ", DailyWindow(7200, 19_800)),
-        ("23:00-01:00", DailyWindow(82_800, 3600)),
+        ("23:15-01:02", DailyWindow(83_700, 3720)),
     ],
 )
 def test_a_window_is_two_times_of_the_day(text: str, window: DailyWindow | None) -> None:
@@ -105,8 +105,10 @@ def test_control_listens_on_loopback(text: str, address: tuple[str, int] | None)
     ["0.0.0.0:80", "[::]:80", "192.168.1.1:80", "box.example:80", "localhost.evil.example:80"],
 )
 def test_control_listens_nowhere_else(text: str) -> None:
-    with pytest.raises(ValueError, match="so it listens to this machine only"):
+    with pytest.raises(ValueError, match="so it listens to this machine only") as caught:
         to_control_address(text)
+    expected = 'expected a loopback address such as "127.0.0.1:0", found '
+    assert str(caught.value).startswith(f'{expected}"{text}"; ')
 
 
 def test_a_notification_goes_to_a_url() -> None:
@@ -121,8 +123,15 @@ def test_a_wrong_notification_url_is_refused_and_not_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "take", [to_hook_timeout_s, to_update_window, to_control_address, to_notify_url]
+    ("take", "expected"),
+    [
+        (to_hook_timeout_s, 'a duration such as "60s"'),
+        (to_update_window, 'hours such as "02:00-05:00"'),
+        (to_control_address, 'a loopback address such as "127.0.0.1:0"'),
+        (to_notify_url, 'a URL of apprise such as "mailto://…"'),
+    ],
 )
-def test_only_text_is_taken(take: Callable[[object], object]) -> None:
-    with pytest.raises(ValueError, match="found true or false"):
+def test_only_text_is_taken(take: Callable[[object], object], expected: str) -> None:
+    with pytest.raises(ValueError, match="found true or false") as caught:
         take(True)
+    assert str(caught.value) == f"expected {expected}, found true or false; put it in quotes"

@@ -109,7 +109,7 @@ def test_offsets_and_hashes_of_chunks() -> None:
 def test_larger_files_have_larger_chunks(size: int, average: int) -> None:
     assert average_for(size) == average
     assert 4 * average <= 65536, "the largest chunk; the format has two bytes for it"
-    assert SEGMENT_BYTES % CELL_BYTES == 0
+    assert SEGMENT_BYTES == 16 * 1024**2 == 1024 * CELL_BYTES, "as the format says"
 
 
 @pytest.mark.parametrize(

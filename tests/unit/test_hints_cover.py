@@ -88,6 +88,7 @@ def test_it_says_of_each_byte_what_was_said_first(
     asked = [Span(*pair) for pair in zip(edges[::2], edges[1::2], strict=False)]
     unknown = {at for gap in made.gaps_in(asked) for at in range(*gap)}
     assert unknown == {at for span in asked for at in range(*span)} - told.keys()
+    assert all(run.start < run.end for run in made.within(asked))
     within = [at for run in made.within(asked) for at in range(run.start, run.end)]
     assert within == sorted({at for span in asked for at in range(*span)} & told.keys())
     for span in asked:

@@ -246,6 +246,23 @@ def test_a_record_that_is_not_possible_is_an_error(changes: dict[str, int]) -> N
         find_record(_record(**changes), KEY, HEADER, SIZE)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"groups": 10},
+        {"chunks": 64},
+        {"groups": 64 + SIZE // 256, "chunks": 64 + SIZE // 256},
+        {"bits": 8},
+        {"bits": 14},
+        {"offset": 76 + 4},
+    ],
+)
+def test_a_record_that_is_just_possible_is_read(changes: dict[str, int]) -> None:
+    found = find_record(_record(**changes), KEY, HEADER, SIZE)
+    given = {"offset": 1000, "groups": 2, "chunks": 10, "bits": 10, **changes}
+    assert found == Record(KEY, *given.values())
+
+
 def test_an_entry_may_end_with_the_file_and_not_behind_it() -> None:
     length = 2 * 21 + 10 * 18 + 7 * 8
     assert find_record(_record(offset=100_000 - length), KEY, HEADER, SIZE) is not None

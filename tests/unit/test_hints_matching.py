@@ -52,6 +52,16 @@ def test_the_likeliest_file_is_preferred_and_then_the_least_way() -> None:
     assert settled("a", one, two, own=1) == [Found(0, 10, 1, 0)]
 
 
+def test_the_least_way_is_counted_from_where_it_is() -> None:
+    one, two = Stretch(0, 1, chunks("a")), Stretch(0, 0, chunks("a"))
+    assert settled("a", one, two) == [Found(0, 10, 0, 0)]
+
+
+def test_beside_what_is_elsewhere_the_likeliest_file_comes_before_the_least_way() -> None:
+    olds = Stretch(2, 0, chunks("x")), Stretch(1, 10, chunks("a")), Stretch(0, 500, chunks("a"))
+    assert settled("xa", *olds) == [Found(0, 10, 2, 0), Found(10, 20, 0, 490)]
+
+
 def test_old_content_of_which_only_a_part_was_cut_is_where_it_is() -> None:
     assert settled("ab", Stretch(2, 1000, chunks("-ab"))) == [Found(0, 20, 2, 1010)]
 
@@ -78,6 +88,11 @@ def test_what_is_everywhere_is_remembered_in_a_few_places_only() -> None:
     cover = Cover()
     places.settle(units, cover, own=50)
     assert list(cover) == [Found(0, 10, 0, 0)]
+
+
+def test_what_is_everywhere_in_one_file_leaves_room_for_another() -> None:
+    olds = Stretch(0, 1000, chunks("a" * 100)), Stretch(1, 0, chunks("a"))
+    assert settled("a", *olds, own=1) == [Found(0, 10, 1, 0)]
 
 
 def test_groups_are_where_their_first_chunk_is() -> None:
@@ -132,6 +147,8 @@ def test_nothing_is_tried_before_the_old_file_begins() -> None:
     old = Content()
     extend(wanted("ab"), known((10, 20, 0, -10)), old.sees)
     assert old.asked == []
+    extend(wanted("abc"), known((20, 30, 0, -10)), old.sees)
+    assert old.asked == [(0, 10, -10)]
 
 
 def test_a_cell_is_tried_at_the_shifts_around_it_and_where_it_is() -> None:
@@ -139,6 +156,7 @@ def test_a_cell_is_tried_at_the_shifts_around_it_and_where_it_is() -> None:
     old = Content((20, 0), (10, 5), (30, -5))
     try_cells(wanted("abcd"), cover, 0, old.sees)
     assert shifts(cover) == [(0, 20, 5), (20, 30, 0), (30, 40, -5)]
+    assert (0, 10, 0) not in old.asked, "it was found by then"
 
 
 def test_a_cell_is_tried_again_when_its_neighbour_has_been_found() -> None:

@@ -80,6 +80,15 @@ def test_a_region_is_divided_at_the_seeds_in_it() -> None:
     assert divide(Region(30, 31), seeds, 0, 10) == [Region(30, 31, ONE, None)]
 
 
+def test_of_one_shift_seeds_that_are_close_tell_nothing_more() -> None:
+    seeds = [Seed(at, ONE) for at in (5 * MIB, 6 * MIB, 13 * MIB - 1, 13 * MIB)]
+    assert divide(Region(5, 20), [*seeds, Seed(16 * MIB, TWO)], 0, MIB) == [
+        Region(5, 13, ONE, ONE),
+        Region(13, 16, ONE, TWO),
+        Region(16, 20, TWO),
+    ]
+
+
 def test_a_region_without_a_seed_is_halved() -> None:
     assert divide(Region(10, 20), [], 0, 10) == []
     assert halves(Region(10, 21, ONE, TWO)) == [Region(10, 15), Region(15, 21)]
@@ -115,6 +124,53 @@ def test_where_much_was_taken_out_or_put_in_only_what_is_near_is_looked_at() -> 
     assert [part.start for part in found] == [10 * MIB - MARGIN, 110 * MIB - MARGIN]
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (5 * MIB, [(10 * MIB, 16 * MIB)]),
+        (5 * MIB + 1, [(10 * MIB, 11 * MIB), (15 * MIB + 1, 16 * MIB + 1)]),
+        (-MIB, [(10 * MIB, 10 * MIB)]),
+        (-MIB - 1, [(9 * MIB - 1, 11 * MIB)]),
+    ],
+)
+def test_between_neighbours_is_what_is_not_much_more_than_the_gap(
+    more: int, expected: list[tuple[int, int]]
+) -> None:
+    cover = Cover()
+    cover.add(0, 10 * MIB, 0, 0)
+    cover.add(11 * MIB, 20 * MIB, 0, more)
+    found = parts_for([Span(10 * MIB, 11 * MIB)], cover, -1, [200 * MIB])
+    assert found == [Part(0, start - MARGIN, end - start + 2 * MARGIN) for start, end in expected]
+
+
+def test_neighbours_that_touch_a_gap_tell_more_than_the_file_at_the_path() -> None:
+    cover = Cover()
+    cover.add(0, 4 * MIB, 1, 100)
+    cover.add(20 * MIB, 30 * MIB, 1, 300)
+
+    def parts(start: int, end: int, own: int = 0) -> list[Part]:
+        return parts_for([Span(start * MIB, end * MIB)], cover, own, [50 * MIB] * 2)
+
+    def part(source: int, start: int, end: int) -> Part:
+        return Part(source, start - MARGIN, end - start + 2 * MARGIN)
+
+    assert parts(4, 20) == [part(1, 4 * MIB + 100, 20 * MIB + 300)]
+    assert parts(10, 11) == [part(0, 10 * MIB, 11 * MIB)]
+    assert parts(10, 11, own=-1) == [part(1, 10 * MIB + 100, 11 * MIB + 300)]
+    assert parts(4, 5) == [part(0, 4 * MIB, 5 * MIB), part(1, 4 * MIB + 100, 5 * MIB + 100)]
+    assert parts(19, 20) == [part(0, 19 * MIB, 20 * MIB), part(1, 19 * MIB + 300, 20 * MIB + 300)]
+
+
+def test_the_margin_ends_where_an_old_file_begins() -> None:
+    assert parts_for([Span(0, 1000)], Cover(), 0, [MIB]) == [Part(0, 0, 1000 + MARGIN)]
+
+
+def test_behind_the_end_of_an_old_file_is_nothing_to_cut() -> None:
+    gap = Span(MIB + MARGIN, 2 * MIB)
+    assert parts_for([gap], Cover(), 0, [MIB]) == []
+    assert parts_for([gap], Cover(), 0, [MIB + 1]) == [Part(0, MIB, 1)]
+
+
 def test_beside_what_is_kept_the_old_bytes_are_where_they_were() -> None:
     (part,) = parts_for([Span(4 * MIB, 5 * MIB)], Cover(), 2, [0, 0, 50 * MIB])
     assert part == Part(2, 4 * MIB - MARGIN, MIB + 2 * MARGIN)
@@ -129,3 +185,5 @@ def test_gaps_that_are_close_are_cut_in_one_go() -> None:
     gaps = [Span(MIB, MIB + 1000), Span(MIB + 2000, MIB + 3000)]
     (part,) = parts_for(gaps, Cover(), 0, [50 * MIB])
     assert part == Part(0, MIB - MARGIN, 3000 + 2 * MARGIN)
+    gaps = [Span(MIB, MIB + 1000), Span(MIB + 1000 + 2 * MARGIN, 2 * MIB)]
+    assert parts_for(gaps, Cover(), 0, [50 * MIB]) == [Part(0, MIB - MARGIN, MIB + 2 * MARGIN)]

@@ -113,10 +113,10 @@ def test_a_first_sync_is_not_gone_through_for_hints(monkeypatch: pytest.MonkeyPa
 
 
 def test_files_without_a_pieces_root_have_no_hints() -> None:
-    made = plan({"a": 300 * KIB}, {"a": NEW})
-    bare = made.wanted.files[0]._replace(pieces_root=None)
-    object.__setattr__(made.wanted, "files", (bare,))
-    assert not worth_asking(made)
+    made = plan({"a": 300 * KIB, "b": 300 * KIB}, {"a": NEW, "b": NEW[::-1]})
+    bare, other = made.wanted.files
+    object.__setattr__(made.wanted, "files", (bare._replace(pieces_root=None), other))
+    assert [sought.file_index for sought in files_to_search(made)] == [1]
 
 
 def test_the_file_at_the_path_comes_first_and_then_the_same_name() -> None:
@@ -178,6 +178,18 @@ def test_what_is_read_for_a_file_is_bounded() -> None:
     made = plan({"a": huge, "b": 60 * KIB**2, "c": 60 * KIB**2}, {"a": NEW})
     (sought,) = files_to_search(made)
     assert sought.sources == ("b",)
+    most = 64 * KIB**2 + 4 * len(NEW)
+    for size, expected in ((most, [("b",)]), (most + 1, [])):
+        found = files_to_search(plan({"b": size}, {"a": NEW}))
+        assert [sought.sources for sought in found] == expected
+
+
+@pytest.mark.parametrize(("count", "is_worth"), [(3, False), (4, True)])
+def test_a_cell_of_each_of_four_files_is_worth_asking(count: int, is_worth: bool) -> None:
+    wanted = {f"{number}.bin": NEW[number : number + 80 * KIB] for number in range(count)}
+    tree = dict.fromkeys(wanted, 80 * KIB)
+    made = plan(tree, wanted, good=tuple(range(0, 2 * count, 2)))
+    assert worth_asking(made) is is_worth
 
 
 def test_a_file_that_nothing_leaves_the_tree_for_is_not_looked_for() -> None:
@@ -194,3 +206,66 @@ def test_files_of_one_name_are_found_for_each_that_asks() -> None:
     relatives = Relatives(made)
     found = [set(relatives.of(made.wanted.by_path[path])) for path in wanted]
     assert found == [{"a/f.bin", "b/f.bin"}] * 2
+
+
+def test_of_one_name_the_most_similar_folder_is_first_counted_from_both_ends() -> None:
+    tree = {
+        "f.bin": 290 * KIB,
+        "x/d/f.bin": 290 * KIB,
+        "a/f.bin": 300 * KIB,
+        "a/b/f.bin": 300 * KIB,
+        "a/b/x/d/f.bin": 300 * KIB,
+    }
+    found = sources(plan(tree, {"a/b/c/d/f.bin": NEW}), "a/b/c/d/f.bin")
+    assert found == ("a/b/x/d/f.bin", "a/b/f.bin", "a/f.bin", "x/d/f.bin", "f.bin")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tree"),
+    [
+        ("a/a/f.bin", {"b/a/f.bin": 300 * KIB, "a/f.bin": 290 * KIB}),
+        ("q/c/d/f.bin", {"z/c/d/f.bin": 290 * KIB, "q/f.bin": 300 * KIB}),
+    ],
+)
+def test_each_folder_counts_once(wanted: str, tree: dict[str, int]) -> None:
+    assert sources(plan(tree, {wanted: NEW}), wanted) == tuple(tree)
+
+
+def test_a_name_counts_more_than_folders_and_all_folders_more_than_some() -> None:
+    tree = {"x/f-1.bin": 300 * KIB, "a/b/f-2.bin": 300 * KIB, "a/a/f-3.bin": 300 * KIB}
+    found = sources(plan(tree, {"a/b/f-1.bin": NEW}), "a/b/f-1.bin")
+    assert found == ("x/f-1.bin", "a/b/f-2.bin", "a/a/f-3.bin")
+
+
+def test_of_similar_files_the_nearest_in_size_is_first_and_a_quarter_is_far() -> None:
+    tree = {
+        "a/fifth.bin": 60 * KIB,
+        "z/quarter.bin": 75 * KIB,
+        "z/second.bin": 250 * KIB,
+        "z/first.bin": 330 * KIB,
+        "z/third.bin": 600 * KIB,
+    }
+    found = sources(plan(tree, {"a/f.bin": NEW}))
+    assert found == ("z/first.bin", "z/second.bin", "z/third.bin", "z/quarter.bin", "a/fifth.bin")
+
+
+def test_no_more_relatives_are_taken_than_the_most() -> None:
+    tree = {f"old/{number}.bin": number * KIB for number in range(290, 310)}
+    tree |= {f"old/{number}.txt": number * KIB + 1 for number in range(290, 310)}
+    found = sources(plan(tree, {"a/f.bin": NEW}))
+    assert len(found) == MOST_RELATIVES
+    assert all(path.endswith(".bin") for path in found)
+
+
+@pytest.mark.parametrize(("size", "is_enough"), [(256 * KIB - 1, True), (256 * KIB, False)])
+def test_beside_an_old_version_of_a_small_file_only_names_count(size: int, is_enough: bool) -> None:
+    tree = {"a/f-1.bin": size, "b/f-2.bin": size, "b/other.bin": size}
+    found = sources(plan(tree, {"a/f-1.bin": NEW[:size]}), "a/f-1.bin")
+    assert found == ("a/f-1.bin", "b/f-2.bin", *(() if is_enough else ("b/other.bin",)))
+
+
+@pytest.mark.parametrize(("size", "found"), [(4095, ()), (4096, ("b.bin",))])
+def test_a_source_has_a_quarter_of_a_block(size: int, found: tuple[str, ...]) -> None:
+    made = plan({"b.bin": size}, {"a/f.bin": NEW})
+    assert sources(made) == found
+    assert worth_asking(made) == bool(found)

@@ -91,6 +91,13 @@ def test_what_others_wrote_beside_the_counts_is_read_as_a_record() -> None:
     assert read_stored(1.0, "ab", "pack", "{}") == UpdateRecord(1.0, "pack", "ab")
 
 
+def test_what_is_not_remembered_is_nothing() -> None:
+    found = read_stored(1.0, "ab", "pack", "{}").as_json()
+    told = {name: value for name, value in found.items() if value}
+    assert told == {"at_s": 1.0, "info_hash": "ab", "release": "pack"}
+    assert UpdateRecord.from_json({}) == UpdateRecord(0.0)
+
+
 def test_a_release_is_recorded_like_an_update() -> None:
     published = PublishReport("maps", number=3, added=["a"], modified=["b", "c"], seconds=0.5)
     record = record_of_release(published, 7.0)
@@ -135,17 +142,30 @@ def test_it_is_bounded_and_the_totals_go_on(database: sqlite3.Connection) -> Non
 def test_histories_of_older_versions_are_read_and_lose_their_paths(
     database: sqlite3.Connection,
 ) -> None:
-    row = (1.0, "ab" * 20, "pack-2", json.dumps(report().as_json()))
+    stored = json.dumps(report().as_json())
+    row = (1.0, "ab" * 20, "pack-2", stored)
     database.execute("INSERT INTO history VALUES (?, ?, ?, ?)", row)
     (old,), _ = read_history(database, 5)
     assert old == record_of_update(report(), 1.0)
+    exact = record_of_update(report(), 1.23456)
+    assert read_stored(1.23456, "ab" * 20, "pack-2", stored) == exact
     for at_s in range(KEPT_PATHS_OF):
         add(database, UpdateRecord(2.0 + at_s))
     assert read_history(database, 100)[0][-1] == without_paths(old)
 
 
+# Totals that are stored have been counted by these.
+BUCKETS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+
+
 @pytest.mark.parametrize(
-    ("seconds", "bucket"), [(0.0, 0), (1.0, 0), (1.5, 1), (86400.0, 8), (90000.0, None)]
+    ("seconds", "bucket"),
+    [
+        (0.0, 0),
+        *((most, number) for number, most in enumerate(BUCKETS_S)),
+        *((most + 0.5, number + 1) for number, most in enumerate(BUCKETS_S[:-1])),
+        (86400.5, None),
+    ],
 )
 def test_totals_count_durations_in_buckets(seconds: float, bucket: int | None) -> None:
     totals = Totals().plus(UpdateRecord(1.0, seconds=seconds))

@@ -113,3 +113,22 @@ def test_a_file_gets_the_time_of_the_release() -> None:
 def test_the_lines_are_json() -> None:
     journal = Journal("body", "stage", "stamp", placed=(Placed("fetched", "a", 0),))
     assert [type(json.loads(line)) for line in journal.dump()] == [list, list, list]
+
+
+SHORTEST = {
+    "placed": (["fetched", "a", 0], Placed("fetched", "a", 0, 0, 0, 0, "", False, None, -1)),
+    "kept": (["a", 0, 10, 20, 30], Kept("a", 0, 10, 20, 30, -1, -1, None)),
+    "removed": (["a", 10, 20, 30, True], Gone("a", 10, 20, 30, released=True)),
+    "cleared": (["a", 10, 20, 30, False], Gone("a", 10, 20, 30, released=False)),
+}
+BEGIN = ['["body", "stage", "stamp", 7.0, {}]', "[[], []]"]
+
+
+@pytest.mark.parametrize("name", SHORTEST)
+def test_steps_that_an_older_version_wrote_are_read(name: str) -> None:
+    values, step = SHORTEST[name]
+    journal = Journal.load([*BEGIN, json.dumps([name, *values])])
+    assert journal == Journal("body", "stage", "stamp", 7.0, **{name: (step,)})
+    for damaged in (values[:-1], [*step, 1], [None, *values[1:]], []):
+        with pytest.raises(ValueError, match="it has a step that is damaged"):
+            Journal.load([*BEGIN, json.dumps([name, *damaged])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -308,6 +309,21 @@ class TestDigest:
             self.digest(size=0, link_target="s" * 20),
         ]
         assert len(set(kinds)) == len(kinds)
+
+    def test_what_ledgers_hold_is_written_as_ever(self) -> None:
+        """Another text would have every file of every subscriber hashed again."""
+        entry = FileEntry("a", 5, 3, pieces_root=b"r" * 32, sha1=b"s" * 20)
+        manifest = with_files(
+            entry,
+            FileEntry("empty", 0, 8),
+            FileEntry("l", 0, 8, link_target="d/é"),
+            layout_size=PIECE,
+            v1_hashes=b"h" * 20,
+        )
+        root, sha1 = f"root:{'72' * 32}:5", f"sha1:{'73' * 20}:5"
+        v1 = f"v1:5:3:16:{sha256(b'h' * 20).hexdigest()}"
+        assert list(manifest.digests(0)) == [root, sha1, v1]
+        assert [manifest.digest(index) for index in range(3)] == [root, "empty", "link:d/é"]
 
     def test_v1_pieces_match_at_another_piece_with_the_same_place_in_it(self) -> None:
         old = manifest_of(3, 20, 9, v1_hashes=b"a" * 20 + b"b" * 20)

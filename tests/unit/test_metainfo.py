@@ -459,7 +459,8 @@ class TestOuterKeys:
         assert manifest.creation_date_s is None
 
     def test_announce(self) -> None:
-        assert outer(announce=b"http://t.example/a").trackers == (("http://t.example/a",),)
+        for url in ("http://t.example/a", "https://t.example/a", "udp://t.example:80"):
+            assert outer(announce=url.encode()).trackers == ((url,),)
 
     def test_announce_list_in_tiers(self) -> None:
         tiers = [[b"http://a.example/", b"udp://b.example:80"], [b"https://c.example/x"]]
@@ -484,7 +485,10 @@ class TestOuterKeys:
         assert outer(url_list=b"http://w.example/d/").web_seeds == ("http://w.example/d/",)
 
     def test_url_list_of_several(self) -> None:
-        seeds = [b"http://w.example/d/", b"https://x.example/e", b"ftp://y.example/", b"", 5]
+        seeds = [
+            *(b"\xff", b"http://y.example:99999/", b"http://w.example/d/", b"https://x.example/e"),
+            *(b"ftp://y.example/", b"", 5),
+        ]
         assert outer(url_list=seeds).web_seeds == ("http://w.example/d/", "https://x.example/e")
 
     @pytest.mark.parametrize("seed", [b"udp://a.example/", b"file:///etc/", b"", b"\xff"])
@@ -514,6 +518,35 @@ class TestOuterKeys:
         assert manifest.comment == "Grüße"
         assert manifest.created_by == "torsync"
         assert manifest.creation_date_s == 1234567890
+
+    @pytest.mark.parametrize("time_s", [1, 253_402_300_799])
+    def test_times_end_with_the_year_9999(self, time_s: int) -> None:
+        assert outer(creation_date=time_s).creation_date_s == time_s
+
+    @pytest.mark.parametrize("time_s", [0, -1, 253_402_300_800])
+    def test_other_times_are_as_good_as_none(self, time_s: int) -> None:
+        assert outer(creation_date=time_s).creation_date_s is None
+
+    @pytest.mark.parametrize("reference", [b"x.hints", b"!~", b"x" * 2048])
+    def test_hints(self, reference: bytes) -> None:
+        assert outer(torsync={b"hints": reference}).hints == reference.decode()
+
+    @pytest.mark.parametrize("wrong", [b"x" * 2049, b"a b", b"a\x7f", b"\xc3\xa9", 5, [], {}])
+    def test_hints_that_are_no_reference_are_none(self, wrong: Any) -> None:
+        assert outer(torsync={b"hints": wrong}).hints == ""
+
+    def test_what_cannot_be_seen_in_the_root_name_is_replaced(self) -> None:
+        manifest = parse_metainfo(v1([Item("a", 1), Item("b", 1)], name=b"pack\n\xff\x1b1"))
+        assert manifest.name == "pack\ufffd\ufffd\ufffd1"
+
+    @pytest.mark.parametrize(
+        ("name", "label"), [(None, "unnamed"), (b"", "unnamed"), (b"x" * 1025, "x" * 1024)]
+    )
+    def test_a_root_name_that_is_none_or_absurd_has_a_label(
+        self, name: bytes | None, label: str
+    ) -> None:
+        info = with_key(v1_info([Item("a", 1), Item("b", 1)]), b"name", name)
+        assert parse_metainfo(torrent(info)).name == label
 
     def test_undecodable_texts_are_no_reason_to_refuse(self) -> None:
         manifest = outer(comment=b"ok \xff", created_by=b"\xfe")
@@ -1158,6 +1191,127 @@ class TestNamesThatMeet:
         renamed = {new.casefold() for old, new in zip(paths, theirs, strict=True) if old != new}
         assume(not renamed & {path.casefold() for path in paths})
         assert paths_of(data) == theirs
+
+
+class TestMessages:
+    """Each names the entry, what was expected and what was found."""
+
+    @pytest.mark.parametrize(
+        ("data", "problem"),
+        [
+            (b"i5e", "expected a dictionary, found a int"),
+            (b"de", "it has no info dictionary"),
+            (v1([]), "it lists no files"),
+            (v1([Item("a", 1)], pieces=5), "its pieces must be a string of SHA-1 hashes"),
+            (
+                bencode2.bencode({b"info": v2_info([Item("a", 1)]), b"piece layers": 5}),
+                "its piece layers must be a dictionary",
+            ),
+            (
+                torrent(with_key(v1_info([Item("a", 1)]), b"piece length", None)),
+                "the info dictionary has no number as its piece length",
+            ),
+            (
+                v1([Item("a", 1)], HUGE_PIECE + 1),
+                "the piece length must be 1 to 268435456, found 268435457",
+            ),
+            (
+                v2([Item("a", 1)], 20000),
+                (
+                    "the piece length of a v2 torrent must be a power of two of at least 16384, "
+                    "found 20000"
+                ),
+            ),
+            (
+                torrent(v2_info([Item("a", 1)], meta_version=3)),
+                "its meta version is 3; versions 1 and 2 are known",
+            ),
+            (v1([Item("a", 1)], files=5), "its files must be a list"),
+            (v1([Item("a", 1)], files=[5]), "a file entry must be a dictionary, found a int"),
+            (
+                v1([Item("a", 1)], files=[{b"path": [b"a"]}]),
+                "'a' has no number as its length",
+            ),
+            (
+                v1([Item("a", 1)], files=[{b"path": [b"a"], b"length": -1}]),
+                "the length of 'a' must be 0 to 281474976710656, found -1",
+            ),
+            (
+                v1([Item("a", 1), pad(-1)], pieces=b""),
+                "the length of a pad file must be 0 to 281474976710656, found -1",
+            ),
+            (
+                v1([Item("l", 5, target="a")]),
+                "the symbolic link 'l' has a length",
+            ),
+            (
+                v1([Item("l", target="..")]),
+                (
+                    "the target of the link 'l': in '..' the name '..' is no name for a file: "
+                    "it could leave the tree"
+                ),
+            ),
+            (
+                v1([Item("a", PIECE + 1)], pieces=b"h" * 20),
+                "32769 bytes in pieces of 32768 need 40 bytes of hashes, found 20",
+            ),
+            (
+                v1([Item(str(index), LARGEST_FILE) for index in range(5)], HUGE_PIECE, pieces=b""),
+                "it describes 1407374883553280 bytes; at most 1125899906842624 are accepted",
+            ),
+            (
+                torrent(v1_single(size=MOST_PIECES + 1, piece_length=1, pieces=b"")),
+                "it has 4194305 pieces; at most 4194304 are accepted",
+            ),
+            (torrent(v2_info([Item("a", 1)], file_tree=None)), "a v2 torrent needs a file tree"),
+            (
+                v1([Item("_____padding_file_0", -1)], pieces=b""),
+                "the length of a pad file must be 0 to 281474976710656, found -1",
+            ),
+            (
+                torrent(v2_info([], file_tree={b"a": {b"": {b"length": 1}}}), {}),
+                "'a' has no pieces root",
+            ),
+            (torrent(v2_info([], file_tree={b"a": {}})), "the file tree is broken at 'a'"),
+            (
+                torrent(v2_info([], file_tree={b"a": {b"": {}, b"b": {}}})),
+                "'a' is both a file and a folder in the file tree",
+            ),
+            (
+                torrent(v2_info([Item("a", PIECE + 1)])),
+                "'a' needs a piece layer of 64 bytes, found nothing",
+            ),
+            (
+                torrent(
+                    v2_info([Item("a", PIECE + 1)]),
+                    {tree_hashes("a", PIECE + 1, PIECE).root: bytes(32)},
+                ),
+                "'a' needs a piece layer of 64 bytes, found 32 bytes",
+            ),
+            (
+                torrent(
+                    v2_info([Item("a", PIECE + 1)]),
+                    {tree_hashes("a", PIECE + 1, PIECE).root: bytes(64)},
+                ),
+                "the piece layer of 'a' does not lead to its pieces root",
+            ),
+            (
+                torrent(
+                    hybrid_info([Item("a", 1)], files=v1_info([Item("a", 1), Item("b")])[b"files"]),
+                    {},
+                ),
+                "its v1 half lists 2 files, its v2 half 1",
+            ),
+            (
+                torrent(hybrid_info([Item("a", 1)], files=v1_info([Item("b", 1)])[b"files"]), {}),
+                "its v1 and v2 halves disagree: 'b' of 1 bytes at 0 against 'a' of 1 bytes at 0",
+            ),
+        ],
+    )
+    def test_messages(self, data: bytes, problem: str) -> None:
+        with pytest.raises(ManifestError) as caught:
+            parse_metainfo(data)
+        assert caught.value.problem == problem
 
 
 # --- size ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,13 @@ def test_a_ledger_that_vouches_for_every_file_and_link_covers_the_release() -> N
 )
 def test_what_another_version_wrote_is_no_seal(text: str) -> None:
     assert Seal.load(text) is None
+
+
+def test_a_seal_with_anything_of_another_kind_is_none() -> None:
+    stored = json.loads(Seal("body", "policy", "release", "00", 3, 5, ("left",), 1).dump())
+    for name, value in stored.items():
+        other = "1" if isinstance(value, int) else 1
+        assert Seal.load(json.dumps({**stored, name: other})) is None, name
 
 
 @pytest.mark.parametrize("path", ROWS)

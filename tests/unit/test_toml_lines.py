@@ -70,6 +70,10 @@ def test_inline_tables_are_looked_into() -> None:
     }
 
 
+def test_arrays_of_arrays_are_no_headers() -> None:
+    assert key_lines("a = [[1], [2], [\n[x]]]\nb = 1") == {("a",): 1, ("b",): 3}
+
+
 def test_inline_tables_of_several_lines_are_looked_into_as_toml_1_1_has_them() -> None:
     assert key_lines("a = {\n  b = 1,\n  c = [\n  ],\n}\nd = 1\n") == {
         ("a",): 1,
@@ -203,7 +207,21 @@ def test_syntax_error_is_one_problem_with_its_line(text: str, line: int) -> None
         parse_toml(text, source="/etc/torsync.toml")
     (problem,) = caught.value.problems
     assert problem.startswith(f"/etc/torsync.toml:{line}: syntax: expected TOML, found: ")
+    assert problem.endswith("; see https://toml.io")
     assert "\n" not in problem
+
+
+def test_deep_nesting_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_toml("\na = " + "[" * 5000, source="f")
+    (problem,) = caught.value.problems
+    assert problem.startswith(
+        "f:1: syntax: expected TOML, found: arrays or tables nested too deeply; "
+    )
+
+
+def test_of_text_that_is_no_toml_keys_are_given_as_they_are_written() -> None:
+    assert key_lines('"\\q" = 1\n[a') == {('"\\q"',): 1, ("a",): 2}
 
 
 @given(st.text(alphabet="ab=.,[]{}\"'#\\\n 1-:") | st.text())

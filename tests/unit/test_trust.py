@@ -175,8 +175,12 @@ class TestPublicKeysInTheConfiguration:
         "found", ["", KEY[:-1], f"{KEY}A", f"RWa{KEY[3:]}", f"{KEY[:-1]}=", "untrusted comment: x"]
     )
     def test_anything_else_is_refused(self, found: str) -> None:
-        with pytest.raises(ValueError, match="expected a minisign public key, 56 characters"):
+        with pytest.raises(ValueError, match="expected a minisign public key, 56 char") as caught:
             to_public_key(found)
+        assert str(caught.value).endswith(f'"{found}"; write the second line of the .pub file')
+
+    def test_a_public_key_may_begin_as_a_secret_one_does(self) -> None:
+        assert to_public_key("RWRTY0Iy" + "A" * 48) == "RWRTY0Iy" + "A" * 48
 
     @pytest.mark.parametrize("begins", ["RWRTY0Iy", "RWQAAEIy"])
     def test_a_secret_key_by_mistake_is_not_shown(self, begins: str) -> None:

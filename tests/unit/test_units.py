@@ -57,6 +57,7 @@ def test_what_is_no_duration_is_refused_by_naming_it(text: str) -> None:
         ("1.5 KiB", 1536),
         ("3.3kB", 3300),
         ("1 GiB", 2**30),
+        ("3 TiB", 3 * 2**40),
         ("2tb", 2 * 10**12),
         ("0", 0),
         ("999999999999999", 999999999999999),
@@ -127,6 +128,7 @@ def test_any_text_is_a_number_of_units_or_named_in_the_error(
     [
         (0, "0 B"),
         (999, "999 B"),
+        (999.5, "1 kB"),
         (999.6, "1 kB"),
         (1000, "1 kB"),
         (3_250_000, "3.25 MB"),

@@ -79,7 +79,8 @@ def to_update_window(value: object) -> DailyWindow | None:
 
 def to_control_address(value: object) -> tuple[str, int] | None:
     """Take ``"host:port"``, of this machine's loopback only; "" is none."""
-    address = to_feed_address(value)
+    what = 'a loopback address such as "127.0.0.1:0"'
+    address = to_feed_address(value, what)
     if address is None or address[0] == "localhost":
         return address
     try:
@@ -88,7 +89,7 @@ def to_control_address(value: object) -> tuple[str, int] | None:
         is_loopback = False
     if not is_loopback:
         raise ValueError(
-            f'expected a loopback address such as "127.0.0.1:0", found {show(str(value))}; '
+            f"expected {what}, found {show(str(value))}; "
             "whoever reaches the service can give it orders, so it listens to this machine only"
         )
     return address

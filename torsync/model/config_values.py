@@ -336,9 +336,10 @@ def to_listen_address(value: object) -> str:
     return text
 
 
-def to_feed_address(value: object) -> tuple[str, int] | None:
+def to_feed_address(
+    value: object, what: str = 'an address such as "0.0.0.0:8080" or "[::]:8080"'
+) -> tuple[str, int] | None:
     """Take ``"host:port"`` or ``"[v6]:port"``, as ``to_peer`` does; "" is none."""
-    what = 'an address such as "0.0.0.0:8080" or "[::]:8080"'
     return _endpoint(to_text(value, what), what, min_port=0) if value != "" else None
 
 

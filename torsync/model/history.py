@@ -146,8 +146,7 @@ def read_stored(at_s: float, info_hash: str, release: str, stored: str) -> Updat
             record = record_of_update(CheckReport.from_json(found), at_s)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError("an update that is remembered is damaged") from error
-        exact = {"at_s": at_s, "seconds": record.seconds}
-        return UpdateRecord.from_json({**record.as_json(), **exact})
+        return UpdateRecord.from_json({**record.as_json(), "at_s": at_s})
     known = {**found, "at_s": at_s, "info_hash": info_hash, "release": release}
     return UpdateRecord.from_json(known)
 

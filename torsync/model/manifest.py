@@ -169,10 +169,10 @@ class Manifest:
 
     def segments(self, piece: int) -> Iterator[Segment]:
         """The runs of bytes that make up a piece, in order, padding included."""
-        offsets, _, indexes = self.sized
+        offsets, ends, indexes = self.sized
         position = piece * self.piece_length
         end = position + self.piece_size(piece)
-        at = max(bisect_right(offsets, position) - 1, 0)
+        at = bisect_right(ends, position)
         while position < end:
             start = offsets[at] if at < len(offsets) else end
             if start > position:
@@ -180,12 +180,9 @@ class Manifest:
                 yield Segment(None, 0, padding)
                 position += padding
                 continue
-            index = indexes[at]
-            entry = self.files[index]
-            length = min(entry.offset + entry.size, end) - position
-            if length > 0:
-                yield Segment(index, position - entry.offset, length)
-                position += length
+            length = min(ends[at], end) - position
+            yield Segment(indexes[at], position - start, length)
+            position += length
             at += 1
 
     def sent_bytes(self, piece: int) -> int:

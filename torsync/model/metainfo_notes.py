@@ -95,12 +95,9 @@ def hints(outer: _Dict) -> str:
     """
     extra = outer.get(b"torsync")
     found = extra.get(b"hints") if isinstance(extra, dict) else None
-    is_sane = (
-        isinstance(found, bytes)
-        and len(found) <= MAX_HINTS_BYTES
-        and all(0x20 < byte < 0x7F for byte in found)
-    )
-    return found.decode("ascii") if isinstance(found, bytes) and is_sane else ""
+    if not isinstance(found, bytes) or len(found) > MAX_HINTS_BYTES:
+        return ""
+    return found.decode("ascii") if all(0x20 < byte < 0x7F for byte in found) else ""
 
 
 def modification_times(outer: _Dict, files: int) -> Sequence[int]:

@@ -42,10 +42,7 @@ def parse_duration_s(text: str) -> float:
     """
     total, position = 0.0, 0
     stripped = text.strip().lower()
-    while position < len(stripped):
-        part = _DURATION_PART.match(stripped, position)
-        if part is None:
-            break
+    while part := _DURATION_PART.match(stripped, position):
         total += float(part[1]) * _DURATION_UNITS_S[part[2]]
         position = part.end()
     if not stripped or position < len(stripped):

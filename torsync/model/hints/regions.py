@@ -90,7 +90,7 @@ def window_in(start: int, end: int, cover: Cover, sizes: Sequence[int]) -> Itera
 
 def _window(source: int, middle: int, size: int) -> Part:
     start = max(min(middle - WINDOW_BYTES // 2, size - WINDOW_BYTES), 0)
-    return Part(source, start, min(WINDOW_BYTES, size - start))
+    return Part(source, start, min(WINDOW_BYTES, size))
 
 
 def seeds_in(wanted: dict[bytes, Unit], source: int, units: Iterable[Unit]) -> Iterator[Seed]:
