@@ -104,7 +104,7 @@ def test_no_public_server_leads_to_this_machine_by_the_signature_s_url(
     with (
         internet.entered(),
         ScriptedServer([reply(body=b"x")]) as secret,
-        ScriptedServer([reply(body=torrent), led_to(f"{secret.url}/admin")], host=PUBLIC) as server,
+        ScriptedServer([reply(body=torrent)], [led_to(f"{secret.url}/x")], host=PUBLIC) as server,
     ):
         torsync.subscribe(url=f"{server.url}/newest.torrent", public_keys=[signer().public_key])
         outcome = torsync.start("check-now").wait(60)

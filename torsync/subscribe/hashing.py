@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 from torsync.model.errors import InterruptedByUserError
 from torsync.model.hash_batches import Batch, FilesDone, Walk
 from torsync.model.merkle import BLOCK_SIZE, block_hashes, merkle_root
+from torsync.subscribe.turns import Turns
 
 if TYPE_CHECKING:
     from torsync.model.manifest import Manifest
@@ -101,9 +102,9 @@ def hash_pieces(
         return result
     pending = deque(batches)
     told: SimpleQueue[_Told] = SimpleQueue()
-    halt = Event()
+    halt, turns = Event(), Turns()
     hashers = [
-        _Hasher(manifest, walk, _Reader(opener, seen), lambda: halt.is_set() or stopping())
+        _Hasher(manifest, walk, _Reader(opener, seen), turns, lambda: halt.is_set() or stopping())
         for _ in range(threads)
     ]
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="hash") as pool:
@@ -150,10 +151,16 @@ class _Hasher:
     """One thread's work."""
 
     def __init__(
-        self, manifest: Manifest, walk: Walk, reader: _Reader, stopping: Callable[[], bool]
+        self,
+        manifest: Manifest,
+        walk: Walk,
+        reader: _Reader,
+        turns: Turns,
+        stopping: Callable[[], bool],
     ) -> None:
         self._manifest = manifest
         self._walk = walk
+        self._turns = turns
         self._stopping = stopping
         self._check = self._is_right_v2 if manifest.is_v2 else self._is_right_v1
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
@@ -168,7 +175,9 @@ class _Hasher:
                     batch = pending.popleft()
                 except IndexError:
                     break
-                told.put((batch, self._good_pieces(batch)))
+                with self._turns.take(batch.content_bytes, batch.files):
+                    good = self._good_pieces(batch)
+                told.put((batch, good))
         except _StoppedError:
             self.stopped = True
         finally:
