@@ -81,3 +81,31 @@ def test_without_systemd_it_says_what_to_use(tmp_path: Path) -> None:
     (told,) = outcome.of_type("service")
     assert str(torsync.config_file) in told["example"]
     assert told["commands"] == []
+
+
+class TestTheProgramThatTheUnitStarts:
+    """Without a script beside the Python that runs, as with ``pip install --target``."""
+
+    @pytest.fixture(autouse=True)
+    def bare_python(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python3"))
+
+    def test_it_is_the_script_that_was_called(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        script = tmp_path / "torsync"
+        script.write_text("#!/bin/sh\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "argv", [str(script), "service", "install"])
+        assert own_program() == [str(script)]
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(sys, "argv", ["torsync"])
+        assert own_program() == [str(script)], "found as the shell found it"
+
+    @pytest.mark.parametrize("name", ["torsync", "-c", "pytest"])
+    def test_else_it_is_the_module(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(sys, "argv", [name])
+        assert own_program() == [sys.executable, "-m", "torsync"]

@@ -514,3 +514,14 @@ def test_claimed_bytes_are_those_of_files(folder: Path, format_: str) -> None:
             assert count == sum(length for *_, length in content_at(manifest, piece, block))
             found[piece] = found.get(piece, 0) + count
     assert found == {piece: content_bytes_of(manifest, [piece]) for piece in pieces}
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "said"),
+    [({9: b"\1"}, "reads 2 pieces"), ({1: b"\1\1\1"}, "reads 2 blocks in piece 1")],
+)
+def test_claims_that_libtorrent_would_take_for_others_are_refused(
+    unfinished: dict[int, bytes], said: str
+) -> None:
+    with pytest.raises(ManifestError, match=said):
+        claims_to_make(unfinished, b"\0\0", b"\1\1", lambda _piece: 2 * BLOCK_SIZE)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import bencode2
 import libtorrent as lt
 import pytest
 
@@ -23,7 +24,7 @@ from torsync.model.errors import DiskFullError, ManifestError, SwarmError, TreeE
 from torsync.model.events import Level, Notice
 from torsync.model.metainfo import parse_metainfo
 from torsync.swarm.alerts import translate
-from torsync.swarm.events import TrackerFailed
+from torsync.swarm.events import AlertsDropped, TrackerFailed
 from torsync.swarm.session import DuplicateTorrentError, Swarm, SwarmPool
 from torsync.swarm.torrent import AddRequest, Torrent
 
@@ -208,6 +209,32 @@ def test_a_request_that_means_other_files_is_refused(
         with pytest.raises(ManifestError):
             swarm.add(AddRequest(**{**asked, **change}))
     swarm.add(AddRequest(**asked)).remove()
+
+
+def test_what_libtorrent_refuses_is_told_and_can_be_tried_again(
+    tmp_path: Path, swarm: Swarm, torrent: bytes
+) -> None:
+    """As one that it did not let go of in time, and that nobody else knows of any more."""
+    parameters = lt.load_torrent_buffer(torrent)
+    parameters.save_path = str(tmp_path)
+    stuck = swarm._session.add_torrent(parameters)
+    asked = request(torrent, tmp_path)
+    with pytest.raises(SwarmError, match="refused the torrent: torrent already exists"):
+        swarm.add(asked)
+    swarm._session.remove_torrent(stuck)
+    swarm.add(asked).remove()
+
+
+def test_addresses_that_are_no_utf8_are_left_out_and_the_others_used(
+    tmp_path: Path, swarm: Swarm, torrent: bytes
+) -> None:
+    outer = bencode2.bdecode(torrent)
+    tracker, web_seed = f"http://{HOST}:{free_port()}/announce", f"http://{HOST}:{free_port()}/"
+    outer[b"announce-list"] = [[b"http://\xff/", tracker.encode()]]
+    outer[b"url-list"] = [b"http://\xff/", web_seed.encode()]
+    added = swarm.add(request(bencode2.bencode(outer), tmp_path / "target"))
+    assert added.sources() == ({tracker}, {web_seed})
+    added.remove()
 
 
 def test_a_place_that_is_no_utf8_is_refused_in_words(
@@ -608,6 +635,50 @@ def test_settings_of_the_users_come_last(start: Callable[..., Swarm]) -> None:
 def test_a_setting_of_the_wrong_type_is_refused(start: Callable[..., Swarm]) -> None:
     with pytest.raises(SwarmError, match="refused its settings"):
         start(settings={"tick_interval": "often"})
+
+
+# --- alerts ---------------------------------------------------------------------------------
+
+
+def test_alerts_that_were_dropped_are_told(
+    tmp_path: Path,
+    swarm: Swarm,
+    seeder: LibtorrentSeeder,
+    folder: Path,
+    torrent: bytes,
+    events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That it has finished may be one of those: the torrent is asked itself."""
+
+    def dropped(alert: lt.alert) -> SwarmEvent | None:
+        return AlertsDropped() if isinstance(alert, lt.torrent_finished_alert) else translate(alert)
+
+    monkeypatch.setattr("torsync.swarm.session.translate", dropped)
+    seeder.add_folder(torrent, folder)
+    added = swarm.add(request(torrent, tmp_path / "target", peers=(seeder.peer,)))
+    wait_until(lambda: added.wait(0.05), "it has finished", deadline_s=PATIENCE_S)
+    added.remove()
+    wait_until(lambda: "alerts_dropped" in [one.code for one in notices(events)], "it is told")
+
+
+def notices(events: list[Event]) -> list[Notice]:
+    return [event for event in events if isinstance(event, Notice)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_in_vain_if_alerts_cannot_be_taken_in(
+    tmp_path: Path, swarm: Swarm, torrent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_alert: lt.alert) -> SwarmEvent | None:
+        raise MemoryError("no room for an alert")
+
+    added = swarm.add(request(torrent, tmp_path / "target"))
+    monkeypatch.setattr("torsync.swarm.session.translate", fail)
+    added.super_seed()
+    added.replace_sources([[f"http://{HOST}:{free_port()}/announce"]], [])
+    with pytest.raises(SwarmError, match="no room for an alert"):
+        added.wait(PATIENCE_S)
 
 
 # --- the end --------------------------------------------------------------------------------

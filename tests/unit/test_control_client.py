@@ -252,3 +252,41 @@ def test_reports_of_publications_come_back(api: Api, asking: Asking) -> None:
     api.desk.order().fulfil(report)
     assert wait() == report
     assert not [event for event in asking.events if isinstance(event, StageStarted)]
+
+
+def answering(*answers: bytes) -> tuple[ControlClient, Callable[[], None]]:
+    """A client of a server that gives these answers; and what waits until it has."""
+    other = socket.create_server((HOST, 0))
+
+    def answer() -> None:
+        with other:
+            for one in answers:
+                client, _address = other.accept()
+                with client:
+                    client.recv(65536)
+                    client.sendall(one)
+
+    url = f"http://{HOST}:{other.getsockname()[1]}"
+    return ControlClient(url, "token", lambda _seconds: False), in_thread(answer)
+
+
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+def test_a_line_that_is_cut_off_is_no_outcome() -> None:
+    line = b'{"type": "begun"}\n'
+    client, wait = answering(OK + line + b"\n" + b'{"type": "report", "report')
+    with pytest.raises(ServiceGoneError) as caught:
+        client.carry_out("pack", Check(), Terms(), lambda _event: None)
+    wait()
+    assert caught.value.begun, "it may have been done, and is not given twice"
+
+
+def test_a_service_that_is_about_to_stop_is_as_good_as_gone() -> None:
+    body = b'{"type": "error", "code": "service_stopped", "message": "it stops", "hint": ""}'
+    refusal = b"HTTP/1.1 503 Unavailable\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    client, wait = answering(refusal)
+    with pytest.raises(ServiceGoneError, match="it stops") as caught:
+        client.carry_out("pack", Check(), Terms(), lambda _event: None)
+    wait()
+    assert not caught.value.begun

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.support.disks import disk
 from tests.support.processes import HOST, free_port
 from tests.support.scripted_http import Hang, ScriptedServer
 from tests.support.trees import write_tree
+from tests.unit.test_tree import mounted, tmpfs
 from torsync import __version__
 from torsync.disk.lock import hold_tree
 from torsync.disk.tree import Tree
@@ -47,6 +49,7 @@ from torsync.service.doctor.configuration import (
     secrets_in,
     tell_problems,
 )
+from torsync.service.doctor.configuration import judge_access as judge_state_access
 from torsync.service.doctor.dht import check_dht
 from torsync.service.doctor.listening import check_listening
 from torsync.service.doctor.programs import check_hooks, check_notify
@@ -60,7 +63,7 @@ from torsync.service.doctor.publications import (
 from torsync.service.doctor.remembered import Remembered, recall
 from torsync.service.doctor.running import Holders, check_service, check_unit, find_holders
 from torsync.service.doctor.sockets import owner_of
-from torsync.service.doctor.tree import check_tree
+from torsync.service.doctor.tree import check_access, check_tree, look_around
 from torsync.service.logbook import Logbook
 from torsync.subscribe.marker import write_marker
 from torsync.subscribe.state import TreeState
@@ -548,3 +551,80 @@ class TestService:
         found = only(check_unit(run))
         assert found.verdict is FAILED
         assert "journalctl -u torsync.service" in found.hint
+
+
+@pytest.fixture
+def everybodys(tmp_path: Path) -> Iterator[Path]:
+    """A folder that other users can reach, unlike those of this test's user."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Do something as a user that may little; only root can."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+class TestWhatAnotherUserMay:
+    def test_folders_and_files_that_are_closed_are_named(self, everybodys: Path) -> None:
+        tree = write_tree(everybodys / "t", {"closed/a": 1, "secret": 1, "open": 1})
+        (tree / "closed").chmod(0o700)
+        (tree / "secret").chmod(0o600)
+        with as_nobody():
+            found = look_around(tree)
+        assert set(found.closed) == {str(tree), str(tree / "closed")}, "it may write to neither"
+        assert found.unreadable == (str(tree / "secret"),)
+        assert found.foreign == found.looked_at == 3
+
+    def test_a_large_tree_is_looked_at_in_part(
+        self, everybodys: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tree = write_tree(everybodys / "t", {f"{number}": 1 for number in range(9)})
+        monkeypatch.setattr("torsync.service.doctor.tree._MOST_ENTRIES", 4)
+        found = look_around(tree)
+        assert (found.looked_at, found.is_all) == (4, False)
+
+    def test_a_folder_that_cannot_be_made(self, everybodys: Path) -> None:
+        with as_nobody():
+            found = only(check_tree("pack", everybodys / "a/t", Remembered()))
+            state = only(check_state_dir(everybodys / "a/state"))
+        assert found.verdict is state.verdict is FAILED
+        assert "cannot be made" in found.message
+        assert "cannot be made" in state.message
+
+    def test_torsyncs_own_folder_that_is_closed(self, everybodys: Path) -> None:
+        tree = write_tree(everybodys / "t", {".torsync/x": 1})
+        tree.chmod(0o777)
+        (tree / ".torsync").chmod(0o700)
+        with as_nobody():
+            found = {one.check: one for one in check_access(tree)}
+        assert found["tree.owner"].verdict is FAILED
+        assert "user 65534 may not use" in found["tree.owner"].message
+
+    def test_a_state_directory_of_another_user(self, everybodys: Path) -> None:
+        state = everybodys / "state"
+        (state / "trees").mkdir(parents=True)
+        for folder in (state, state / "trees"):
+            folder.chmod(0o777)
+        with as_nobody():
+            usable = judge_state_access(state)
+            (state / "publications").mkdir(mode=0o500)
+            closed = judge_state_access(state)
+        assert usable.verdict is WARNING
+        assert "is user 0's, and this is user 65534" in usable.message
+        assert closed.verdict is FAILED
+        assert "publications" in closed.message
+
+    def test_a_state_directory_on_a_disk_that_is_read_only(self, tmp_path: Path) -> None:
+        with mounted(tmp_path / "disk", *tmpfs("ro,size=1m")) as folder:
+            found = judge_state_access(folder)
+        assert found.verdict is FAILED
+        assert "findmnt" in found.hint

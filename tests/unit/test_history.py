@@ -217,3 +217,15 @@ def test_a_history_that_cannot_be_written_is_told_and_harms_nothing(tmp_path: Pa
     (notice,) = said
     assert isinstance(notice, Notice)
     assert notice.code == "history_lost"
+
+
+def test_rows_that_are_damaged_go_with_the_paths_of_old_ones(
+    database: sqlite3.Connection,
+) -> None:
+    record = record_of_update(report(), 1.0)
+    add(database, record)
+    database.execute("UPDATE history SET report = '[' || report || '_paths\": [\"x\"'")
+    for _ in range(KEPT_PATHS_OF):
+        add(database, record)
+    assert database.execute("SELECT count(*) FROM history").fetchone() == (KEPT_PATHS_OF,)
+    assert len(read_history(database, KEPT_UPDATES)[0]) == KEPT_PATHS_OF

@@ -64,6 +64,7 @@ _NO_SECONDS = [True, "1", -1, float("nan"), float("inf"), 10**400, [1]]
         ({"command": "apply", "force": True}, "'force' is no option of 'apply'"),
         ({"command": "check-now", "force": 1}, "'force': expected bool, found 1"),
         ({"command": "rollback", "release": None}, "'release': expected str, found nothing"),
+        ({"command": "rollback", "release": "\ud800"}, "'release': expected text that a file name"),
         ({"command": "trash restore", "meant": "a"}, "'meant': expected an array of text"),
         ({"command": "trash restore", "meant": ["a", 1]}, "'meant': expected an array of text"),
         *(

@@ -39,7 +39,11 @@ class FakePeer:
         content: bytes = CONTENT,
         answer: bool = True,
         handshake: bytes | None = None,
+        raw: bytes = b"",
+        hangs_up: bool = False,
     ) -> None:
+        self._raw = raw
+        self._hangs_up = hangs_up
         self._say = say
         self._content = content
         self._answers = answer
@@ -60,9 +64,10 @@ class FakePeer:
         with connection.makefile("rb") as stream:
             hello = stream.read(68)
             connection.sendall(hello if self._handshake is None else self._handshake)
+            connection.sendall(self._raw)
             for kind, payload in self._say:
                 connection.sendall(struct.pack(">IB", 1 + len(payload), kind) + payload)
-            while head := stream.read(4):
+            while not self._hangs_up and (head := stream.read(4)):
                 message = stream.read(int.from_bytes(head, "big"))
                 if message[:1] == bytes([REQUEST]) and self._answers:
                     piece, start, length = struct.unpack(">III", message[1:])
@@ -184,3 +189,45 @@ def test_one_that_nobody_listens_at_is_told() -> None:
 def test_waiting_for_a_session_to_listen_may_be_stopped() -> None:
     with pytest.raises(InterruptedByUserError):
         probe(list, MANIFEST, [0], wait=lambda _seconds: True)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (struct.pack(">I", 1 << 30), "message of 1073741824 bytes"),
+        (struct.pack(">IBI", 5, HAVE, 1000), "kind 4 cut short"),
+        (struct.pack(">IB", 1, REJECT), "kind 16 cut short"),
+        (struct.pack(">IBI", 5, BLOCK, 0), "kind 7 cut short"),
+    ],
+)
+def test_messages_that_make_no_sense_are_told(
+    peer: Callable[..., FakePeer], raw: bytes, said: str
+) -> None:
+    with pytest.raises(NotServedError, match=said):
+        ask(peer(raw=raw).port)
+
+
+def test_keeping_alive_and_blocks_that_nobody_asked_for_are_passed_over(
+    peer: Callable[..., FakePeer],
+) -> None:
+    unasked = struct.pack(">II", 0, 0) + bytes(PIECE)
+    one = peer((BLOCK, unasked), (HAVE_ALL, b""), (UNCHOKE, b""), raw=bytes(4))
+    assert ask(one.port) == 3, "with the content of those that were asked for"
+
+
+def test_one_that_hangs_up_is_told(peer: Callable[..., FakePeer]) -> None:
+    with pytest.raises(NotServedError, match=r"closed the connection|Broken pipe|reset by peer"):
+        ask(peer((HAVE_ALL, b""), hangs_up=True).port)
+
+
+def test_a_session_that_does_not_listen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LISTEN_S", -1.0)
+    with pytest.raises(NotServedError, match="does not listen on any address") as caught:
+        probe(list, MANIFEST, [0], wait=lambda _seconds: False)
+    assert "[session] listen" in caught.value.hint
+
+
+def test_a_session_that_does_not_listen_yet_is_waited_for(peer: Callable[..., FakePeer]) -> None:
+    one = peer((HAVE_ALL, b""), (UNCHOKE, b""))
+    found = iter([[], [], [(HOST, one.port)]])
+    assert probe(lambda: next(found), MANIFEST, [0], wait=lambda _seconds: False) == 1

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from torsync.model.config import PublicationConfig
-from torsync.model.errors import RefusedError, StateError, TorsyncError
+from torsync.model.errors import (
+    InterruptedByUserError,
+    RefusedError,
+    StateError,
+    TorsyncError,
+)
 from torsync.model.events import Event, Level, Notice
 from torsync.model.orders import MakeRelease, Pause, Report, Resume
 from torsync.model.publish_reports import PublishReport
@@ -275,3 +280,48 @@ def test_a_paused_one_makes_the_release_that_it_is_asked_for_and_closes_again(
     assert asked.outcome() == PublishReport("pack", changed=True)
     assert world.released_s == [0.0]
     assert (len(world.opened_s), world.closed) == (1, 1)
+
+
+def test_a_release_that_is_only_planned_leaves_the_rhythm_as_it_is(world: World) -> None:
+    world.end_s = 700.0
+    fails = [False]
+
+    def plan() -> PublishReport:
+        if fails[0]:
+            raise RefusedError("it is empty")
+        return PublishReport("pack", dry_run=True)
+
+    asked: list[Pending] = []
+
+    def ask() -> bool:
+        if len(asked) < 2 and world.now_s >= 100.0 * (len(asked) + 1):
+            fails[0] = bool(asked)
+            world.release = plan
+            asked.append(world.inbox.put(MakeRelease(dry_run=True)))
+        elif len(world.released_s) == 3:
+            world.release = lambda: PublishReport("pack", changed=True)
+        return False
+
+    world.heed = ask
+    world.run()
+    assert asked[0].outcome() == PublishReport("pack", dry_run=True)
+    with pytest.raises(RefusedError):
+        asked[1].outcome()
+    assert [time_s // 100 for time_s in world.released_s] == [0, 1, 2, 6], "by itself at 600 s"
+
+
+def test_what_a_look_fails_with_is_told_and_a_release_tried(world: World) -> None:
+    world.end_s = 60.0
+    failures = iter([StateError("the disk fails"), InterruptedByUserError("an order waits")])
+
+    def fail() -> bool:
+        error = next(failures, None)
+        if error is not None:
+            raise error
+        return False
+
+    world.heed = fail
+    world.run()
+    assert world.errors() == ["state"]
+    assert len(world.released_s) == 2, "a release shows what is wrong, or mends it"
+    assert world.released_s[1] <= 20.0

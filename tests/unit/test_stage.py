@@ -524,6 +524,23 @@ def test_a_record_is_the_same_after_it_was_written_down() -> None:
     assert StagedRecord.load(empty.dump()) == empty
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "no JSON",
+        '{"info_hash": "ab", "have": "eJwDAAAAAAE="}',
+        '{"info_hash": 1, "have": "eJwDAAAAAAE=", "files": {}}',
+        '{"info_hash": "ab", "have": "eJwDAAAAAAE=", "files": {"0": [1, 2]}}',
+        '{"info_hash": "ab", "have": "eJwDAAAAAAE=", "files": {"0": [1, 2, "3"]}}',
+        '{"info_hash": "ab", "have": "not base 64", "files": {}}',
+        '{"info_hash": "ab", "have": "AAAA", "files": {}}',
+    ],
+)
+def test_a_record_that_makes_no_sense_is_as_good_as_none(text: str) -> None:
+    assert StagedRecord.load(text) is None
+
+
 def test_a_record_tells_whether_the_stage_is_as_it_was(tree: Tree, plan: Plan) -> None:
     stage = _stage(tree, plan)
     _clone(stage, plan)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from torsync.model.errors import StateError
 from torsync.model.seal import Seal
 from torsync.model.tree_index import LedgerRow
 from torsync.subscribe.state import PollState, TreeState, state_folder
+from torsync.subscribe.state_rows import read_journal, read_past_releases, read_trash_rows
 from torsync.subscribe.state_schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -628,3 +630,10 @@ def test_a_tree_whose_name_is_no_utf8_has_a_state(tmp_path: Path) -> None:
     state = reopened(state)
     assert state.get("x") == "1"
     state.close()
+
+
+def test_a_database_of_an_older_torsync_that_is_only_read_has_no_releases_and_no_trash() -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        assert read_journal(database) is None
+        assert read_past_releases(database) == []
+        assert read_trash_rows(database) == {}

@@ -15,6 +15,7 @@ from torsync.model.errors import (
     NoPeersError,
     PostponedError,
     ServiceStoppedError,
+    StateError,
     TorsyncError,
     TreeError,
 )
@@ -25,7 +26,7 @@ from torsync.service import subscription_runner
 from torsync.service.inbox import Inbox, Pending
 from torsync.service.subscription_runner import SubscriptionRunner
 from torsync.subscribe.remote.poll import Validators
-from torsync.subscribe.surroundings import Surroundings
+from torsync.subscribe.surroundings import NoHooks, Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from torsync.model.events import Event
     from torsync.subscribe.remote.long_poll import LongPoll
+    from torsync.subscribe.surroundings import Hooks
     from torsync.swarm.session import SwarmPool
 
 HOUR_S = 3600.0
@@ -172,7 +174,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run a service with one subscription in a world until it is stopped."""
 
     def run_it(
-        world: World, *, interval_s: float = HOUR_S, jitter: Callable[[], float] | None = None
+        world: World,
+        *,
+        interval_s: float = HOUR_S,
+        jitter: Callable[[], float] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         class Subscription(FakeSubscription):
             pass
@@ -187,6 +193,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             stopping=world.inbox.is_interrupted,
             wait=world.inbox.sleep,
             seed=True,
+            hooks=hooks or NoHooks(),
         )
         SubscriptionRunner(
             config,
@@ -628,3 +635,44 @@ def test_nothing_waits_for_news_of_what_is_paused_or_has_crashed(
     for news in world.news:
         news.arm(Validators('"etag"', ""), "digest")
         assert not news.is_listening, "it is closed for good"
+
+
+class Told(NoHooks):
+    """Hears of failures."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def failed(self, config: SubscriptionConfig, error: TorsyncError) -> None:
+        self.failures.append(f"{config.name}: {error.message}")
+
+
+def test_a_state_that_cannot_be_used_is_told_to_hooks_once_in_a_row(
+    run: Callable[..., None],
+) -> None:
+    refusals = iter(["full", "full", "", "full"])
+
+    def refuse() -> None:
+        if why := next(refusals):
+            raise StateError(f"its disk is {why}")
+
+    def leave() -> CheckReport:
+        raise StateError("its disk is full")
+
+    hooks = Told()
+    world = World([leave, fine], open=refuse)
+    run(world, hooks=hooks)
+    assert hooks.failures == ["pack: its disk is full"], "of a check, the subscription tells them"
+    assert world.errors() == ["state"] * 3
+
+
+def test_what_keeps_it_from_seeding_at_the_start_is_left_to_the_check(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: FakeSubscription) -> None:
+        raise TreeError("could not read it")
+
+    monkeypatch.setattr(FakeSubscription, "resume_seeding", fail)
+    world = World([fine] * 2)
+    run(world)
+    assert len(world.checked_s) == 2

@@ -294,3 +294,28 @@ def test_a_folder_that_is_a_link_is_not_removed_through(
     remove_emptied_folders(tree, ["way/empty/file", "way/file"])
     assert (tmp_path / "outside/empty").is_dir()
     assert (root / "way").is_symlink()
+
+
+class TestFullTrash:
+    """Every folder of one second has something under the path."""
+
+    @pytest.fixture(autouse=True)
+    def few_folders(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("torsync.subscribe.trash._MOST_FOLDERS", 3)
+
+    def test_what_finds_no_place_stays_where_it_is(self, root: Path, trash: Trash) -> None:
+        for _ in range(2):
+            trash.take("file")
+            (root / "file").write_bytes(b"another")
+        with pytest.raises(TreeError, match="could not move to the trash"):
+            trash.take("file")
+        assert (root / "file").read_bytes() == b"another"
+
+    def test_what_is_not_among_them_is_not_recalled(self, root: Path, tree: Tree) -> None:
+        first = Trash(tree, STAMP)
+        for content in (b"another", b"a third"):
+            first.take("file", released=True)
+            (root / "file").write_bytes(content)
+        again = Trash(tree, STAMP)
+        again.recall("file", (7, 7, 7))
+        assert again.released == {}

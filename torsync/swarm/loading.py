@@ -49,8 +49,7 @@ def names_of_its_own(metainfo: bytes, root_name: str, paths: Sequence[str]) -> d
         ManifestError: libtorrent cannot read it.
     """
     parameters = load(metainfo)
-    if parameters.ti is None:
-        raise ManifestError("libtorrent finds no info dictionary in it")
+    assert parameters.ti is not None, "it was read from an info dictionary"
     layout = parameters.ti.layout()
     listed = (
         layout.file_path(index)

@@ -200,7 +200,12 @@ class _Peer:
         if length > _LONGEST_MESSAGE:
             raise ConnectionError(f"it sent a message of {length} bytes")
         message = self._read(length, self._deadline)
-        kind, payload = message[0], message[1:]
+        try:
+            self._heed(message[0], message[1:])
+        except (IndexError, struct.error):
+            raise ConnectionError(f"it sent a message of kind {message[0]} cut short") from None
+
+    def _heed(self, kind: int, payload: bytes) -> None:
         if kind in {_CHOKE, _UNCHOKE}:
             self._choked = kind == _CHOKE
             self._asked = set(self._blocks)  # whatever is left is to be asked for anew

@@ -276,8 +276,7 @@ def _parameters(
     """What libtorrent is told; and the web seeds that are held back, by URL."""
     parameters = load(request.metainfo())
     return_freed_memory()
-    if parameters.ti is None:
-        raise ManifestError("libtorrent finds no info dictionary in it")
+    assert parameters.ti is not None, "it was read from an info dictionary"
     _drop_unreadable_urls(parameters, request)
     if len(request.have) != parameters.ti.num_pieces():
         raise ManifestError(

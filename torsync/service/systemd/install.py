@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 import re
 import shlex
 from dataclasses import dataclass
@@ -315,7 +314,7 @@ class Installer:
             self._add_linger()
 
     def _add_linger(self) -> None:
-        user = pwd.getpwuid(self._machine.uid).pw_name
+        user = str(self._machine.uid)  # who has one need not have a name here: LDAP may be away
         ended = self._machine.run(["loginctl", "show-user", user, "-p", "Linger", "--value"])
         if ended.output != "yes":
             self._next_steps.append(
