@@ -19,8 +19,9 @@ WHY = {
     "first-sync": "torsync reads everything that has come back from the disk and hashes it, waits "
     "until it is on the disk, and records each file; the others do nothing of that.",
     "nothing-changed": "starting Python and polling over HTTP take 0.15 s.",
-    "verify-many": "torsync looks at each file by itself, opens it, and compares it with what it "
-    "remembers of it, in Python.",
+    "verify-many": "of 53 µs a file, 18 go into opening, reading and hashing it, by one thread "
+    "(two would wait for one another at each system call); the rest goes into looking, comparing "
+    "and judging, in Python.",
     "verify": "SHA-1 of v1 is as fast as hashlib; SHA-256 of v2 goes over blocks of 16 KiB, at "
     "each of which Python's threads wait for one another.",
     "update-large": "0.25 s are Python's start and imports; then the patched file is copied, read "
