@@ -67,9 +67,22 @@ def swap_folder(path):
     finally:
         os.rename(aside, path)
 
-def change_mode(path):
-    if os.stat(path).st_nlink == 1:  # a link to what is outside may have been restored
-        os.chmod(path, choose.choice([0o600, 0o644, 0o755, 0o000]))
+def change_mode(name):
+    # A link to what is outside, of either kind, may have been restored.
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if os.fstat(file).st_nlink == 1:
+            os.fchmod(file, choose.choice([0o600, 0o644, 0o755, 0o000]))
+    finally:
+        os.close(file)
+
+def enter_folder(path):
+    # Work in the folder itself: a link to what is outside may be in its place.
+    folder, name = os.path.split(path)
+    opened = os.open(folder or ".", os.O_DIRECTORY | os.O_NOFOLLOW)
+    os.fchdir(opened)
+    os.close(opened)
+    return name
 
 MAKERS = [link_out, hard_link, link_beside, os.mkfifo]
 print(flush=True)
@@ -78,13 +91,14 @@ while True:
     try:
         what = choose.randrange(4)
         if what < 2 and names:
-            swap_file(choose.choice(names), choose.choice(MAKERS))
+            swap_file(enter_folder(choose.choice(names)), choose.choice(MAKERS))
         elif what == 2:
             swap_folder(choose.choice(["a", "c"]))
         elif names:
-            change_mode(choose.choice(names))
+            change_mode(enter_folder(choose.choice(names)))
     except OSError:
         pass
+    os.chdir(tree)
 """
 
 
